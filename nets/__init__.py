@@ -1,0 +1,1 @@
+"""Convolutional networks on Numba kernels: inference, training, CNN face detectors."""

@@ -1,0 +1,125 @@
+"""The rules of the house that a machine can check."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+VJ_FLOORS = [
+    "kernels",
+    "errors",
+    "images boxes detections",
+    "features",
+    "cascade",
+    "detect compat",
+    "track draw evaluate train",
+    "app",
+]
+NETS_FLOORS = [
+    "kernels",
+    "simd",
+    "graph reference dilation state init",
+    "ops tensor plan",
+    "onnx_reader layers losses optim",
+    "train models registry",
+    "detectors",
+]
+NETS_MAY_USE = {"kernels", "errors", "images", "boxes", "detections"}
+KERNEL_IMPORTS = {"numba", "numpy", "math", "__future__"}
+
+
+def imported(path):
+    """Dotted names that a file imports, `from vj import x` counted as vj.x."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module in ("vj", "nets"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def files(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def part(path, package):
+    """First name below the package: vj/cascade/model.py -> cascade."""
+    return path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+
+
+def upward(package, floors):
+    rank = {name: floor for floor, names in enumerate(floors) for name in names.split()}
+    for path in files(package):
+        here = part(path, package)
+        if here == "__init__":
+            continue
+        assert here in rank, f"{path.name} has no floor in the house"
+        for name in imported(path):
+            root, _, rest = name.partition(".")
+            there = rest.split(".")[0]
+            if root == package and there in rank and rank[there] > rank[here]:
+                yield f"{path.relative_to(ROOT)} -> {name}"
+
+
+def test_arrows_point_down_in_vj():
+    assert not list(upward("vj", VJ_FLOORS))
+
+
+def test_arrows_point_down_in_nets():
+    assert not list(upward("nets", NETS_FLOORS))
+
+
+def test_vj_does_not_know_nets_and_nets_uses_only_the_ground_floors_of_vj():
+    for path in files("vj"):
+        assert not [n for n in imported(path) if n.split(".")[0] == "nets"], path
+    for path in files("nets"):
+        used = {n.split(".")[1] for n in imported(path) if n.startswith("vj.")}
+        assert used <= NETS_MAY_USE, f"{path}: {used - NETS_MAY_USE}"
+
+
+def kernel_files():
+    found = [p for pkg in ("vj", "nets") for p in (ROOT / pkg).glob("kernels/*.py")]
+    return [p for p in found if p.name not in ("__init__.py", "jit.py", "simd.py")]
+
+
+@pytest.mark.parametrize("path", kernel_files(), ids=lambda p: f"{p.parts[-3]}-{p.stem}")
+def test_kernel_files_hold_kernels_only(path):
+    tree = ast.parse(path.read_text())
+    for name in imported(path):
+        assert name.split(".")[0] in KERNEL_IMPORTS or ".kernels" in name, f"imports {name}"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            marks = [ast.unparse(d).split("(")[0] for d in node.decorator_list]
+            assert marks, f"{node.name} is not compiled"
+            assert {m.split(".")[-1] for m in marks} <= {"kernel", "device"}, node.name
+            assert ast.get_docstring(node) or "device" in marks, f"{node.name} has no docstring"
+            assert not any(isinstance(n, ast.Raise | ast.Try) for n in ast.walk(node)), node.name
+            if "kernel" in marks:
+                assert len(node.args.args) <= 10, f"{node.name} takes more than ten arguments"
+                assert not node.args.defaults, node.name
+        else:
+            allowed = ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign | ast.Expr
+            assert isinstance(node, allowed), ast.unparse(node)[:60]
+
+
+def test_detection_never_imports_cv2():
+    """cv2 is for windows and cameras: it fails to import on a bare Debian."""
+    for path in files("vj") + files("nets"):
+        if part(path, path.relative_to(ROOT).parts[0]) in ("app", "evaluate"):
+            continue
+        assert "cv2" not in {n.split(".")[0] for n in imported(path)}, path
+
+
+def test_llvmlite_stays_in_simd():
+    for path in files("vj") + files("nets"):
+        if path.name != "simd.py":
+            assert "llvmlite" not in {n.split(".")[0] for n in imported(path)}, path
+
+
+def test_njit_stays_in_jit():
+    for path in files("vj") + files("nets"):
+        if path.name not in ("jit.py",):
+            assert "njit(" not in path.read_text(), path

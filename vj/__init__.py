@@ -1,0 +1,64 @@
+"""Face detection: Viola-Jones cascades and CNNs behind one ``detect(image)``.
+
+The public names are loaded when first used (PEP 562), so that ``import vj`` costs almost nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "vj.boxes": ["iou"],
+    "vj.cascade.model": ["Cascade"],
+    "vj.cascade.zoo": ["list_cascades", "load_cascade", "save_cascade"],
+    "vj.detect.detector": ["CascadeDetector", "detect"],
+    "vj.detections": ["Detections"],
+    "vj.draw": ["draw", "redact"],
+    "vj.errors": [
+        "CascadeError",
+        "ImageError",
+        "NetError",
+        "ParameterError",
+        "SinkError",
+        "SourceError",
+        "TrainingError",
+        "VJError",
+    ],
+    "vj.features.correlation": ["convolve", "correlate", "match_template", "named_kernel"],
+    "vj.features.haar": ["draw_feature", "enumerate_haar", "haar_features"],
+    "vj.features.integral": [
+        "integral_image",
+        "rect_sum",
+        "rect_sum_naive",
+        "squared_integral_image",
+        "tilted_integral_image",
+    ],
+    "vj.features.lbp": ["enumerate_lbp", "lbp_codes"],
+    "vj.images": ["as_gray", "read_image", "sample", "write_image"],
+    "vj.detect.grouping": ["group_boxes", "nms"],
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_SUBMODULES = ("compat",)
+
+__all__ = ["__version__", *sorted(_MODULE_OF), *_SUBMODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"vj.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'vj' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from vj import compat as compat

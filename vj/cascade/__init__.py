@@ -1,0 +1,1 @@
+"""The cascade: its model, its files, and the ones that come with the package."""

@@ -1,0 +1,1 @@
+"""Detection: pyramid, scan, grouping, and why a window was rejected."""

@@ -1,0 +1,1 @@
+"""Integral images, Haar, LBP, correlation: validated wrappers over the kernels."""

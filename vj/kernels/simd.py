@@ -1,0 +1,397 @@
+"""A small vocabulary of SIMD vectors for Numba; the only file that touches llvmlite.
+
+A vector is a Numba type that is lowered to an LLVM vector, so LLVM picks the instructions: a vector
+of eight float32 is one AVX register, two SSE or NEON registers, half an AVX-512 register. The
+vocabulary is the same for every lane count; loads and splats name theirs (``load8``, ``splat16``).
+
+Loads and stores are unaligned, unchecked and take a flat index into a C-contiguous array of any
+rank: the caller proves that ``0 <= i`` and ``i + lanes <= array.size``.
+
+    acc = splat8(float32(0))
+    acc = fma(load8(weights, k), load8(pixels, i), acc)
+    alive = mask_bits(ge(acc, splat8(threshold)))
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import cache
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+_IR = {
+    "float32": ir.FloatType(),
+    "float64": ir.DoubleType(),
+    "bool": ir.IntType(1),
+    **{f"{sign}int{bits}": ir.IntType(bits) for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+class Vec(types.Type):
+    """``lanes`` numbers of one scalar type side by side; lanes of ``bool`` are a mask."""
+
+    def __init__(self, elem, lanes):
+        self.elem, self.lanes = elem, lanes
+        super().__init__(name=f"{elem}x{lanes}")
+
+    @property
+    def is_float(self):
+        return isinstance(self.elem, types.Float)
+
+    @property
+    def is_signed(self):
+        return isinstance(self.elem, types.Integer) and self.elem.signed
+
+    @property
+    def ir(self):
+        return ir.VectorType(_IR[str(self.elem)], self.lanes)
+
+
+@register_model(Vec)
+class _VecModel(models.PrimitiveModel):
+    def __init__(self, manager, vec):
+        super().__init__(manager, vec, vec.ir)
+
+
+@cache
+def vector(elem, lanes):
+    """Numba type of ``lanes`` numbers of the scalar type ``elem``."""
+    return Vec(elem, lanes)
+
+
+f32x8, f32x16 = vector(types.float32, 8), vector(types.float32, 16)
+i32x8, i32x16 = vector(types.int32, 8), vector(types.int32, 16)
+
+# --------------------------------------------------------------------------- memory
+
+
+def _pointer(context, builder, array_type, array, index):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+def _load(lanes):
+    @intrinsic
+    def load(typing, array, index):
+        vec = vector(array.dtype, lanes)
+
+        def codegen(context, builder, sig, args):
+            at = _pointer(context, builder, sig.args[0], *args)
+            value = builder.load(builder.bitcast(at, vec.ir.as_pointer()))
+            value.align = vec.elem.bitwidth // 8
+            return value
+
+        return vec(array, index), codegen
+
+    return load
+
+
+load4, load8, load16, load32 = _load(4), _load(8), _load(16), _load(32)
+
+
+@intrinsic
+def store(typing, array, index, value):
+    """Write the lanes of ``value`` to ``array`` from flat ``index`` on."""
+    if array.dtype != value.elem:
+        raise TypeError(f"store of {value} into an array of {array.dtype}")
+
+    def codegen(context, builder, sig, args):
+        at = _pointer(context, builder, sig.args[0], args[0], args[1])
+        done = builder.store(args[2], builder.bitcast(at, value.ir.as_pointer()))
+        done.align = value.elem.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), codegen
+
+
+@intrinsic
+def at(typing, array, index):
+    """``array.flat[index]`` without the test for a negative index."""
+
+    def codegen(context, builder, sig, args):
+        return builder.load(_pointer(context, builder, sig.args[0], *args))
+
+    return array.dtype(array, index), codegen
+
+
+@intrinsic
+def gather(typing, array, index):
+    """``array.flat[index]`` lane by lane; ``index`` is a vector of int32."""
+    vec = vector(array.dtype, index.lanes)
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        result = ir.Constant(vec.ir, ir.Undefined)
+        for lane in range(index.lanes):
+            k = ir.Constant(ir.IntType(32), lane)
+            where = builder.sext(builder.extract_element(args[1], k), ir.IntType(64))
+            result = builder.insert_element(result, builder.load(builder.gep(data, [where])), k)
+        return result
+
+    return vec(array, index), codegen
+
+
+# --------------------------------------------------------------------------- making vectors
+
+
+def _broadcast(builder, vec, scalar):
+    zero = ir.Constant(ir.IntType(32), 0)
+    one = builder.insert_element(ir.Constant(vec.ir, ir.Undefined), scalar, zero)
+    return _shuffle(builder, one, one, [0] * vec.lanes)
+
+
+def _shuffle(builder, a, b, lanes):
+    return builder.shuffle_vector(
+        a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+    )
+
+
+def _splat(lanes):
+    @intrinsic
+    def splat(typing, scalar):
+        vec = vector(scalar, lanes)
+
+        def codegen(context, builder, sig, args):
+            return _broadcast(builder, vec, args[0])
+
+        return vec(scalar), codegen
+
+    return splat
+
+
+splat4, splat8, splat16, splat32 = _splat(4), _splat(8), _splat(16), _splat(32)
+
+
+def _convert(elem):
+    @intrinsic
+    def convert(typing, value):
+        out = vector(elem, value.lanes)
+
+        def codegen(context, builder, sig, args):
+            (v,) = args
+            if value.is_float and out.is_float:
+                wider = out.elem.bitwidth > value.elem.bitwidth
+                return builder.fpext(v, out.ir) if wider else builder.fptrunc(v, out.ir)
+            if value.is_float:
+                return (builder.fptosi if out.is_signed else builder.fptoui)(v, out.ir)
+            if out.is_float:
+                return (builder.sitofp if value.is_signed else builder.uitofp)(v, out.ir)
+            before, after = value.ir.element.width, out.ir.element.width
+            if after == before:
+                return v
+            if after < before:
+                return builder.trunc(v, out.ir)
+            return (builder.sext if value.is_signed else builder.zext)(v, out.ir)
+
+        return out(value), codegen
+
+    return convert
+
+
+to_f32, to_f64 = _convert(types.float32), _convert(types.float64)
+to_i32, to_u32 = _convert(types.int32), _convert(types.uint32)
+to_i64, to_u64 = _convert(types.int64), _convert(types.uint64)
+to_u8, to_u16 = _convert(types.uint8), _convert(types.uint16)
+
+# --------------------------------------------------------------------------- arithmetic
+
+
+def _binary(on_float, on_signed, on_unsigned):
+    @intrinsic
+    def op(typing, a, b):
+        if not isinstance(a, Vec) or a != b:
+            return None
+        name = on_float if a.is_float else on_signed if a.is_signed else on_unsigned
+
+        def codegen(context, builder, sig, args):
+            return getattr(builder, name)(*args)
+
+        return a(a, b), codegen
+
+    return op
+
+
+def _overload_operator(operation, op):
+    @overload(operation)
+    def vec_operator(a, b):
+        if isinstance(a, Vec) and a == b:
+            return lambda a, b: op(a, b)
+        return None
+
+
+for _operation, _names in {
+    operator.add: ("fadd", "add", "add"),
+    operator.sub: ("fsub", "sub", "sub"),
+    operator.mul: ("fmul", "mul", "mul"),
+    operator.truediv: ("fdiv", "sdiv", "udiv"),
+    operator.and_: ("and_", "and_", "and_"),
+    operator.or_: ("or_", "or_", "or_"),
+    operator.xor: ("xor", "xor", "xor"),
+    operator.lshift: ("shl", "shl", "shl"),
+    operator.rshift: ("ashr", "ashr", "lshr"),
+}.items():
+    _overload_operator(_operation, _binary(*_names))
+
+
+def _llvm(name, arity):
+    """An LLVM intrinsic on float vectors, such as llvm.fma."""
+
+    @intrinsic
+    def call1(typing, a):
+        return a(a), _llvm_call(name, a, 1)
+
+    @intrinsic
+    def call2(typing, a, b):
+        return a(a, b), _llvm_call(name, a, 2)
+
+    @intrinsic
+    def call3(typing, a, b, c):
+        return a(a, b, c), _llvm_call(name, a, 3)
+
+    return {1: call1, 2: call2, 3: call3}[arity]
+
+
+def _llvm_call(name, vec, arity):
+    def codegen(context, builder, sig, args):
+        kind = f"v{vec.lanes}f{vec.elem.bitwidth}"
+        signature = ir.FunctionType(vec.ir, [vec.ir] * arity)
+        function = cgutils.get_or_insert_function(builder.module, signature, f"llvm.{name}.{kind}")
+        return builder.call(function, args)
+
+    return codegen
+
+
+fma, sqrt, floor, fabs = _llvm("fma", 3), _llvm("sqrt", 1), _llvm("floor", 1), _llvm("fabs", 1)
+
+# --------------------------------------------------------------------------- comparison and choice
+
+
+def _compare(sign):
+    @intrinsic
+    def compare(typing, a, b):
+        if a != b:
+            return None
+
+        def codegen(context, builder, sig, args):
+            if a.is_float:
+                return builder.fcmp_ordered(sign, *args)
+            return (builder.icmp_signed if a.is_signed else builder.icmp_unsigned)(sign, *args)
+
+        return vector(types.boolean, a.lanes)(a, b), codegen
+
+    return compare
+
+
+# Ordered comparisons: false where a lane is NaN.
+lt, le, gt, ge, eq = _compare("<"), _compare("<="), _compare(">"), _compare(">="), _compare("==")
+
+
+@intrinsic
+def select(typing, mask, a, b):
+    """``a`` where the mask is set, ``b`` elsewhere."""
+
+    def codegen(context, builder, sig, args):
+        return builder.select(*args)
+
+    return a(mask, a, b), codegen
+
+
+@intrinsic
+def vmax(typing, a, b):
+    """Lane-wise ``a > b ? a : b`` (one max instruction)."""
+
+    def codegen(context, builder, sig, args):
+        test = builder.fcmp_ordered if a.is_float else builder.icmp_signed
+        return builder.select(test(">", *args), *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def vmin(typing, a, b):
+    """Lane-wise ``a < b ? a : b`` (one min instruction)."""
+
+    def codegen(context, builder, sig, args):
+        test = builder.fcmp_ordered if a.is_float else builder.icmp_signed
+        return builder.select(test("<", *args), *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def mask_bits(typing, mask):
+    """The mask as an integer, lane 0 in the lowest bit."""
+    out = {8: types.uint8, 16: types.uint16, 32: types.uint32}[mask.lanes]
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], ir.IntType(mask.lanes))
+
+    return out(mask), codegen
+
+
+# --------------------------------------------------------------------------- across lanes
+
+
+@intrinsic
+def prefix_sum(typing, value):
+    """Lane k becomes the sum of lanes 0 to k."""
+
+    def codegen(context, builder, sig, args):
+        (total,) = args
+        add = builder.fadd if value.is_float else builder.add
+        zero = ir.Constant(value.ir, None)
+        step = 1
+        while step < value.lanes:
+            moved = [value.lanes + k - step if k >= step else 0 for k in range(value.lanes)]
+            total = add(total, _shuffle(builder, zero, total, moved))
+            step *= 2
+        return total
+
+    return value(value), codegen
+
+
+@intrinsic
+def last_lane(typing, value):
+    """Every lane becomes the last one."""
+
+    def codegen(context, builder, sig, args):
+        return _shuffle(builder, args[0], args[0], [value.lanes - 1] * value.lanes)
+
+    return value(value), codegen
+
+
+@intrinsic
+def lane_sum(typing, value):
+    """Sum of the lanes, halves first: the same order on every machine."""
+
+    def codegen(context, builder, sig, args):
+        (total,) = args
+        add = builder.fadd if value.is_float else builder.add
+        half = value.lanes // 2
+        while half:
+            low = _shuffle(builder, total, total, list(range(half)))
+            high = _shuffle(builder, total, total, list(range(half, 2 * half)))
+            total, half = add(low, high), half // 2
+        return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+
+    return value.elem(value), codegen
+
+
+def _half(part):
+    @intrinsic
+    def half(typing, value):
+        """Lanes 0, 2, 4 … (or 1, 3, 5 …) of a vector, as a vector of half the width."""
+        out = vector(value.elem, value.lanes // 2)
+
+        def codegen(context, builder, sig, args):
+            return _shuffle(builder, args[0], args[0], list(range(part, value.lanes, 2)))
+
+        return out(value), codegen
+
+    return half
+
+
+even_lanes, odd_lanes = _half(0), _half(1)
