@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 VJ_FLOORS = [
     "kernels",
     "errors",
-    "images boxes detections",
+    "files images boxes detections",
     "features",
     "cascade",
     "detect compat",

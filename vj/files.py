@@ -1,0 +1,43 @@
+"""Writing files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from vj.errors import SinkError
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name only when the block ends without an error.
+
+    The bytes go to a temporary file beside ``path``, which is then renamed; after an error of any
+    kind, ctrl-C included, the temporary file is gone and an older file at ``path`` is untouched. A
+    pipe or a device (``/dev/stdout``) is written directly.
+
+    Raises
+    ------
+    SinkError
+        The folder is missing or read-only, the disk is full, the path is a folder.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise SinkError(f"{path}: is a folder: name a file in it")
+    direct = target.exists() and not stat.S_ISREG(target.stat().st_mode)
+    partial = target if direct else target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        if not direct:
+            partial.replace(target)
+    except OSError as exc:
+        raise SinkError(f"{path}: cannot write: {exc.strerror or exc}") from exc
+    finally:
+        if not direct:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
