@@ -1,0 +1,177 @@
+"""Every reader on a small file of its format, and on broken ones."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from vj.errors import SourceError
+from vj.evaluate.annotations import Shelf, read_annotations
+from vj.images import write_image
+
+
+@pytest.fixture
+def picture(tmp_path):
+    write_image(tmp_path / "a.png", np.arange(20 * 40, dtype=np.uint8).reshape(20, 40))
+    return tmp_path
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+VOC = """<annotation>
+  <filename>a.png</filename>
+  <object><name>cup</name><bndbox><xmin>3</xmin><ymin>2</ymin><xmax>12</xmax><ymax>11</ymax></bndbox></object>
+  <object><name>cup</name><difficult>1</difficult><bndbox><xmin>20</xmin><ymin>5</ymin><xmax>25</xmax><ymax>9</ymax></bndbox></object>
+  <object><name>jug</name><bndbox><xmin>30</xmin><ymin>2</ymin><xmax>35</xmax><ymax>11</ymax></bndbox></object>
+</annotation>"""
+CVAT = """<annotations><version>1.1</version>
+<image id="0" name="a.png" width="40" height="20">
+  <box label="cup" xtl="2" ytl="1" xbr="12" ybr="11"/>
+  <polygon label="jug" points="29,1;35,4;31,11"/>
+</image></annotations>"""
+COCO = {
+    "images": [{"id": 7, "file_name": "a.png"}],
+    "categories": [{"id": 1, "name": "cup"}, {"id": 2, "name": "jug"}],
+    "annotations": [
+        {"image_id": 7, "category_id": 1, "bbox": [2, 1, 10, 10]},
+        {"image_id": 7, "category_id": 2, "bbox": [29, 1, 6, 10]},
+        {"image_id": 7, "category_id": 1, "bbox": [20, 4, 6, 5], "iscrowd": 1},
+    ],
+}
+LABELME = {
+    "imagePath": "a.png",
+    "shapes": [
+        {"label": "cup", "points": [[12, 11], [2, 1]], "shape_type": "rectangle"},
+        {"label": "jug", "points": [[29, 1], [35, 4], [31, 11]], "shape_type": "polygon"},
+    ],
+}
+BUNDLE = [{"file": "a.png", "boxes": [[2, 1, 10, 10], [29, 1, 6, 10]], "ignore": [[20, 4, 6, 5]]}]
+CUP, JUG = [2, 1, 12, 11], [29, 1, 35, 11]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "labelled", "ignored"),
+    [
+        ("x.xml", VOC, True, 1),
+        ("cvat.xml", CVAT, True, 0),
+        ("coco.json", COCO, True, 1),
+        ("a.json", LABELME, True, 0),
+        ("annotations.json", BUNDLE, False, 1),
+        ("info.dat", "# list\r\n\r\na.png 2 2 1 10 10 29 1 6 10\r\n", False, 0),
+        (
+            "wider.txt",
+            "a.png\n3\n2 1 10 10 0 0 0 0 0 0\n29 1 6 10 0 0 0 0 0 0\n20 4 6 5 0 0 0 1 0 0\n",
+            False,
+            1,
+        ),
+    ],
+)
+def test_reads(picture, name, content, labelled, ignored):
+    (got,) = read_annotations(write(picture, name, content))
+    assert got.boxes.tolist() == [CUP, JUG]
+    assert got.labels == (("cup", "jug") if labelled else ())
+    assert len(got.ignore) == ignored
+    assert got.read().shape == (20, 40)
+
+
+def test_reads_yolo_with_names_and_pictures_beside(tmp_path):
+    write(tmp_path, "labels/a.txt", "1 0.175 0.3 0.25 0.5\n0 0.8 0.3 0.15 0.5\n")
+    write(tmp_path, "classes.txt", "jug\ncup\n")
+    (tmp_path / "images").mkdir()
+    write_image(tmp_path / "images" / "a.png", np.zeros((20, 40), np.uint8))
+    (got,) = read_annotations(tmp_path)
+    np.testing.assert_allclose(got.boxes, [CUP, JUG])
+    assert got.labels == ("cup", "jug")
+
+
+def test_reads_fddb_ellipses(picture):
+    (got,) = read_annotations(write(picture, "fddb.txt", "a\n1\n10 5 1.570796326795 20 10  1\n"))
+    np.testing.assert_allclose(got.boxes, [[15, 0, 25, 20]], atol=1e-6)
+
+
+def test_a_wider_picture_without_faces_has_a_row_of_zeros(picture):
+    text = "a.png\n0\n0 0 0 0 0 0 0 0 0 0\na.png\n1\n2 1 10 10 0 0 0 0 0 0\n"
+    first, second = read_annotations(write(picture, "wider.txt", text))
+    assert (len(first.boxes), len(second.boxes)) == (0, 1)
+
+
+def test_boxes_of_other_classes_are_ignored_not_background(picture):
+    (got,) = read_annotations(write(picture, "coco.json", COCO), names=["jug"])
+    assert got.boxes.tolist() == [JUG]
+    assert CUP in got.ignore.tolist()
+
+
+def test_names_with_spaces_and_letters_of_any_language(tmp_path):
+    write_image(tmp_path / "ein Bild ü.png", np.zeros((20, 40), np.uint8))
+    (got,) = read_annotations(write(tmp_path, "info.txt", "ein Bild ü.png 1 2 1 10 10\n"))
+    assert got.read().shape == (20, 40)
+
+
+def test_pictures_in_a_zip(tmp_path, picture):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.write(picture / "a.png", "sub/b.png")
+    (got,) = read_annotations(
+        write(tmp_path, "annotations.json", [{"file": "sub/b.png", "boxes": []}])
+    )
+    assert got.read().shape == (20, 40)
+    assert [p.name for p in Shelf(tmp_path / "images.zip").all()] == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("x.xml", "<annotation>\n<object>\n</annotation>", r"x\.xml:3: not XML"),
+        ("x.xml", "<annotation>\n<object/>\n</annotation>", r"x\.xml:2: <object> has no <bndbox>"),
+        (
+            "x.xml",
+            VOC.replace("<xmin>30</xmin>", "<xmin>left</xmin>"),
+            r"x\.xml:5: <bndbox> xmin, ymin, xmax, ymax: wanted 4 numbers, got \['left'",
+        ),
+        ("c.xml", "<annotations>\n<track/></annotations>", "export it as .CVAT for images."),
+        ("c.xml", CVAT.replace('xtl="2"', ""), r"c\.xml:3: <box> xtl"),
+        ("c.json", '{"images": [],\n "annotations": [}', r"c\.json:2: not JSON"),
+        ("c.json", {"images": []}, "wanted an object with 'annotations'"),
+        (
+            "c.json",
+            {**COCO, "annotations": [{"image_id": 7, "bbox": [1, 2, 3]}]},
+            "annotation 0, bbox: wanted 4",
+        ),
+        ("l.json", {"shapes": [{"points": [[1, 2]]}]}, "shape 0: wanted at least 2 points"),
+        ("annotations.json", [{"file": "a.png"}], "entry 0: wanted an object with 'boxes'"),
+        ("info.txt", "a.png 1 2 1 10 10\na.png 2 1 2 3 4\n", r"info\.txt:2: wanted `picture n`"),
+        ("w.txt", "a.png\n2\n2 1 10 10 0 0 0 0 0 0\n", r"w\.txt:1: a\.png promises 2 boxes, has 1"),
+        ("w.txt", "a.png\n1\n2 1 x 10\n", r"w\.txt:3: wanted 4 numbers"),
+        ("w.txt", "hello\nworld\n", r"w\.txt:1: no list of boxes"),
+        ("c.json", {"images": [], "annotations": []}, "read as coco: names no picture"),
+    ],
+)
+def test_errors_name_file_and_line(picture, name, content, says):
+    with pytest.raises(SourceError, match=says):
+        read_annotations(write(picture, name, content))
+
+
+def test_missing_things_are_named(tmp_path):
+    with pytest.raises(SourceError, match="no such file or folder"):
+        read_annotations(tmp_path / "nothing")
+    with pytest.raises(SourceError, match="no box files"):
+        read_annotations(tmp_path)
+    with pytest.raises(SourceError, match="unknown format 'vox'"):
+        read_annotations(tmp_path, format="vox")
+    (got,) = read_annotations(write(tmp_path, "info.txt", "gone.png 1 2 1 10 10\n"))
+    with pytest.raises(SourceError, match=r"info\.txt:1: no picture at .*gone\.png"):
+        got.read()
+    write(tmp_path, "labels/a.txt", "0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(SourceError, match=r"no picture a\.\*"):
+        read_annotations(tmp_path, format="yolo")
+    write_image(tmp_path / "a.png", np.zeros((20, 40), np.uint8))
+    write(tmp_path, "labels/a.txt", "0 5 0.5 0.1 0.1\n")
+    (tmp_path / "images").mkdir()
+    write_image(tmp_path / "images" / "a.png", np.zeros((20, 40), np.uint8))
+    with pytest.raises(SourceError, match=r"a\.txt:1: YOLO boxes are parts"):
+        read_annotations(tmp_path, format="yolo")

@@ -1,0 +1,1 @@
+"""How good is a detector: annotated pictures, matching, curves, a report."""
