@@ -56,7 +56,8 @@ class Curve:
     @property
     def precision(self) -> Array:
         """Share of the detections that are hits."""
-        return np.divide(self.hits, np.maximum(self.hits + self.alarms, 1), dtype=np.float64)
+        share: Array = self.hits / np.maximum(self.hits + self.alarms, 1)
+        return share
 
     @property
     def alarms_per_picture(self) -> Array:
