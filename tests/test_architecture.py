@@ -19,6 +19,7 @@ VJ_FLOORS = [
 NETS_FLOORS = [
     "kernels",
     "simd",
+    "packing",
     "graph reference dilation state init",
     "ops tensor plan",
     "onnx_reader layers losses optim",

@@ -73,16 +73,19 @@ def _pointer(context, builder, array_type, array, index):
     return builder.gep(data, [index])
 
 
+def _vector_at(builder, vec, address):
+    value = builder.load(builder.bitcast(address, vec.ir.as_pointer()))
+    value.align = vec.elem.bitwidth // 8
+    return value
+
+
 def _load(lanes):
     @intrinsic
     def load(typing, array, index):
         vec = vector(array.dtype, lanes)
 
         def codegen(context, builder, sig, args):
-            at = _pointer(context, builder, sig.args[0], *args)
-            value = builder.load(builder.bitcast(at, vec.ir.as_pointer()))
-            value.align = vec.elem.bitwidth // 8
-            return value
+            return _vector_at(builder, vec, _pointer(context, builder, sig.args[0], *args))
 
         return vec(array, index), codegen
 
@@ -332,6 +335,114 @@ def mask_bits(typing, mask):
     return out(mask), codegen
 
 
+# --------------------------------------------------------------------------- register tiles
+# A tile is a tuple of vectors held in registers, one for each of the places (a tuple of flat
+# indices, ``int64``) that it is computed from or written to.
+
+
+def _places(context, builder, sig, args, array, places, offset):
+    """Addresses ``array[places[i] + offset]``, ``array`` and so on being argument numbers."""
+    data = context.make_array(sig.args[array])(context, builder, args[array]).data
+    for i in range(len(sig.args[places])):
+        start = builder.gep(data, [builder.extract_value(args[places], i)])
+        yield builder.gep(start, [args[offset]])
+
+
+def _each(builder, tile, make):
+    """The tile with vector ``i`` replaced by ``make(i, vector i)``."""
+    for i in range(tile.type.count):
+        tile = builder.insert_value(tile, make(i, builder.extract_value(tile, i)), i)
+    return tile
+
+
+def _tile_fma(spread):
+    @intrinsic
+    def tile_fma(typing, tile, x, places, offset, v):
+        vec = tile.dtype
+
+        def codegen(context, builder, sig, args):
+            fused = _llvm_call("fma", vec, 3)
+            where = list(_places(context, builder, sig, args, 1, 2, 3))
+
+            def step(i, total):
+                if spread:
+                    factor = _broadcast(builder, vec, builder.load(where[i]))
+                else:
+                    factor = _vector_at(builder, vec, where[i])
+                return fused(context, builder, sig, [factor, args[4], total])
+
+            return _each(builder, args[0], step)
+
+        return tile(tile, x, places, types.int64, v), codegen
+
+    return tile_fma
+
+
+# tile[i] += x[places[i] + offset] * v: one scalar to all lanes (outer product), or lane by lane.
+tile_outer, tile_fma = _tile_fma(True), _tile_fma(False)
+
+
+@intrinsic
+def tile_add(typing, tile, x, places, offset):
+    """tile[i] += the vector at ``x[places[i] + offset]``."""
+
+    def codegen(context, builder, sig, args):
+        where = list(_places(context, builder, sig, args, 1, 2, 3))
+        return _each(
+            builder,
+            args[0],
+            lambda i, v: builder.fadd(v, _vector_at(builder, tile.dtype, where[i])),
+        )
+
+    return tile(tile, x, places, types.int64), codegen
+
+
+@intrinsic
+def tile_clamp(typing, tile, lo, hi):
+    """Every vector clamped to the scalars ``lo`` and ``hi``; NaN stays NaN."""
+
+    def codegen(context, builder, sig, args):
+        low, high = (_broadcast(builder, tile.dtype, scalar) for scalar in args[1:])
+
+        def clamp(_, v):
+            v = builder.select(builder.fcmp_ordered(">", low, v), low, v)
+            return builder.select(builder.fcmp_ordered("<", high, v), high, v)
+
+        return _each(builder, args[0], clamp)
+
+    return tile(tile, lo, hi), codegen
+
+
+@intrinsic
+def tile_slope(typing, tile, slope):
+    """Lanes below zero multiplied by those of the vector ``slope``."""
+
+    def codegen(context, builder, sig, args):
+        zero = ir.Constant(tile.dtype.ir, None)
+
+        def bend(_, v):
+            return builder.select(builder.fcmp_ordered("<", v, zero), builder.fmul(v, args[1]), v)
+
+        return _each(builder, args[0], bend)
+
+    return tile(tile, slope), codegen
+
+
+@intrinsic
+def tile_store(typing, tile, y, places, offset):
+    """Write vector ``i`` to ``y[places[i] + offset]`` and the lanes behind it."""
+
+    def codegen(context, builder, sig, args):
+        for i, address in enumerate(_places(context, builder, sig, args, 1, 2, 3)):
+            at = builder.bitcast(address, tile.dtype.ir.as_pointer())
+            builder.store(builder.extract_value(args[0], i), at).align = (
+                tile.dtype.elem.bitwidth // 8
+            )
+        return context.get_dummy_value()
+
+    return types.void(tile, y, places, types.int64), codegen
+
+
 # --------------------------------------------------------------------------- across lanes
 
 
@@ -395,3 +506,63 @@ def _half(part):
 
 
 even_lanes, odd_lanes = _half(0), _half(1)
+
+# --------------------------------------------------------------------------- code for any lane count
+
+
+@intrinsic
+def load_like(typing, like, array, base, offset):
+    """As many numbers of ``array`` as ``like`` has lanes, from flat index ``base + offset`` on.
+
+    ``base`` may be a tuple: its entries share the lanes, each giving the start of its part.
+    """
+    vec = vector(array.dtype, like.lanes)
+    parts = base.count if isinstance(base, types.UniTuple) else 1
+    part = vector(array.dtype, like.lanes // parts)
+
+    def codegen(context, builder, sig, args):
+        bases = cgutils.unpack_tuple(builder, args[2], parts) if parts > 1 else [args[2]]
+        pieces = []
+        for start in bases:
+            where = _pointer(context, builder, sig.args[1], args[1], builder.add(start, args[3]))
+            piece = builder.load(builder.bitcast(where, part.ir.as_pointer()))
+            piece.align = vec.elem.bitwidth // 8
+            pieces.append(piece)
+        while len(pieces) > 1:
+            lanes = list(range(2 * pieces[0].type.count))
+            pieces = [
+                _shuffle(builder, a, b, lanes)
+                for a, b in zip(pieces[::2], pieces[1::2], strict=True)
+            ]
+        return pieces[0]
+
+    return vec(like, array, base, types.intp), codegen
+
+
+@intrinsic
+def splat_like(typing, like, scalar):
+    """``scalar`` in as many lanes as ``like`` has."""
+    vec = vector(scalar, like.lanes)
+
+    def codegen(context, builder, sig, args):
+        return _broadcast(builder, vec, args[1])
+
+    return vec(like, scalar), codegen
+
+
+@intrinsic
+def gather8(typing, array, index, start):
+    """Eight numbers of ``array`` at the flat indices ``index[start]`` to ``index[start + 7]``."""
+    vec = vector(array.dtype, 8)
+
+    def codegen(context, builder, sig, args):
+        result = ir.Constant(vec.ir, ir.Undefined)
+        first = _pointer(context, builder, sig.args[1], args[1], args[2])
+        for lane in range(8):
+            k = ir.Constant(ir.IntType(32), lane)
+            where = builder.sext(builder.load(builder.gep(first, [k])), ir.IntType(64))
+            value = builder.load(_pointer(context, builder, sig.args[0], args[0], where))
+            result = builder.insert_element(result, value, k)
+        return result
+
+    return vec(array, index, types.intp), codegen

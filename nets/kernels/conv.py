@@ -1,0 +1,127 @@
+"""Direct convolution: dense, strided, dilated, grouped, 1x1, transposed by phases; one kernel.
+
+Every layer kernel of this folder is called in the same way::
+
+    kernel(arena, weights, bias, shape, lo, hi, first, last, scratch)
+
+arena : float32 (n,). Every activation of a network. A tensor is NHWC with a zero halo around each
+    image: the float of image n, row i, column j, channel c is at
+    ``offset + n * image + i * row + j * pixel + c``, also for i or j outside the image as far as
+    the halo reaches, so that padding costs nothing. ``pixel`` is the channel count rounded up to a
+    multiple of 8 (LANES); the channels beyond the real ones hold anything finite. Only the input of
+    a direct convolution may have any ``pixel`` (3 for an image).
+weights, bias : float32, packed by `nets.packing`, which also writes ``shape``.
+shape : int64, the geometry: the fields named below and the tables they point to.
+lo, hi : float32. Activation: the output is clamped to lo..hi (-inf..inf linear, 0..inf relu,
+    0..6 relu6); NaN stays NaN.
+first, last : int64. Band of rows to compute, out of ``images * shape[ROWS]``: bands may run in any
+    order and in any number of threads, the answer is the same to the last bit. A kernel says what
+    its rows are: output rows, rows of pooled outputs, of Winograd tiles, of transposed phases.
+scratch : float32, private to the calling thread, as long as `nets.packing` says (0 here).
+
+A convolution is a list of taps (offsets from the output's own input pixel), each followed by a run
+of input channels; at dilation 1 a whole kernel row is one run. A transposed convolution of stride s
+is s x s such convolutions (phases) with a subset of the taps, each writing every s-th pixel.
+"""
+
+from numba import float32, int64, void
+
+from nets.kernels.gemm import TILE, multiply, places
+from vj.kernels.jit import device, kernel, ro, rw
+from vj.kernels.simd import (
+    load_like,
+    splat8,
+    splat16,
+    tile_add,
+    tile_clamp,
+    tile_slope,
+    tile_store,
+)
+
+LAYER = void(
+    rw(float32, 1),
+    ro(float32, 1),
+    ro(float32, 1),
+    ro(int64, 1),
+    float32,
+    float32,
+    int64,
+    int64,
+    rw(float32, 1),
+)
+
+# Fields of `shape` that all layers share. X is where the first tap of output (0, 0) reads, X_ROW
+# and X_PIXEL what one output row or column further adds; R is a residual added before the
+# activation (-1: none); K counts output channels, a multiple of 8.
+X, X_ROW, X_PIXEL, X_IMAGE, Y, Y_ROW, Y_PIXEL, Y_IMAGE, R, R_ROW, R_PIXEL, R_IMAGE = range(12)
+ROWS, COLS, K = 12, 13, 14
+SLOPE = 15  # where in `bias` the K slopes of a PReLU start (-1: none)
+# Direct convolution: BLOCK rows stay in cache while all channels are computed. Tables: the first
+# input channel of each 16 output channels (groups), and the phases.
+BLOCK, CHANNELS, PHASES, N_PHASES, FIELDS = 16, 17, 18, 19, 20
+# A phase: output and residual offset, its rows and columns, where its tap offsets start and how
+# many they are, channels in the run of each tap, first weight.
+P_Y, P_R, P_ROWS, P_COLS, P_TAP, P_TAPS, P_RUN, P_WEIGHT, PHASE = range(9)
+
+
+@device
+def conv_block(like, arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k):
+    """Rows top..bottom of one phase and one image, the channels k to k + lanes of `like`."""
+    lanes = 16 if k + 16 <= shape[K] else 8
+    taps, first_tap, run = shape[phase + P_TAPS], shape[phase + P_TAP], shape[phase + P_RUN]
+    slope = shape[SLOPE]
+    first_weight = shape[phase + P_WEIGHT] + k * taps * run
+    x = shape[X] + image * shape[X_IMAGE] + shape[shape[CHANNELS] + k // 16]
+    y = shape[Y] + image * shape[Y_IMAGE] + shape[phase + P_Y] + k
+    r = shape[R] + image * shape[R_IMAGE] + shape[phase + P_R] + k
+    x_row, x_pixel = shape[X_ROW], shape[X_PIXEL]
+    y_row, y_pixel = shape[Y_ROW], shape[Y_PIXEL]
+    cols = shape[phase + P_COLS]
+    start = load_like(like, bias, k, 0)
+    i, j = top, 0
+    for done in range(0, (bottom - top) * cols, TILE):
+        left = (bottom - top) * cols - done
+        where = places(left, i, j, cols, x, x_row, x_pixel)
+        tile = (start, start, start, start, start, start)
+        at = first_weight
+        for t in range(taps):
+            tile = multiply(tile, arena, where, shape[first_tap + t], run, lanes, weights, at)
+            at += run * lanes
+        if shape[R] >= 0:
+            where = places(left, i, j, cols, r, shape[R_ROW], shape[R_PIXEL])
+            tile = tile_add(tile, arena, where, 0)
+        if slope >= 0:
+            tile = tile_slope(tile, load_like(like, bias, slope, k))
+        where = places(left, i, j, cols, y, y_row, y_pixel)
+        tile_store(tile_clamp(tile, lo, hi), arena, where, 0)
+        j += TILE
+        while j >= cols:
+            j -= cols
+            i += 1
+
+
+@kernel(LAYER)
+def conv_direct(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """Convolution by register tiles; rows are output rows (of the largest phase).
+
+    Input channels need not be a multiple of anything, output channels are computed in eights.
+    """
+    rows = shape[ROWS]
+    for image in range(first // rows, (last + rows - 1) // rows):
+        end = min(last - image * rows, rows)
+        for top in range(max(first - image * rows, 0), end, shape[BLOCK]):
+            for p in range(shape[N_PHASES]):
+                phase = shape[PHASES] + p * PHASE
+                bottom = min(top + shape[BLOCK], end, shape[phase + P_ROWS])
+                k = 0
+                while k + 16 <= shape[K]:
+                    conv_block(
+                        splat16(float32(0)),
+                        arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
+                    )  # fmt: skip
+                    k += 16
+                if k < shape[K]:
+                    conv_block(
+                        splat8(float32(0)),
+                        arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
+                    )  # fmt: skip
