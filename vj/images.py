@@ -24,6 +24,10 @@ Pixels = NDArray[np.uint8]
 
 # OpenCV's weights of red, green and blue, over 2**15.
 _RED, _GREEN, _BLUE = 9798, 19235, 3735
+_BOMB = (
+    "too many pixels, which is how a decompression bomb looks: if you trust it, raise "
+    "PIL.Image.MAX_IMAGE_PIXELS (--max-pixels of the command)"
+)
 
 
 def as_gray(image: Any, name: str = "image", *, order: str = "RGB") -> Pixels:
@@ -63,7 +67,7 @@ def as_gray(image: Any, name: str = "image", *, order: str = "RGB") -> Pixels:
 def as_rgb(image: Any, name: str = "image") -> Pixels:
     """The image as C-contiguous (H, W, 3) uint8; takes what `as_gray` takes.
 
-    Gray is repeated three times; an RGB array that is contiguous is returned itself.
+    Gray is repeated three times; contiguous RGB is not copied.
     """
     array = _checked(image, name)
     if array.ndim == 2:
@@ -133,7 +137,9 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO) -> Pixels:
     with _opened(source) as (file, name):
         try:
             with Image.open(file) as picture:
-                _refuse_bomb(picture.size, name)
+                limit = Image.MAX_IMAGE_PIXELS or np.inf
+                if picture.width * picture.height > limit:  # Pillow itself only warns
+                    raise ImageError(f"{name}: {_BOMB}")
                 picture.load()
                 with suppress(Exception):  # a malformed EXIF block costs the orientation only
                     ImageOps.exif_transpose(picture, in_place=True)
@@ -141,11 +147,12 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO) -> Pixels:
         except VJError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-            raise ImageError(f"{name}: {exc}") from exc
+            raise ImageError(f"{name}: {_BOMB}") from exc
         except UnidentifiedImageError as exc:
             raise ImageError(f"{name}: not a picture in a format that Pillow reads") from exc
         except Exception as exc:  # Pillow's parsers raise whatever a broken file makes them meet
-            raise ImageError(f"{name}: broken picture: {exc or type(exc).__name__}") from exc
+            reason = " ".join(str(exc).split()) or type(exc).__name__
+            raise ImageError(f"{name}: broken picture: {reason}") from exc
 
 
 def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 95) -> None:
@@ -242,17 +249,6 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> Iterator[tuple
             raise SourceError(f"{source!s}: cannot read: {reason}") from exc
         with file:
             yield file, str(path)
-
-
-def _refuse_bomb(size: tuple[int, int], name: str) -> None:
-    from PIL import Image
-
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and size[0] * size[1] > limit:
-        raise ImageError(
-            f"{name}: {size[0]}x{size[1]} px is over the limit of {limit} px against decompression "
-            "bombs: raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
-        )
 
 
 def _pixels_of(picture: Image, name: str) -> Pixels:

@@ -1,0 +1,24 @@
+"""Fixtures that several parts of the tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def full_disk():
+    """No file can grow beyond 50,000 bytes: a write past it fails as on a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder in which no file can be made, by root neither."""
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o555)
+    return Path("/sys") if os.access(folder, os.W_OK) else folder

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+
+from vj.errors import SinkError
+from vj.files import replacing
+
+
+def names(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "Ünïcode 名前.txt"
+    with replacing(path) as file:
+        file.write(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+
+    def interrupted():
+        with replacing(path) as file:
+            file.write(b"half")
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_permissions_are_those_of_an_ordinary_new_file(tmp_path):
+    with replacing(tmp_path / "a") as file:
+        file.write(b"")
+    (tmp_path / "b").write_bytes(b"")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_link_is_followed_and_stays_a_link(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    with replacing(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_long_name_still_fits(tmp_path):
+    path = tmp_path / ("x" * 250 + ".jpg")
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing():
+    before = names("/dev")
+    with (
+        pytest.raises(SinkError, match="/dev/full: cannot write: No space left"),
+        replacing("/dev/full") as file,
+    ):
+        file.write(b"x" * 100_000)
+    assert names("/dev") == before
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_full_disk_under_an_ordinary_file(tmp_path, full_disk):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+    with pytest.raises(SinkError, match="cannot write: File too large"), replacing(path) as file:
+        file.write(b"x" * 100_000)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_missing_folder(tmp_path):
+    missing = tmp_path / "no" / "a.txt"
+    with pytest.raises(SinkError, match="No such file or directory"), replacing(missing):
+        pass
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(SinkError, match="is a folder"), replacing(tmp_path):
+        pass
+
+
+def test_read_only_folder(tmp_path, read_only):
+    with pytest.raises(SinkError, match="cannot write: "), replacing(read_only / "a.txt"):
+        pass
