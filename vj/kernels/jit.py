@@ -25,7 +25,13 @@ import numba
 from numba import njit, types
 from numba.core import event
 
-FLAGS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+# Kernels never allocate, so they need no reference counts (which would cost calls in hot loops).
+FLAGS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": False,
+    "error_model": "numpy",
+    "_nrt": False,
+}
 _KERNEL_FOLDERS = [Path(__file__).parent, Path(__file__).parents[2] / "nets" / "kernels"]
 
 
