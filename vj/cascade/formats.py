@@ -1,0 +1,243 @@
+"""From the elements of an OpenCV cascade file to the fields of a `Cascade`, for both formats.
+
+The new format (``opencv-cascade-classifier``) keeps a list of features and stages of trees that
+refer to it; the old one (``opencv-haar-classifier``) keeps a feature inside every node and is
+turned into the new one as OpenCV does it: one feature a node, leaves numbered as they appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vj.cascade import storage
+from vj.cascade.storage import Where
+from vj.errors import CascadeError
+
+Arrays = dict[str, Any]
+
+
+def cascade_fields(root: Element) -> tuple[Arrays, str, tuple[str, ...]]:
+    """Fields of the `Cascade`, the name of the format, and what was odd."""
+    if root.tag != "opencv_storage":
+        raise CascadeError(f"the root must be <opencv_storage>, got <{root.tag[:40]}>")
+    top = next(iter(root), None)
+    if top is not None and top.find("stageType") is not None:
+        return _new_format(top)
+    if top is not None and top.find("size") is not None:
+        return _old_format(top)
+    raise CascadeError("neither <stageType> (new format) nor <size> (old format): no cascade")
+
+
+def _new_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
+    stage_type = top.findtext("stageType", "").strip()
+    feature_type = top.findtext("featureType", "").strip()
+    if stage_type != "BOOST":
+        raise CascadeError(f"<stageType> must be BOOST, got {stage_type[:40]!r}")
+    if feature_type not in ("HAAR", "LBP"):
+        raise CascadeError(
+            f"<featureType> must be HAAR or LBP, got {feature_type[:40]!r}: "
+            "detectors of other features are not supported"
+        )
+    lbp = feature_type == "LBP"
+    notes = _check_categories(top, 256 if lbp else 0)
+    stages = storage.entries(top, "stages", "cascade")
+    forest = [
+        storage.entries(stage, "weakClassifiers", f"stage {s}") for s, stage in enumerate(stages)
+    ]
+    where = _tree_namer(forest)
+    trees = list(chain.from_iterable(forest))
+    width = 11 if lbp else 4
+    numbers, counts = storage.column(trees, "internalNodes", where)
+    wanted = f"a multiple of {width} numbers"
+    storage.expect(counts % width == 0, counts, where, "<internalNodes>", wanted)
+    n_nodes = counts // width
+    leaves, counts = storage.column(trees, "leafValues", where)
+    storage.expect(
+        counts == n_nodes + 1, counts, where, "<leafValues>", "one number more than nodes"
+    )
+    node_tree = np.repeat(np.arange(len(trees)), n_nodes)
+    nodes = numbers.reshape(-1, width)
+    links = storage.integers(
+        nodes if lbp else nodes[:, :3], _through(node_tree, where), "<internalNodes>"
+    )
+    if (n_nodes == 1).all():
+        # OpenCV does not read the children of a cascade of stumps, so neither order matters.
+        links[np.isin(links[:, :2], (0, -1)).all(axis=1), :2] = 0, -1
+    entries = storage.entries(top, "features", "cascade")
+    return (
+        {
+            "window": _window(top),
+            "feature_type": feature_type,
+            "stage_threshold": storage.floats(
+                storage.scalars(stages, "stageThreshold", "stage {}".format)
+            ),
+            "stage_first": _starts(len(trees) for trees in forest),
+            "tree_first": _starts(n_nodes),
+            "node_left": links[:, 0],
+            "node_right": links[:, 1],
+            "node_feature": links[:, 2],
+            "node_threshold": np.zeros(len(nodes)) if lbp else storage.floats(nodes[:, 3]),
+            "node_subset": np.ascontiguousarray(links[:, 3:11]).view(np.uint32).reshape(-1, 8),
+            "leaf": storage.floats(leaves),
+            **(_lbp_features(entries) if lbp else _haar_features(entries)),
+        },
+        "opencv-cascade-classifier",
+        notes,
+    )
+
+
+def _old_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
+    stages = storage.entries(top, "stages", "cascade")
+    forest = [storage.entries(stage, "trees", f"stage {s}") for s, stage in enumerate(stages)]
+    where_tree = _tree_namer(forest)
+    trees = list(chain.from_iterable(forest))
+    n_nodes = np.array([len(tree) for tree in trees])
+    if not n_nodes.all():
+        raise CascadeError(f"{where_tree(int(np.argmin(n_nodes)))}: a tree without nodes")
+    node_tree = np.repeat(np.arange(len(trees)), n_nodes)
+    nodes = list(chain.from_iterable(trees))
+    where = _through(node_tree, where_tree)
+    ends = [
+        (side.get(f"{name}_val"), side.get(f"{name}_node"))
+        for side in ({child.tag: child.text or "" for child in node} for node in nodes)
+        for name in ("left", "right")
+    ]
+    is_leaf = np.array([value is not None for value, _ in ends])
+    where_end = _through(np.repeat(node_tree, 2), where_tree)
+    values, counts = storage.numbers(
+        [(link or "") if value is None else value for value, link in ends], where_end, "a child"
+    )
+    storage.expect(
+        counts == 1, counts, where_end, "<left_val> or <left_node>, and right", "one number"
+    )
+    # Leaves are numbered within their tree in the order of the nodes, left before right.
+    per_tree = np.bincount(np.repeat(node_tree, 2), is_leaf, len(trees)).astype(np.int64)
+    storage.expect(
+        per_tree == n_nodes + 1, per_tree, where_tree, "a tree", "one leaf more than nodes"
+    )
+    rank = np.cumsum(is_leaf) - 1 - np.repeat(_starts(per_tree)[:-1], 2 * n_nodes)
+    links = storage.integers(np.where(is_leaf, 0, values), where_end, "a child")
+    storage.expect(
+        is_leaf | (links > 0),
+        links.astype(np.int64),
+        where_end,
+        "<left_node> or <right_node>",
+        "1 or more",
+    )
+    child = np.where(is_leaf, -rank, links).reshape(-1, 2)
+    features = [node.find("feature") for node in nodes]
+    if None in features:
+        raise CascadeError(f"{where(features.index(None))}: <feature> is missing")
+    return (
+        {
+            "window": _size(top),
+            "feature_type": "HAAR",
+            "stage_threshold": storage.floats(
+                storage.scalars(stages, "stage_threshold", "stage {}".format)
+            ),
+            "stage_first": _starts(len(trees) for trees in forest),
+            "tree_first": _starts(n_nodes),
+            "node_left": child[:, 0],
+            "node_right": child[:, 1],
+            "node_feature": np.arange(len(nodes)),
+            "node_threshold": storage.floats(storage.scalars(nodes, "threshold", where)),
+            "node_subset": np.zeros((0, 8), np.uint32),
+            "leaf": storage.floats(values[is_leaf]),
+            **_haar_features([feature for feature in features if feature is not None], old=True),
+        },
+        "opencv-haar-classifier",
+        (),
+    )
+
+
+def _check_categories(top: Element, wanted: int) -> tuple[str, ...]:
+    """Compare the number of categories; a file without it (scikit-image's has a typo) is noted."""
+    params = top.find("featureParams")
+    text = None if params is None else params.findtext("maxCatCount")
+    if params is None or text is None:
+        return (f"<featureParams> is missing or misspelt: maxCatCount taken as {wanted}",)
+    got = storage.scalars([params], "maxCatCount", lambda _: "featureParams")[0]
+    if got != wanted:
+        raise CascadeError(f"<maxCatCount> must be {wanted} for this <featureType>, got {got:g}")
+    return ()
+
+
+def _window(top: Element) -> tuple[int, int]:
+    rows, cols = (storage.scalars([top], tag, lambda _: "cascade") for tag in ("height", "width"))
+    sides = storage.integers(
+        np.concatenate([rows, cols]), lambda _: "cascade", "<height> and <width>"
+    )
+    return int(sides[0]), int(sides[1])
+
+
+def _size(top: Element) -> tuple[int, int]:
+    values, counts = storage.column([top], "size", lambda _: "cascade")
+    storage.expect(counts == 2, counts, lambda _: "cascade", "<size>", "width and height")
+    cols, rows = storage.integers(values, lambda _: "cascade", "<size>").tolist()
+    return rows, cols
+
+
+def _haar_features(entries: list[Element], old: bool = False) -> Arrays:
+    where = "feature {}".format
+    boxes = [list(entry.find("rects") or ()) for entry in entries]
+    n_boxes = np.array([len(box) for box in boxes])
+    storage.expect((n_boxes > 0) & (n_boxes < 4), n_boxes, where, "<rects>", "1 to 3 rectangles")
+    owner = np.repeat(np.arange(len(entries)), n_boxes)
+    where_box = _through(owner, where)
+    texts = [box.text or "" for box in chain.from_iterable(boxes)]
+    values, counts = storage.numbers(texts, where_box, "a rectangle")
+    storage.expect(counts == 5, counts, where_box, "a rectangle", "x, y, w, h and a weight")
+    values = values.reshape(-1, 5)
+    slot = np.arange(len(owner)) - np.repeat(_starts(n_boxes)[:-1], n_boxes)
+    if old:  # as OpenCV converts: a third rectangle of no weight is left out
+        keep = (slot < 2) | ~(np.abs(values[:, 4]) < np.finfo(np.float32).eps)
+        values, owner, slot = values[keep], owner[keep], slot[keep]
+    rects = np.zeros((len(entries), 3, 4), np.int32)
+    weights = np.zeros((len(entries), 3), np.float32)
+    rects[owner, slot] = storage.integers(values[:, :4], _through(owner, where), "a rectangle")
+    weights[owner, slot] = storage.floats(values[:, 4])
+    flags, counts = storage.numbers(
+        [entry.findtext("tilted", "0") for entry in entries], where, "<tilted>"
+    )
+    storage.expect(counts == 1, counts, where, "<tilted>", "0 or 1")
+    return {
+        "rects": rects,
+        "weights": weights,
+        "tilted": storage.integers(flags, where, "<tilted>") != 0,
+    }
+
+
+def _lbp_features(entries: list[Element]) -> Arrays:
+    where = "feature {}".format
+    values, counts = storage.column(entries, "rect", where)
+    storage.expect(counts == 4, counts, where, "<rect>", "x, y, w, h")
+    return {
+        "rects": storage.integers(values.reshape(-1, 4), where, "<rect>").reshape(-1, 1, 4),
+        "weights": np.zeros((0, 3), np.float32),
+        "tilted": np.zeros(0, np.bool_),
+    }
+
+
+def _starts(counts: Iterable[int]) -> NDArray[np.int64]:
+    """0, then the running sums."""
+    return np.concatenate([[0], np.cumsum(np.fromiter(counts, np.int64))])
+
+
+def _tree_namer(forest: list[list[Element]]) -> Where:
+    first = _starts(len(trees) for trees in forest)
+
+    def where(tree: int) -> str:
+        stage = int(np.searchsorted(first, tree, "right")) - 1
+        return f"stage {stage}, tree {tree - int(first[stage])}"
+
+    return where
+
+
+def _through(index: NDArray[np.int64], where: Where) -> Where:
+    return lambda i: where(int(index[i]))
