@@ -1,0 +1,153 @@
+"""How an operator is described: what it computes, and which shape comes out of which shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nets.graph.ir import Array, Node
+from vj.errors import NetError
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is known of an array before anything runs.
+
+    ``shape`` is None where it hangs on data; ``value`` is the array itself where it is constant.
+    """
+
+    shape: tuple[int, ...] | None
+    dtype: np.dtype[Any]
+    value: Array | None = None
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape, which must be known."""
+        if self.shape is None:
+            raise UnknownError
+        return self.shape
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.dims)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the array; Python integers, so that absurd shapes do not overflow."""
+        size = self.dtype.itemsize
+        for n in self.dims:
+            size *= n
+        return size
+
+    @property
+    def known(self) -> Array:
+        """The value, which must be constant."""
+        if self.value is None:
+            raise UnknownError
+        return self.value
+
+
+class UnknownError(Exception):
+    """The shape of an output hangs on a value that only a run will show."""
+
+
+Run = Callable[..., Any]
+Infer = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """``run(node, *arrays)`` and ``infer(node, *specs)``; an absent optional input is None."""
+
+    run: Run
+    infer: Infer
+    least: int
+    most: int | None
+    kinds: str
+
+
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(
+    *names: str, infer: Infer, inputs: tuple[int, int | None] = (1, 1), kinds: str = "fiub"
+) -> Callable[[Run], Run]:
+    """Register a function as operator ``names``.
+
+    ``inputs`` are the least and the greatest number of inputs (None: any); ``kinds`` the NumPy
+    dtype kinds that the first input may have.
+    """
+
+    def register(run: Run) -> Run:
+        for name in names:
+            OPERATORS[name] = Operator(run, infer, *inputs, kinds)
+        return run
+
+    return register
+
+
+# --------------------------------------------------------------------------- shapes in common
+
+
+def same(node: Node, x: Spec, *rest: Spec | None) -> Spec:
+    """The output looks like the first input."""
+    return Spec(x.dims, x.dtype)
+
+
+def broadcast_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """NumPy's rule, without making an array."""
+    rank = max(len(shape) for shape in shapes)
+    out = []
+    for axis in range(-rank, 0):
+        sizes = {shape[axis] for shape in shapes if len(shape) >= -axis} - {1}
+        if len(sizes) > 1:
+            raise NetError("shapes " + " and ".join(map(str, shapes)) + " do not broadcast")
+        out.append(sizes.pop() if sizes else 1)
+    return tuple(out)
+
+
+def broadcast(node: Node, *specs: Spec) -> Spec:
+    """Inputs of one dtype, broadcast against each other."""
+    for spec in specs[1:]:
+        if spec.dtype != specs[0].dtype and node.op != "Pow":
+            raise NetError(f"inputs have dtypes {specs[0].dtype} and {spec.dtype}; cast one")
+    return Spec(broadcast_shape([spec.dims for spec in specs]), specs[0].dtype)
+
+
+def compare(node: Node, *specs: Spec) -> Spec:
+    """As `broadcast`, with a boolean result."""
+    return Spec(broadcast(node, *specs).shape, np.dtype(bool))
+
+
+def axis_of(axis: Any, rank: int) -> int:
+    """A possibly negative axis as 0 to rank - 1."""
+    number = int(axis)
+    if not -rank <= number < rank:
+        raise NetError(f"axis {number} does not exist in {rank} dimensions")
+    return number % rank
+
+
+def axes_of(axes: Any, rank: int) -> tuple[int, ...]:
+    """Several axes, each once, in order."""
+    numbers = [axis_of(a, rank) for a in np.asarray(axes).ravel().tolist()]
+    if len(set(numbers)) != len(numbers):
+        raise NetError(f"axes {numbers} name one axis twice")
+    return tuple(sorted(numbers))
+
+
+def as_ints(spec: Spec | None) -> list[int] | None:
+    """A constant integer input as a list; None where the input is absent."""
+    if spec is None:
+        return None
+    return [int(v) for v in spec.known.ravel().tolist()]
+
+
+def need_rank(spec: Spec, least: int, most: int | None = None, what: str = "the input") -> None:
+    """Refuse an input of another rank."""
+    if spec.rank < least or (most is not None and spec.rank > most):
+        wanted = str(least) if least == most else f"at least {least}"
+        raise NetError(f"{what} must have {wanted} dimensions, got shape {spec.dims}")

@@ -1,0 +1,189 @@
+"""RNN, GRU and LSTM: the weights of each gate side by side, one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nets.graph.ir import Array, Node
+from nets.graph.operators.base import Spec, need_rank, operator
+from nets.graph.operators.elementwise import sigmoid, softplus
+from nets.graph.operators.windows import text
+from vj.errors import NetError
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
+Function = Callable[[Array], Array]
+
+
+def _functions(alpha: float | None, beta: float | None) -> dict[str, Function]:
+    def a(default: float) -> float:
+        return default if alpha is None else alpha
+
+    def b(default: float) -> float:
+        return default if beta is None else beta
+
+    return {
+        "Affine": lambda x: a(1.0) * x + b(0.0),
+        "Elu": lambda x: np.where(x > 0, x, a(1.0) * np.expm1(np.minimum(x, 0))),
+        "HardSigmoid": lambda x: np.clip(a(0.2) * x + b(0.5), 0, 1),
+        "LeakyRelu": lambda x: np.where(x < 0, a(0.01) * x, x),
+        "Relu": lambda x: np.maximum(x, 0),
+        "ScaledTanh": lambda x: a(1.0) * np.tanh(b(1.0) * x),
+        "Sigmoid": sigmoid,
+        "Softplus": softplus,
+        "Softsign": lambda x: x / (1 + np.abs(x)),
+        "Tanh": np.tanh,
+        "ThresholdedRelu": lambda x: np.where(x > a(1.0), x, 0),
+    }
+
+
+def _activations(node: Node, directions: int) -> list[list[Function]]:
+    names = [
+        n.decode(errors="replace") if isinstance(n, bytes) else str(n)
+        for n in node.get("activations", DEFAULTS[node.op] * directions)
+    ]
+    each = len(DEFAULTS[node.op])
+    if len(names) != each * directions:
+        raise NetError(f"`activations` must name {each * directions} functions, got {names}")
+    alphas, betas = list(node.get("activation_alpha", [])), list(node.get("activation_beta", []))
+    found = []
+    for i, name in enumerate(names):
+        table = _functions(
+            alphas[i] if i < len(alphas) else None, betas[i] if i < len(betas) else None
+        )
+        by_lower = {key.lower(): function for key, function in table.items()}
+        if name.lower() not in by_lower:
+            raise NetError(f"activation {name!r} is unknown")
+        found.append(by_lower[name.lower()])
+    return [found[d * each : (d + 1) * each] for d in range(directions)]
+
+
+def _infer(node: Node, x: Spec, w: Spec, r: Spec, *rest: Spec | None) -> list[Spec]:
+    for what, spec in (("X", x), ("W", w), ("R", r)):
+        need_rank(spec, 3, 3, what)
+    hidden, directions, gates = r.dims[2], w.dims[0], GATES[node.op]
+    wanted = 2 if text(node, "direction", "forward") == "bidirectional" else 1
+    layout = int(node.get("layout", 0))
+    length, batch = x.dims[1 if layout else 0], x.dims[0 if layout else 1]
+    if w.dims != (wanted, gates * hidden, x.dims[2]):
+        raise NetError(f"W must have shape {(wanted, gates * hidden, x.dims[2])}, got {w.dims}")
+    if r.dims != (wanted, gates * hidden, hidden):
+        raise NetError(f"R must have shape {(wanted, gates * hidden, hidden)}, got {r.dims}")
+    bias = rest[0] if rest else None
+    if bias is not None and bias.dims != (wanted, 2 * gates * hidden):
+        raise NetError(f"B must have shape {(wanted, 2 * gates * hidden)}, got {bias.dims}")
+    sequence = (length, directions, batch, hidden)
+    last = (directions, batch, hidden)
+    if layout:
+        sequence, last = (batch, length, directions, hidden), (batch, directions, hidden)
+    return [Spec(sequence, x.dtype), Spec(last, x.dtype), Spec(last, x.dtype)]
+
+
+class _Direction:
+    """One direction of one layer: its weights, and one step of each kind of cell."""
+
+    def __init__(
+        self, node: Node, w: Array, r: Array, bias: Array, peep: Array, functions: list[Function]
+    ) -> None:
+        self.w, self.r, self.size, self.functions = w, r, r.shape[-1], functions
+        half = len(bias) // 2
+        self.bias_x, self.bias_h = bias[:half], bias[half:]
+        self.peep = peep.reshape(3, self.size)
+        self.clip = node.get("clip")
+        self.coupled = bool(node.get("input_forget", 0))
+        self.late_reset = bool(node.get("linear_before_reset", 0))
+        self.step = {"RNN": self.rnn, "GRU": self.gru, "LSTM": self.lstm}[node.op]
+
+    def limit(self, x: Array) -> Array:
+        return x if self.clip is None else np.clip(x, -self.clip, self.clip)
+
+    def gate(self, x: Array, k: int) -> Array:
+        return x[:, k * self.size : (k + 1) * self.size]
+
+    def rnn(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+        return self.functions[0](self.limit(x + h @ self.r.T + self.bias_h)), c
+
+    def gru(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+        """Cho et al., 2014; gates are update, reset, hidden."""
+        f, g = self.functions
+        size = self.size
+        both = x[:, : 2 * size] + h @ self.r[: 2 * size].T + self.bias_h[: 2 * size]
+        update, reset = f(self.limit(self.gate(both, 0))), f(self.limit(self.gate(both, 1)))
+        matrix, bias = self.r[2 * size :].T, self.bias_h[2 * size :]
+        if self.late_reset:
+            inner = reset * (h @ matrix + bias)
+        else:
+            inner = (reset * h) @ matrix + bias
+        fresh = g(self.limit(self.gate(x, 2) + inner))
+        return (1 - update) * fresh + update * h, c
+
+    def lstm(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+        """Hochreiter & Schmidhuber, 1997, with peepholes; gates are input, output, forget, cell."""
+        f, g, out = self.functions
+        gates = x + h @ self.r.T + self.bias_h
+        p = self.peep
+        enter = f(self.limit(self.gate(gates, 0) + p[0] * c))
+        keep = 1 - enter if self.coupled else f(self.limit(self.gate(gates, 2) + p[2] * c))
+        cell = keep * c + enter * g(self.limit(self.gate(gates, 3)))
+        leave = f(self.limit(self.gate(gates, 1) + p[1] * cell))
+        return leave * out(cell), cell
+
+    def run(self, x: Array, lengths: Array, h: Array, c: Array, back: bool) -> Any:
+        """All steps; sequences that have ended keep their state and write zeros."""
+        steps, batch = x.shape[:2]
+        inputs = x @ self.w.T + self.bias_x
+        out = np.zeros((steps, batch, self.size), x.dtype)
+        for step in range(steps):
+            # Backwards each sequence starts at its own last entry.
+            at = np.where(back, lengths - 1 - step, step)
+            alive = (step < lengths)[:, None]
+            rows = inputs[np.maximum(at, 0), np.arange(batch)]
+            new_h, new_c = self.step(rows, h, c)
+            h, c = np.where(alive, new_h, h), np.where(alive, new_c, c)
+            live = np.flatnonzero(alive)
+            out[at[live], live] = h[live]
+        return out, h, c
+
+
+@operator("RNN", "GRU", infer=_infer, inputs=(3, 6), kinds="f")
+@operator("LSTM", infer=_infer, inputs=(3, 8), kinds="f")
+def recurrent(
+    node: Node,
+    x: Array,
+    w: Array,
+    r: Array,
+    b: Array | None = None,
+    lengths: Array | None = None,
+    h0: Array | None = None,
+    c0: Array | None = None,
+    p: Array | None = None,
+) -> list[Array]:
+    """Whole sequences in one or two directions."""
+    layout, directions, hidden = int(node.get("layout", 0)), w.shape[0], r.shape[2]
+    if layout:
+        x = x.swapaxes(0, 1)
+        h0, c0 = (None if s is None else s.swapaxes(0, 1) for s in (h0, c0))
+    steps, batch = x.shape[:2]
+    ends = np.full(batch, steps) if lengths is None else lengths.astype(np.int64)
+    if ends.shape != (batch,) or (batch and not 0 <= ends.min() <= ends.max() <= steps):
+        raise NetError(f"`sequence_lens` must be {batch} numbers from 0 to {steps}")
+    zeros = np.zeros((directions, batch, hidden), x.dtype)
+    functions = _activations(node, directions)
+    reverse = text(node, "direction", "forward") == "reverse"
+    runs = []
+    for d in range(directions):
+        bias = np.zeros(2 * w.shape[1], x.dtype) if b is None else b[d]
+        peep = np.zeros(3 * hidden, x.dtype) if p is None else p[d]
+        cell = _Direction(node, w[d], r[d], bias, peep, functions[d])
+        first_h, first_c = (zeros if s is None else s for s in (h0, c0))
+        runs.append(cell.run(x, ends, first_h[d], first_c[d], reverse or d == 1))
+    sequence, last_h, last_c = (np.stack(parts) for parts in zip(*runs, strict=True))
+    sequence = sequence.transpose(1, 0, 2, 3)
+    if layout:
+        sequence = sequence.transpose(2, 0, 1, 3)
+        last_h, last_c = last_h.swapaxes(0, 1), last_c.swapaxes(0, 1)
+    outs = [a.astype(x.dtype) for a in (sequence, last_h, last_c)]
+    return outs[: max(1, len(node.outputs))]
