@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline: the first example of a test may compile a kernel.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture
@@ -22,3 +27,11 @@ def read_only(tmp_path):
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o555)
     return Path("/sys") if os.access(folder, os.W_OK) else folder
+
+
+@pytest.fixture(scope="session")
+def astronaut():
+    """(512, 512, 3) uint8, a face at the upper middle."""
+    from skimage.data import astronaut
+
+    return astronaut()

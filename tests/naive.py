@@ -1,7 +1,8 @@
 """The oracle: every kernel once more in plain, obvious Python."""
 
-import numpy as np
+import math
 
+import numpy as np
 
 # --------------------------------------------------------------------------- color
 
@@ -14,4 +15,151 @@ def weigh_channels(color, weights):
         for x in range(cols):
             total = sum(int(v) * w for v, w in zip(color[y, x, :3], weights, strict=True))
             out[y, x] = (total + 2**14) >> 15
+    return out
+
+
+# --------------------------------------------------------------------------- integral images
+
+
+def integral_image(gray):
+    """Sum of gray[:y, :x] at every corner (x, y)."""
+    rows, cols = gray.shape
+    return [
+        [int(gray[:y, :x].sum(dtype=np.int64)) for x in range(cols + 1)] for y in range(rows + 1)
+    ]
+
+
+def squared_integral_image(gray):
+    return integral_image(gray.astype(np.int64) ** 2)
+
+
+def tilted_integral_image(gray):
+    """Sum over the quarter plane that opens upwards from every corner (X, Y)."""
+    rows, cols = gray.shape
+    y, x = np.mgrid[:rows, :cols]
+    return [
+        [int(gray[(y < Y) & (abs(x - X + 1) <= Y - y - 1)].sum()) for X in range(cols + 1)]
+        for Y in range(rows + 1)
+    ]
+
+
+def pixels_of(box, tilted):
+    """The pixels (x, y) of a box x, y, w, h."""
+    x, y, w, h = (int(v) for v in box)
+    if not tilted:
+        return [(px, py) for py in range(y, y + h) for px in range(x, x + w)]
+    # Upright in the turned coordinates a = px + py and b = py - px: both are even, or both odd.
+    turned = [
+        (a, b)
+        for a in range(x + y - 1, x + y - 1 + 2 * w)
+        for b in range(y - x + 1, y - x + 1 + 2 * h)
+        if (a + b) % 2 == 0
+    ]
+    return [((a - b) // 2, (a + b) // 2) for a, b in turned]
+
+
+def rect_sum(gray, box, tilted=False):
+    return sum(int(gray[y, x]) for x, y in pixels_of(box, tilted))
+
+
+# --------------------------------------------------------------------------- Haar features and LBP
+
+
+def enumerate_haar(rows, cols, mode):
+    """(first box, other boxes, their weight, tilted) of every feature, loop by loop."""
+    core, every = mode != "BASIC", mode == "ALL"
+    for x in range(cols):
+        for y in range(rows):
+            for dx in range(1, cols + 1):
+                for dy in range(1, rows + 1):
+                    for wanted, m, n, weight, dark in [
+                        (True, 2, 1, 2, [(1, 0, 1, 1)]),
+                        (True, 1, 2, 2, [(0, 1, 1, 1)]),
+                        (True, 3, 1, 3, [(1, 0, 1, 1)]),
+                        (True, 1, 3, 3, [(0, 1, 1, 1)]),
+                        (core, 4, 1, 2, [(1, 0, 2, 1)]),
+                        (core, 1, 4, 2, [(0, 1, 1, 2)]),
+                        (True, 2, 2, 2, [(0, 0, 1, 1), (1, 1, 1, 1)]),
+                        (core, 3, 3, 9, [(1, 1, 1, 1)]),
+                    ]:
+                        if wanted and x + m * dx <= cols and y + n * dy <= rows:
+                            inner = [
+                                (x + cx * dx, y + cy * dy, cw * dx, ch * dy)
+                                for cx, cy, cw, ch in dark
+                            ]
+                            yield (x, y, m * dx, n * dy), inner, weight, False
+                    for m, n, weight, inner in [
+                        (2, 1, 2, (x, y, dx, dy)),
+                        (1, 2, 2, (x, y, dx, dy)),
+                        (3, 1, 3, (x + dx, y + dx, dx, dy)),
+                        (1, 3, 3, (x - dy, y + dy, dx, dy)),
+                        (4, 1, 2, (x + dx, y + dx, 2 * dx, dy)),
+                        (1, 4, 2, (x - dy, y + dy, dx, 2 * dy)),
+                    ]:
+                        fits = (
+                            x + m * dx <= cols and y + m * dx + n * dy <= rows and x - n * dy >= 0
+                        )
+                        if every and fits:
+                            yield (x, y, m * dx, n * dy), [inner], weight, True
+
+
+def haar_response(gray, rects, weights, tilted):
+    """Weighted sum of the boxes, every product and sum rounded to float32."""
+    total = np.float32(0)
+    for box, weight in zip(rects, weights, strict=True):
+        total = np.float32(total + np.float32(weight * np.float32(rect_sum(gray, box, tilted))))
+    return total
+
+
+def haar_contrast(gray, rects, weights, tilted):
+    """Mean of the dark pixels minus mean of the light ones."""
+    sign = {pixel: -1 for pixel in pixels_of(rects[0], tilted)}
+    for box, weight in zip(rects[1:], weights[1:], strict=True):
+        sign |= {pixel: 1 for pixel in pixels_of(box, tilted) if weight != 0}
+    dark = [int(gray[y, x]) for (x, y), s in sign.items() if s > 0]
+    light = [int(gray[y, x]) for (x, y), s in sign.items() if s < 0]
+    return sum(dark) / len(dark) - sum(light) / len(light)
+
+
+def window_norm(window):
+    """1 / (area * standard deviation) of a window without its outermost pixels; 0 if flat."""
+    inner = window[1:-1, 1:-1].astype(np.int64)
+    spread = inner.size * int((inner**2).sum()) - int(inner.sum()) ** 2
+    return np.float32(1 / np.sqrt(spread)) if spread > 0 else np.float32(0)
+
+
+def lbp_code(gray, block):
+    x, y, w, h = (int(v) for v in block)
+    cell = {
+        (i, j): int(gray[y + j * h : y + j * h + h, x + i * w : x + i * w + w].sum(dtype=np.int64))
+        for i in range(3)
+        for j in range(3)
+    }
+    around = [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    return sum((cell[place] >= cell[1, 1]) << (7 - bit) for bit, place in enumerate(around))
+
+
+# --------------------------------------------------------------------------- resize
+
+
+def resize_tap(d, source, target):
+    """(pixel, pixel, weight of the second in 1/256) for pixel ``d`` of the target."""
+    p = (1.0 / (target / source)) * (d + 0.5) - 0.5
+    i = math.floor(p)
+    if i < 0 or source == 1:
+        return 0, 0, 0
+    if i >= source - 1:
+        return source - 1, source - 1, 0
+    return i, i + 1, round((p - i) * 256)
+
+
+def resize_bilinear(gray, rows, cols):
+    out = np.empty((rows, cols), np.uint8)
+    for y in range(rows):
+        top, bottom, b = resize_tap(y, gray.shape[0], rows)
+        for x in range(cols):
+            left, right, a = resize_tap(x, gray.shape[1], cols)
+            upper = (256 - a) * int(gray[top, left]) + a * int(gray[top, right])
+            lower = (256 - a) * int(gray[bottom, left]) + a * int(gray[bottom, right])
+            out[y, x] = ((256 - b) * upper + b * lower + 2**15) >> 16
     return out

@@ -65,7 +65,7 @@ def haar_features(
     Examples
     --------
     >>> edge = np.uint8([[10, 10, 90, 90]])
-    >>> left_right = enumerate_haar((1, 4), families=["x2"])[[2]]
+    >>> left_right = enumerate_haar((1, 4), families=["x2"])[1]
     >>> left_right.rects[0, :2].tolist()
     [[0, 0, 4, 1], [2, 0, 2, 1]]
     >>> haar_features(edge, left_right).tolist()
