@@ -44,7 +44,7 @@ def places(left, i, j, cols, origin, row, pixel):
 
 @device
 def multiply(tile, x, where, offset, run, lanes, weights, at):
-    """tile += (run channels of each pixel from `offset` on) x (run rows of `lanes` weights)."""
+    """Add (`run` channels of each pixel from `offset` on) x (`run` rows of `lanes` weights)."""
     for c in range(run):
         tile = tile_outer(tile, x, where, offset + c, load_like(tile[0], weights, at, c * lanes))
     return tile

@@ -18,6 +18,7 @@ import operator
 from functools import cache
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
@@ -61,6 +62,9 @@ def vector(elem, lanes):
     """Numba type of ``lanes`` numbers of the scalar type ``elem``."""
     return Vec(elem, lanes)
 
+
+# Lanes of float32 in the widest register of this machine. Longer vectors work, in several registers.
+WIDEST = 16 if get_host_cpu_features().get("avx512f") else 8
 
 f32x8, f32x16 = vector(types.float32, 8), vector(types.float32, 16)
 i32x8, i32x16 = vector(types.int32, 8), vector(types.int32, 16)
@@ -383,6 +387,28 @@ tile_outer, tile_fma = _tile_fma(True), _tile_fma(False)
 
 
 @intrinsic
+def tile_slide(typing, tile, x, start, step, w):
+    """tile[i] += the sum of ``x[start + (i + v) * step]`` times the vector ``w[v]`` over v."""
+    vec, count, taps = tile.dtype, tile.count, w.count
+
+    def codegen(context, builder, sig, args):
+        fused = _llvm_call("fma", vec, 3)
+        address = _pointer(context, builder, sig.args[1], args[1], args[2])
+        weights = cgutils.unpack_tuple(builder, args[4], taps)
+        totals = cgutils.unpack_tuple(builder, args[0], count)
+        for q in range(count + taps - 1):
+            pixel = _vector_at(builder, vec, address)
+            for v in range(taps):
+                if 0 <= q - v < count:
+                    operands = [pixel, weights[v], totals[q - v]]
+                    totals[q - v] = fused(context, builder, sig, operands)
+            address = builder.gep(address, [args[3]])
+        return context.make_tuple(builder, sig.return_type, totals)
+
+    return tile(tile, x, types.int64, types.int64, w), codegen
+
+
+@intrinsic
 def tile_add(typing, tile, x, places, offset):
     """tile[i] += the vector at ``x[places[i] + offset]``."""
 
@@ -540,6 +566,16 @@ def load_like(typing, like, array, base, offset):
 
 
 @intrinsic
+def lanes_of(typing, like):
+    """How many lanes ``like`` has, a constant in the code."""
+
+    def codegen(context, builder, sig, args):
+        return ir.Constant(ir.IntType(64), like.lanes)
+
+    return types.int64(like), codegen
+
+
+@intrinsic
 def splat_like(typing, like, scalar):
     """``scalar`` in as many lanes as ``like`` has."""
     vec = vector(scalar, like.lanes)
@@ -566,3 +602,13 @@ def gather8(typing, array, index, start):
         return result
 
     return vec(array, index, types.intp), codegen
+
+
+@intrinsic
+def lane(typing, value, index):
+    """One lane of a vector; the index may vary."""
+
+    def codegen(context, builder, sig, args):
+        return builder.extract_element(*args)
+
+    return value.elem(value, types.intp), codegen

@@ -1,0 +1,157 @@
+"""Depthwise convolution of any kernel size, stride and dilation; 2x2 max pooling fused if wanted.
+
+Each channel has its own filter, so a vector is eight channels of one pixel and a tile six pixels:
+per tap one load of weights and six multiply-adds that read the pixels from memory. All channels of
+six pixels are computed before the next six, so that every cache line is read whole and once.
+"""
+
+from numba import float32
+
+from nets.kernels.conv import (
+    COLS,
+    LAYER,
+    R_IMAGE,
+    R_PIXEL,
+    R_ROW,
+    ROWS,
+    SLOPE,
+    X_IMAGE,
+    X_PIXEL,
+    X_ROW,
+    Y_IMAGE,
+    Y_PIXEL,
+    Y_ROW,
+    K,
+    R,
+    X,
+    Y,
+)
+from nets.kernels.gemm import TILE, places
+from vj.kernels.jit import device, kernel
+from vj.kernels.simd import (
+    WIDEST,
+    lanes_of,
+    load_like,
+    splat8,
+    splat16,
+    store,
+    tile_add,
+    tile_clamp,
+    tile_fma,
+    tile_slide,
+    tile_slope,
+    tile_store,
+    vmax,
+)
+
+# Fields of `shape` after the shared ones: POOL is 1 or 2, SLIDE 1 for 3 x 3 taps of which a pixel
+# and its right neighbour share six, DOWN a tap's row stride, TAPS the number of tap offsets behind.
+POOL, SLIDE, DOWN, TAPS, FIRST_TAP = range(16, 21)
+
+
+@device
+def any_taps(like, arena, weights, shape, tile, where, offset, channels, c):
+    """Add all taps of six pixels, the channels of `like` from c on."""
+    for t in range(shape[TAPS]):
+        w = load_like(like, weights, t * channels, c)
+        tile = tile_fma(tile, arena, where, shape[FIRST_TAP + t] + offset, w)
+    return tile
+
+
+@device
+def nine_taps(like, arena, weights, tile, at, step, down, channels, c):
+    """Add 3 x 3 taps of six pixels in a row, the first tap at `at`, each pixel read once a row."""
+    for u in range(3):
+        w = (
+            load_like(like, weights, (3 * u) * channels, c),
+            load_like(like, weights, (3 * u + 1) * channels, c),
+            load_like(like, weights, (3 * u + 2) * channels, c),
+        )
+        tile = tile_slide(tile, arena, at + u * down, step, w)
+    return tile
+
+
+@device
+def start_tile(like, bias, c):
+    """Six times the bias."""
+    v = load_like(like, bias, c, 0)
+    return (v, v, v, v, v, v)
+
+
+@device
+def activate(like, tile, bias, slope, lo, hi, c):
+    """PReLU if there are slopes, then the clamp."""
+    if slope >= 0:
+        tile = tile_slope(tile, load_like(like, bias, slope, c))
+    return tile_clamp(tile, lo, hi)
+
+
+@device
+def rows_of(like, arena, weights, bias, shape, lo, hi, image, top, bottom):
+    """Rows top to bottom of one image, as many channels at a time as `like` has lanes."""
+    pool, slide, down = shape[POOL], shape[SLIDE] == 1, shape[DOWN]
+    channels, slope, cols = shape[K], shape[SLOPE], shape[COLS] * shape[POOL]
+    x, x_row, x_pixel = shape[X] + image * shape[X_IMAGE], shape[X_ROW], shape[X_PIXEL]
+    y, y_row, y_pixel = shape[Y] + image * shape[Y_IMAGE], shape[Y_ROW], shape[Y_PIXEL]
+    r, r_row, r_pixel = shape[R] + image * shape[R_IMAGE], shape[R_ROW], shape[R_PIXEL]
+    add = shape[R] >= 0
+    i, j = top, 0
+    for done in range(0, (bottom - top) * cols, TILE):
+        left = (bottom - top) * cols - done
+        whole = slide and left >= TILE and j + TILE <= cols
+        source = places(left, i, j, cols, x, pool * x_row, x_pixel)
+        if pool == 1:
+            target = places(left, i, j, cols, y, y_row, y_pixel)
+            extra = places(left, i, j, cols, r, r_row, r_pixel)
+            for c in range(0, channels, lanes_of(like)):
+                tile = start_tile(like, bias, c)
+                if whole:
+                    tile = nine_taps(
+                        like, arena, weights, tile, source[0] + c, x_pixel, down, channels, c
+                    )
+                else:
+                    tile = any_taps(like, arena, weights, shape, tile, source, c, channels, c)
+                if add:
+                    tile = tile_add(tile, arena, extra, c)
+                tile_store(activate(like, tile, bias, slope, lo, hi, c), arena, target, c)
+        else:
+            target = places(left // 2, i, j // 2, cols // 2, y, y_row, y_pixel)
+            for c in range(0, channels, lanes_of(like)):
+                a = b = start_tile(like, bias, c)
+                if whole:
+                    at = source[0] + c
+                    a = nine_taps(like, arena, weights, a, at, x_pixel, down, channels, c)
+                    at += x_row
+                    b = nine_taps(like, arena, weights, b, at, x_pixel, down, channels, c)
+                else:
+                    a = any_taps(like, arena, weights, shape, a, source, c, channels, c)
+                    at = x_row + c
+                    b = any_taps(like, arena, weights, shape, b, source, at, channels, c)
+                a = activate(like, a, bias, slope, lo, hi, c)
+                b = activate(like, b, bias, slope, lo, hi, c)
+                # Backwards: behind the last pair stand repetitions of the last pixel alone.
+                store(arena, target[2] + c, vmax(vmax(a[4], a[5]), vmax(b[4], b[5])))
+                store(arena, target[1] + c, vmax(vmax(a[2], a[3]), vmax(b[2], b[3])))
+                store(arena, target[0] + c, vmax(vmax(a[0], a[1]), vmax(b[0], b[1])))
+        j += TILE
+        while j >= cols:
+            j -= cols
+            i += 1
+
+
+@kernel(LAYER)
+def conv_depthwise(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """Depthwise convolution; rows are rows of the output (of the pooled one where POOL is 2).
+
+    With POOL 2 the output is the maximum of 2 x 2 results; an odd last row or column is dropped, a
+    residual ignored.
+    """
+    rows = shape[ROWS]
+    for image in range(first // rows, (last + rows - 1) // rows):
+        top, bottom = max(first - image * rows, 0), min(last - image * rows, rows)
+        if WIDEST == 16 and shape[K] % 16 == 0:
+            like = splat16(float32(0))
+            rows_of(like, arena, weights, bias, shape, lo, hi, image, top, bottom)
+        else:
+            like8 = splat8(float32(0))
+            rows_of(like8, arena, weights, bias, shape, lo, hi, image, top, bottom)
