@@ -53,7 +53,7 @@ def as_gray(image: Any, name: str = "image", *, order: str = "RGB") -> Pixels:
     ImageError
         The dtype is not uint8, the shape is another, or there are no pixels.
     """
-    array = _checked(image, name)
+    array = as_pixels(image, name)
     if array.ndim == 2:
         return np.ascontiguousarray(array)
     from vj.kernels.color import weigh_channels
@@ -69,14 +69,14 @@ def as_rgb(image: Any, name: str = "image") -> Pixels:
 
     Gray is repeated three times; contiguous RGB is not copied.
     """
-    array = _checked(image, name)
+    array = as_pixels(image, name)
     if array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)
     return np.ascontiguousarray(array[:, :, :3])
 
 
-def _checked(image: Any, name: str) -> Pixels:
-    """View of ``image`` as (H, W), (H, W, 3) or (H, W, 4) uint8, or an error that helps."""
+def as_pixels(image: Any, name: str = "image") -> Pixels:
+    """The image as it is, (H, W), (H, W, 3) or (H, W, 4); takes what `as_gray` takes."""
     if image is None:
         raise ImageError(f"`{name}` is None: the file was not read (cv2.imread returns None then)")
     pil = sys.modules.get("PIL.Image")  # only a program that imported Pillow can pass its images
@@ -182,7 +182,7 @@ def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 95) 
         raise SinkError(f"{path}: no picture format has the suffix {suffix!r}: use .jpg or .png")
     if not 1 <= quality <= 100:
         raise ParameterError(f"`quality` must be 1 to 100, got {quality}")
-    picture = Image.fromarray(_checked(image, "image"))
+    picture = Image.fromarray(as_pixels(image))
     if format_ == "JPEG" and picture.mode == "RGBA":
         picture = picture.convert("RGB")
     with replacing(path) as file:
