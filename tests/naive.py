@@ -163,3 +163,43 @@ def resize_bilinear(gray, rows, cols):
             lower = (256 - a) * int(gray[bottom, left]) + a * int(gray[bottom, right])
             out[y, x] = ((256 - b) * upper + b * lower + 2**15) >> 16
     return out
+
+
+# --------------------------------------------------------------------------- training
+
+
+def gain(left_w, left_g, right_w, right_g, absolute):
+    """Gain of a split from the weights and gradients on its two sides."""
+    if absolute:
+        return abs(left_g) + abs(right_g)
+    if left_w == 0 or right_w == 0:
+        return -1.0
+    return left_g**2 / left_w + right_g**2 / right_w
+
+
+def best_cut(bins, weight, gradient, absolute):
+    """(gain, cut) over all cuts of one feature: samples of bin <= cut go left."""
+    best = (-1.0, 0)
+    for cut in range(256):
+        left = [k for k in range(len(bins)) if bins[k] <= cut]
+        right = [k for k in range(len(bins)) if bins[k] > cut]
+        sums = [sum(int(a[k]) for k in side) for side in (left, right) for a in (weight, gradient)]
+        value = gain(*sums, absolute)
+        if value > best[0]:
+            best = (value, cut)
+    return best
+
+
+def best_subset_gain(codes, weight, gradient):
+    """Best gain over every subset of the codes that occur (there must be few)."""
+    seen = sorted(set(codes))
+    best = -1.0
+    for mask in range(2 ** len(seen)):
+        chosen = {code for k, code in enumerate(seen) if mask >> k & 1}
+        sums = [0, 0, 0, 0]
+        for k, code in enumerate(codes):
+            side = 0 if code in chosen else 2
+            sums[side] += int(weight[k])
+            sums[side + 1] += int(gradient[k])
+        best = max(best, gain(*sums, False))
+    return best

@@ -1,0 +1,1 @@
+"""Train cascades: samples, boosting, hard negatives, the trainer."""
