@@ -1,0 +1,86 @@
+"""Pictures of an explanation: deciding features on the window, reject depth on the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vj.features.haar import HaarFeatures, draw_feature
+
+if TYPE_CHECKING:
+    from vj.detect.explain import Explanation, TreeVote
+
+Pixels = NDArray[np.uint8]
+
+_CAPTION = 18  # pixels under each panel
+_COLUMNS = 4
+# Anchors of a colour scale of rising lightness, so that it reads in gray too.
+_HEAT = np.array(
+    [[13, 8, 66], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64
+)
+
+
+def panels(explanation: Explanation, side: int) -> Pixels:
+    """The window, then one panel for each vote, under the verdict."""
+    from PIL import Image, ImageDraw
+
+    rows, cols = explanation.pixels.shape
+    scale = side / cols
+    size = (side, round(rows * scale))
+    window = Image.fromarray(explanation.pixels).resize(size, Image.Resampling.BICUBIC)
+    ground = np.asarray(window)
+    x, y, w, h = explanation.rect
+    tiles = [(ground, f"{w}x{h} at {x},{y}")]
+    for vote in explanation.votes:
+        caption = f"stage {vote.stage} tree {vote.tree}: {vote.leaf:+.3f}"
+        tiles.append((_vote_panel(explanation, vote, ground, scale), caption))
+    n_columns = min(_COLUMNS, len(tiles))
+    n_rows = -(-len(tiles) // n_columns)
+    cell = (size[0] + 4, size[1] + _CAPTION)
+    canvas = Image.new("RGB", (max(n_columns * cell[0], 420), n_rows * cell[1] + _CAPTION), "white")
+    pen = ImageDraw.Draw(canvas)
+    pen.text((4, 3), f"{explanation.cascade.name}: {explanation.verdict}", fill="black")
+    for k, (tile, caption) in enumerate(tiles):
+        left, top = k % n_columns * cell[0] + 2, k // n_columns * cell[1] + _CAPTION
+        canvas.paste(Image.fromarray(tile), (left, top))
+        pen.text((left + 2, top + size[1] + 2), caption, fill="black")
+    return np.array(canvas)
+
+
+def heat(gray: Pixels, depth: NDArray[np.int32], n_stages: int) -> Pixels:
+    """Gray image under the colours of the depth; where there is none, the image alone."""
+    share = np.clip(depth / n_stages, 0, 1) * (len(_HEAT) - 1)
+    colour = np.stack([np.interp(share, np.arange(len(_HEAT)), c) for c in _HEAT.T], axis=-1)
+    opacity = np.where(depth < 0, 0.0, 0.65)[..., None]
+    mixed = (1 - opacity) * gray[..., None] + opacity * colour
+    out: Pixels = np.rint(mixed).astype(np.uint8)
+    return out
+
+
+def _vote_panel(explanation: Explanation, vote: TreeVote, ground: Pixels, scale: float) -> Pixels:
+    cascade = explanation.cascade
+    index = list(vote.features)
+    if cascade.feature_type == "HAAR":
+        rects, weights, tilted = cascade.rects[index], cascade.weights[index], cascade.tilted[index]
+    else:
+        grids = [
+            _grid(cascade.rects[f, 0], int(code))
+            for f, code in zip(vote.features, vote.values, strict=True)
+        ]
+        rects = np.concatenate([grid[0] for grid in grids])
+        weights = np.concatenate([grid[1] for grid in grids])
+        tilted = np.zeros(len(rects), np.bool_)
+    return draw_feature(ground, HaarFeatures(rects, weights, tilted), scale=scale, opacity=0.55)
+
+
+def _grid(cell: NDArray[np.int32], code: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The eight outer cells of a pattern as features of one box each: dark is positive."""
+    x, y, w, h = (int(v) for v in cell)
+    around = [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    rects, weights = np.zeros((8, 3, 4), np.int32), np.zeros((8, 3), np.float32)
+    for k, (i, j) in enumerate(around):
+        rects[k, 0] = (x + i * w, y + j * h, w, h)
+        weights[k, 0] = -1 if code & (128 >> k) else 1
+    return rects, weights

@@ -1,0 +1,124 @@
+"""Single windows of an image pyramid: find the one meant, evaluate it plainly and exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vj.cascade.model import Cascade
+from vj.errors import ImageError, ParameterError
+from vj.features.integral import integral_image, squared_integral_image, tilted_integral_image
+from vj.kernels import resize
+from vj.kernels import window as kernels
+
+Pixels = NDArray[np.uint8]
+_MAX_LEVELS = 10_000
+
+
+def pyramid_scales(cascade: Cascade, gray: Pixels, scale_factor: float) -> list[np.float32]:
+    """The scales of the pyramid: a product kept in float64 and rounded, as in OpenCV."""
+    if not (scale_factor > 1 and np.isfinite(scale_factor)):
+        raise ParameterError(f"`scale_factor` must be above 1, got {scale_factor}")
+    rows, cols = cascade.window
+    if gray.shape[0] < rows or gray.shape[1] < cols:
+        raise ImageError(
+            f"`image` of {gray.shape[1]}x{gray.shape[0]} px is smaller than the window of "
+            f"{cols}x{rows} px: enlarge it"
+        )
+    scales, factor = [], 1.0
+    while np.rint(rows * factor) <= gray.shape[0] and np.rint(cols * factor) <= gray.shape[1]:
+        scales.append(np.float32(factor))
+        factor *= scale_factor
+        if len(scales) > _MAX_LEVELS:
+            raise ParameterError(f"`scale_factor` is too close to 1: {scale_factor}")
+    return scales
+
+
+def checked_scale(cascade: Cascade, gray: Pixels, scale: float) -> list[np.float32]:
+    """The one scale asked for, if the image has it."""
+    most = min(side / size for side, size in zip(gray.shape, cascade.window, strict=True))
+    if not 1 <= scale <= most:
+        raise ParameterError(f"`scale` must be 1 to {most:.4g} for this image, got {scale}")
+    return [np.float32(scale)]
+
+
+def level_shape(gray: Pixels, scale: np.float32) -> tuple[int, int]:
+    """Rows and columns of the level of a scale."""
+    rows, cols = (int(np.rint(np.float32(side) / scale)) for side in gray.shape)
+    return rows, cols
+
+
+def make_level(gray: Pixels, scale: np.float32) -> Pixels:
+    """The image shrunk to one level of the pyramid, straight from its full size."""
+    shape = level_shape(gray, scale)
+    if shape == gray.shape:
+        return gray
+    out = np.empty(shape, np.uint8)
+    resize.resize_bilinear(gray, np.empty((4, shape[1]), np.int32), out)
+    return out
+
+
+def evaluate(
+    cascade: Cascade, level: Pixels, step: int, *, to_the_end: bool
+) -> tuple[NDArray[np.int32], tuple[NDArray[Any], ...]]:
+    """Depth of the windows of a level, and sums, leaves and values of the last one."""
+    rows, cols = cascade.window
+    sums = integral_image(level)
+    haar = cascade.feature_type == "HAAR"
+    squares = squared_integral_image(level) if haar else np.zeros((1, 1), np.int64)
+    tilted = tilted_integral_image(level) if cascade.has_tilted else sums
+    depth = np.empty(
+        [(n - m) // step + 1 for n, m in zip(level.shape, (rows, cols), strict=True)], np.int32
+    )
+    last = (
+        np.empty(cascade.n_stages, np.float64),
+        np.empty(cascade.n_trees, np.int32),
+        np.empty(cascade.n_nodes, np.float32),
+    )
+    kernels.evaluate_windows(
+        *(cascade.packed(), sums, squares, tilted, rows, cols, step, to_the_end, last, depth)
+    )
+    return depth, last
+
+
+def nearest(
+    cascade: Cascade, gray: Pixels, box: NDArray[np.float64], scales: list[np.float32]
+) -> tuple[np.float32, int, int]:
+    """Scale and place of the window of the pyramid that is nearest to a box."""
+    x, y, w, h = box[0], box[1], box[2] - box[0], box[3] - box[1]
+    if w <= 0 or h <= 0:
+        raise ParameterError(f"`box` must be x1, y1, x2, y2 with x1 < x2 and y1 < y2, got {box}")
+    rows, cols = cascade.window
+    size = (w / cols + h / rows) / 2
+    scale = scales[int(np.argmin(np.abs(np.log(scales) - np.log(size))))]
+    level = level_shape(gray, scale)
+    place = np.rint(np.array([x, y]) / scale).clip(0, [level[1] - cols, level[0] - rows])
+    return scale, int(place[0]), int(place[1])
+
+
+def deepest(
+    cascade: Cascade, gray: Pixels, point: NDArray[np.float64], scales: list[np.float32]
+) -> tuple[np.float32, int, int]:
+    """Scale and place of the window about a point that passes the most stages."""
+    if not ((point >= 0) & (point < gray.shape[::-1])).all():
+        raise ParameterError(f"`box` must be a point in the image, got {point}")
+    size = np.array(cascade.window)
+    best: tuple[int, float] = (-2, 0.0)
+    found = (scales[0], 0, 0)
+    for scale in scales:
+        level = make_level(gray, scale)
+        end, at = np.array(level.shape) - size, point[::-1] / scale
+        centre = (at - size / 2).clip(0, end)
+        first = np.ceil(np.maximum(centre - size / 8, at - size)).clip(0, end).astype(int)
+        stop = np.floor(np.minimum(centre + size / 8, at)).clip(first, end).astype(int) + size
+        depth, _ = evaluate(
+            cascade, level[first[0] : stop[0], first[1] : stop[1]], 1, to_the_end=False
+        )
+        for y, x in np.argwhere(depth == depth.max()):
+            place = first + np.array([y, x])
+            rank = (int(depth[y, x]), -float(np.abs(place - centre).sum()))
+            if rank > best:
+                best, found = rank, (scale, int(place[1]), int(place[0]))
+    return found
