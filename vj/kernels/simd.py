@@ -22,6 +22,7 @@ from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
+from numba.np.arrayobj import populate_array
 
 _IR = {
     "float32": ir.FloatType(),
@@ -63,7 +64,7 @@ def vector(elem, lanes):
     return Vec(elem, lanes)
 
 
-# Lanes of float32 in the widest register of this machine. Longer vectors work, in several registers.
+# Lanes of float32 in the widest register here. Longer vectors work, in several registers.
 WIDEST = 16 if get_host_cpu_features().get("avx512f") else 8
 
 f32x8, f32x16 = vector(types.float32, 8), vector(types.float32, 16)
@@ -424,6 +425,22 @@ def tile_add(typing, tile, x, places, offset):
 
 
 @intrinsic
+def places_apart(typing, tile, start, step, last):
+    """Place ``start + min(i, last) * step`` for each vector ``i`` of a tile."""
+    out = types.UniTuple(types.int64, tile.count)
+
+    def codegen(context, builder, sig, args):
+        _, at, step, last = args
+        found = [at]
+        for i in range(1, tile.count):
+            further = builder.icmp_signed(">=", last, ir.Constant(ir.IntType(64), i))
+            found.append(builder.select(further, builder.add(found[-1], step), found[-1]))
+        return context.make_tuple(builder, out, found)
+
+    return out(tile, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
 def tile_clamp(typing, tile, lo, hi):
     """Every vector clamped to the scalars ``lo`` and ``hi``; NaN stays NaN."""
 
@@ -456,10 +473,14 @@ def tile_slope(typing, tile, slope):
 
 @intrinsic
 def tile_store(typing, tile, y, places, offset):
-    """Write vector ``i`` to ``y[places[i] + offset]`` and the lanes behind it."""
+    """Write vector ``i`` to ``y[places[i] + offset]`` and the lanes behind it.
+
+    The first vector is written last: where a place repeats, its first vector stays.
+    """
 
     def codegen(context, builder, sig, args):
-        for i, address in enumerate(_places(context, builder, sig, args, 1, 2, 3)):
+        where = list(enumerate(_places(context, builder, sig, args, 1, 2, 3)))
+        for i, address in reversed(where):
             at = builder.bitcast(address, tile.dtype.ir.as_pointer())
             builder.store(builder.extract_value(args[0], i), at).align = (
                 tile.dtype.elem.bitwidth // 8
@@ -533,7 +554,7 @@ def _half(part):
 
 even_lanes, odd_lanes = _half(0), _half(1)
 
-# --------------------------------------------------------------------------- code for any lane count
+# --------------------------------------------------------------------------- any lane count
 
 
 @intrinsic
@@ -612,3 +633,88 @@ def lane(typing, value, index):
         return builder.extract_element(*args)
 
     return value.elem(value, types.intp), codegen
+
+
+@intrinsic
+def from_bits(typing, value):
+    """A vector of float32 with the bits of a vector of int32."""
+    out = vector(types.float32, value.lanes)
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], out.ir)
+
+    return out(value), codegen
+
+
+# --------------------------------------------------------------------------- by address
+
+
+def _array_at(elem):
+    @intrinsic
+    def array_at(typing, address, size):
+        out = types.Array(elem, 1, "C")
+
+        def codegen(context, builder, sig, args):
+            array = context.make_array(out)(context, builder)
+            item = context.get_constant(types.intp, elem.bitwidth // 8)
+            data = builder.inttoptr(args[0], array.data.type)
+            populate_array(array, data, [args[1]], [item], item, None)
+            return array._getvalue()
+
+        return out(types.int64, types.int64), codegen
+
+    return array_at
+
+
+# The array of ``size`` numbers at an address; the caller keeps its memory alive.
+array_f32, array_i64 = _array_at(types.float32), _array_at(types.int64)
+
+
+@intrinsic
+def call(typing, address, args):
+    """Call the compiled kernel at an address with a tuple of arguments; it returns nothing."""
+
+    def codegen(context, builder, sig, values):
+        kinds = sig.args[1].types
+        kind = context.call_conv.get_function_type(types.none, kinds)
+        function = builder.inttoptr(values[0], kind.as_pointer())
+        given = [builder.extract_value(values[1], i) for i in range(len(kinds))]
+        result, error = (cgutils.alloca_once(builder, t.pointee) for t in kind.args[:2])
+        flat = context.get_arg_packer(kinds).as_arguments(builder, given)
+        builder.call(function, [result, error, *flat])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, args), codegen
+
+
+@intrinsic
+def atomic_add(typing, array, index, value):
+    """Add to ``array.flat[index]`` (int64), seen by all threads at once; the value before."""
+
+    def codegen(context, builder, sig, args):
+        where = _pointer(context, builder, sig.args[0], args[0], args[1])
+        return builder.atomic_rmw("add", where, args[2], "seq_cst")
+
+    return types.int64(array, types.int64, types.int64), codegen
+
+
+@intrinsic
+def atomic_load(typing, array, index):
+    """``array.flat[index]`` (int64), with all that was written before it was."""
+
+    def codegen(context, builder, sig, args):
+        where = _pointer(context, builder, sig.args[0], args[0], args[1])
+        return builder.load_atomic(where, "acquire", 8)
+
+    return types.int64(array, types.int64), codegen
+
+
+@intrinsic
+def add_to(typing, total, value):
+    """``total + value`` with the lanes of ``value`` widened to those of ``total`` where needed."""
+
+    def codegen(context, builder, sig, args):
+        widened = args[1] if total == value else builder.fpext(args[1], total.ir)
+        return builder.fadd(args[0], widened)
+
+    return total(total, value), codegen
