@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nets.kernels import conv, depthwise
+from nets.kernels import conv, depthwise, winograd
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 LANES = 8  # channels are stored in multiples of this
 CACHE = 1 << 17  # bytes of input that one block of rows may touch
+TILES_BYTES = 1 << 19  # bytes of transformed input in a block of Winograd tiles
 
 
 def padded(channels: int) -> int:
@@ -323,3 +324,51 @@ def depthwise_shape(
     shape = header(packed, origin, y, residual, y.height, y.width, fields)
     shape[depthwise.POOL :] = [1 + pool, slide, down, len(taps), *taps]
     return shape
+
+
+WINOGRAD = {
+    2: [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]],
+    4: [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ],
+}  # G of F(m x m, 3 x 3), Lavin & Gray 2016, section 4
+
+
+def pack_winograd(
+    weights: F32, bias: F32 | None = None, *, outputs: int = 4, slope: F32 | None = None
+) -> Packed:
+    """Pack (K, C, 3, 3) weights for F(outputs x outputs, 3 x 3), 2 or 4, as ``G g G'``."""
+    g = np.array(WINOGRAD[outputs])
+    inputs, stored = padded(weights.shape[1]), padded(weights.shape[0])
+    u = np.zeros((len(g) ** 2, inputs, stored), np.float32)
+    transformed = np.einsum("au,kcuv,bv->abck", g, weights, g, optimize=True)
+    u[:, : weights.shape[1], : weights.shape[0]] = transformed.reshape(
+        len(u), *transformed.shape[2:]
+    )
+    flat = aligned(u.size)
+    np.concatenate([u[:, :, k : k + 16].ravel() for k in range(0, stored, 16)], out=flat)
+    return Packed(flat, *_affine(len(weights), bias, slope))
+
+
+def winograd_shape(
+    packed: Packed,
+    x: Slot,
+    y: Slot,
+    *,
+    outputs: int = 4,
+    padding: tuple[int, int] = (0, 0),
+    residual: Slot | None = None,
+) -> tuple[I64, int]:
+    """Geometry for `conv_winograd2` or `conv_winograd4`, and the floats of scratch they need."""
+    rows, cols = -(-y.height // outputs), -(-y.width // outputs)
+    origin = x._replace(offset=x.offset - padding[0] * x.row - padding[1] * x.pixel)
+    shape = header(packed, origin, y, residual, rows, cols, winograd.FIELDS)
+    channels, elements = padded(x.channels), (outputs + 2) ** 2
+    block = min(max(TILES_BYTES // (4 * elements * channels) // 6 * 6, 6), 24)
+    shape[winograd.HEIGHT :] = y.height, y.width, channels, block
+    return shape, elements * (2 * 16 + block * channels + 16 + block * 16 + 16)
