@@ -203,3 +203,121 @@ def best_subset_gain(codes, weight, gradient):
             sums[side + 1] += int(gradient[k])
         best = max(best, gain(*sums, False))
     return best
+
+
+# --------------------------------------------------------------------------- cascade
+
+
+def tree_leaf(cascade, tree, pixels, norm):
+    """Index of the leaf that a window reaches in a tree."""
+    first, node = int(cascade.tree_first[tree]), 0
+    while True:
+        n = first + node
+        f = cascade.node_feature[n]
+        if cascade.feature_type == "LBP":
+            code = lbp_code(pixels, cascade.rects[f, 0])
+            left = int(cascade.node_subset[n, code // 32]) >> (code % 32) & 1
+        else:
+            parts = cascade.rects[f], cascade.weights[f], bool(cascade.tilted[f])
+            left = np.float32(haar_response(pixels, *parts) * norm) < cascade.node_threshold[n]
+        node = int(cascade.node_left[n] if left else cascade.node_right[n])
+        if node <= 0:
+            return first + tree - node
+
+
+def stage_sums(cascade, pixels):
+    """Sum of every stage for a window of pixels; None if it has too little contrast."""
+    norm = np.float32(1)
+    if cascade.feature_type == "HAAR":
+        norm = window_norm(pixels)
+        area = (pixels.shape[0] - 2) * (pixels.shape[1] - 2)
+        if norm == 0 or not area * float(norm) < 0.1:
+            return None
+    sums = []
+    for stage in range(cascade.n_stages):
+        total = 0.0
+        for tree in range(cascade.stage_first[stage], cascade.stage_first[stage + 1]):
+            total += float(cascade.leaf[tree_leaf(cascade, tree, pixels, norm)])
+        sums.append(total)
+    return sums
+
+
+def stages_passed(cascade, pixels):
+    sums = stage_sums(cascade, pixels)
+    if sums is None:
+        return -1
+    failed = [total < limit for total, limit in zip(sums, cascade.stage_limit, strict=True)]
+    return (*failed, True).index(True)
+
+
+# --------------------------------------------------------------------------- grouping
+
+
+def similar(a, b, eps):
+    d = eps * (min(a[2], b[2]) + min(a[3], b[3])) * 0.5
+    corners = [(r[0], r[1], r[0] + r[2], r[1] + r[3]) for r in (a, b)]
+    return all(abs(p - q) <= d for p, q in zip(*corners, strict=True))
+
+
+def group_classes(rects, eps):
+    """Class of each rectangle, numbered by first members: pairs joined until nothing changes."""
+    label = list(range(len(rects)))
+    for i, a in enumerate(rects):
+        for j, b in enumerate(rects):
+            if i != j and label[i] != label[j] and similar(a, b, eps):
+                old, new = max(label[i], label[j]), min(label[i], label[j])
+                label = [new if k == old else k for k in label]
+    order = list(dict.fromkeys(label))
+    return [order.index(k) for k in label]
+
+
+def group_rectangles(rects, threshold, eps, levels, weights):
+    """Rectangles, counts, levels and weights as OpenCV's groupRectangles leaves them."""
+    rects = [[int(v) for v in r] for r in rects]
+    if threshold <= 0:
+        return rects, [1] * len(rects), list(levels), list(weights)
+    label = group_classes(rects, eps)
+    merged = []
+    for k in range(len(set(label))):
+        members = [i for i, own in enumerate(label) if own == k]
+        share = np.float32(1) / np.float32(len(members))
+        total = np.array([rects[i] for i in members]).sum(axis=0)
+        box = [int(np.rint(np.float32(v) * share)) for v in total]
+        level, weight = 0, np.finfo(np.float64).tiny
+        for i in members:
+            if levels[i] > level:
+                level, weight = levels[i], weights[i]
+            elif levels[i] == level and weights[i] > weight:
+                weight = weights[i]
+        if len(members) > threshold:
+            merged.append((box, len(members), level, weight))
+
+    def inside(few, many):
+        (x1, y1, w1, h1), (x2, y2, w2, h2) = few[0], many[0]
+        dx, dy = np.rint(w2 * eps), np.rint(h2 * eps)
+        within = x1 >= x2 - dx and y1 >= y2 - dy
+        within = within and x1 + w1 <= x2 + w2 + dx and y1 + h1 <= y2 + h2 + dy
+        return within and (many[1] > max(3, few[1]) or few[1] < 3)
+
+    kept = [a for a in merged if not any(inside(a, b) for b in merged if b is not a)]
+    return [list(column) for column in zip(*kept, strict=True)] or [[], [], [], []]
+
+
+def nms(boxes, score, limit):
+    """Indices kept: the best one left, then again without all that overlap it."""
+    left, keep = sorted(range(len(boxes)), key=lambda i: (-score[i], i)), []
+    while left:
+        best, *left = left
+        keep.append(best)
+        left = [i for i in left if not iou(boxes[best], boxes[i]) > limit]
+    return keep
+
+
+def iou(a, b):
+    """In float32, as the kernel computes it."""
+    a, b = np.float32(a), np.float32(b)
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
+    return float(w * h / (areas - w * h))
