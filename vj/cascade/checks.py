@@ -5,6 +5,7 @@ Each check raises `CascadeError` for the first offender, named by stage, tree an
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def frozen(name: str, value: Any, dtype: type[np.generic]) -> NDArray[Any]:
 def window(size: Any) -> tuple[int, int]:
     """The window as two plain ints within the limits."""
     try:
-        rows, cols = (int(side) for side in size)
+        rows, cols = (operator.index(side) for side in size)
     except (TypeError, ValueError) as exc:
         raise CascadeError(f"`window` must be (rows, cols), got {size!r}") from exc
     if not (MIN_SIDE <= rows <= MAX_SIDE and MIN_SIDE <= cols <= MAX_SIDE):
