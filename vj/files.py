@@ -13,6 +13,15 @@ from vj.errors import SinkError
 
 
 @contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the operating system says about ``path`` into a `SinkError`."""
+    try:
+        yield
+    except OSError as exc:
+        raise SinkError(f"{path}: cannot write: {exc.strerror or exc}") from exc
+
+
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only when the block ends without an error.
 
@@ -31,12 +40,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     direct = target.exists() and not stat.S_ISREG(target.stat().st_mode)
     partial = target if direct else target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
     try:
-        with partial.open("wb") as file:
-            yield file
-        if not direct:
-            partial.replace(target)
-    except OSError as exc:
-        raise SinkError(f"{path}: cannot write: {exc.strerror or exc}") from exc
+        with writing(path):
+            with partial.open("wb") as file:
+                yield file
+            if not direct:
+                partial.replace(target)
     finally:
         if not direct:
             with contextlib.suppress(OSError):

@@ -212,19 +212,20 @@ def sample(name: str = "astronaut") -> Pixels:
     SourceError
         scikit-image carries no such picture.
     """
-    folder = _sample_folder()
-    found = {path.stem: path for path in folder.iterdir() if path.suffix in (".png", ".jpg")}
-    if name not in found:
-        raise SourceError(f"no sample named {name!r}: there are {', '.join(sorted(found))}")
-    return read_image(found[name])
+    return read_image(sample_path(name))
 
 
-def _sample_folder() -> Path:
+def sample_path(name: str = "astronaut") -> Path:
+    """The file of a `sample`."""
     # Found without importing scikit-image, which takes longer than reading a picture.
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
         raise SourceError("samples come with scikit-image: pip install scikit-image")
-    return Path(spec.origin).parent / "data"
+    folder = Path(spec.origin).parent / "data"
+    found = {path.stem: path for path in folder.iterdir() if path.suffix in (".png", ".jpg")}
+    if name not in found:
+        raise SourceError(f"no sample named {name!r}: there are {', '.join(sorted(found))}")
+    return found[name]
 
 
 @contextmanager

@@ -1,0 +1,214 @@
+"""``vj-detect``: `run` does the work, `program` turns errors into one line and a status."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vj import __version__
+from vj.app.formats import count
+from vj.app.options import DATA, parse, parser
+from vj.app.progress import ClosedPipe, Console, Talk
+from vj.app.status import Status, status_of
+from vj.errors import CascadeError, ParameterError, SourceError, VJError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vj.app.pipeline import Paint
+    from vj.app.sink import Task
+    from vj.detect.registry import Detector
+    from vj.detections import Detections
+
+
+def main() -> int:
+    """Entry point of the command ``vj-detect``."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what matters is said in an error
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    status = program(sys.argv[1:], Console.of_process())
+    if status == Status.OUTPUT and sys.stdout:
+        # What could not be written would be tried again, and complained about, at exit.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
+def program(argv: Sequence[str], console: Console) -> Status:
+    """Run the command with these arguments and streams."""
+    try:
+        return run(parse(argv), console)
+    except ClosedPipe:
+        return Status.OUTPUT
+    except VJError as exc:
+        console.error(str(exc))
+        return status_of(exc)
+    except KeyboardInterrupt:
+        return Status.INTERRUPTED
+
+
+def run(args: Namespace, console: Console) -> Status:
+    """Do what the arguments say."""
+    if args.help or args.version or args.list_detectors:
+        console.write(_information(args).encode())
+        return Status.DONE
+    console.talk = Talk.QUIET if args.quiet else Talk.VERBOSE if args.verbose else Talk.NORMAL
+    if args.max_pixels:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = args.max_pixels
+    tasks = _tasks(args, console)
+    jobs = args.jobs or min(8, _processors())
+    detector = _detector(args, n_jobs=jobs if len(tasks) == 1 else 1)
+    console.detail(f"detector {args.detector}, inputs {len(tasks)}, threads {jobs}")
+    work = _explain if args.explain else _detect
+    return work(args, tasks, detector, jobs, console)
+
+
+def _detect(
+    args: Namespace, tasks: list[Task], detector: Detector, jobs: int, console: Console
+) -> Status:
+    from vj.app import pipeline
+    from vj.app.sink import data_sink
+
+    todo = [t for t in tasks if not (args.skip_existing and t.path and t.path.exists())]
+    targets = [(kind, getattr(args, kind)) for kind in DATA if getattr(args, kind)]
+    if not args.quiet and "-" not in [target for _, target in targets]:
+        targets.append(("text", "-"))
+    started = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        announced = stack.enter_context(_compilation_announced(console))
+        sinks = [stack.enter_context(data_sink(*target, console)) for target in targets]
+        plan = pipeline.Pipeline(detector, args.detector, _paint(args), console)
+        tally = pipeline.run(plan, todo, [announced, *sinks], console, jobs)
+    words = [f"{count(tally.faces, 'face')} in {count(tally.images, 'picture')}"]
+    words += [f"{tally.failed} failed"] * bool(tally.failed)
+    words += [f"{len(tasks) - len(todo)} skipped"] * (len(todo) < len(tasks))
+    words += ["interrupted"] * tally.interrupted
+    words += [f"{time.perf_counter() - started:.2f} s"]
+    words += [f"see {args.output}"] * bool(args.output and tally.images)
+    if tally.images or len(tasks) > 1:
+        console.say(", ".join(words))
+    return tally.status(fail_if_none=args.fail_if_none, fail_if_any=args.fail_if_any)
+
+
+def _explain(
+    args: Namespace, tasks: list[Task], detector: Detector, jobs: int, console: Console
+) -> Status:
+    from vj.app.sink import picture_sink
+
+    if len(tasks) != 1:
+        raise ParameterError(f"--explain is about one picture, not {len(tasks)}")
+    if not hasattr(detector, "explain"):
+        raise ParameterError(f"--explain: detector {args.detector} does not say why: use a cascade")
+    (task,) = tasks
+    with _compilation_announced(console) as announced, picture_sink(task.path) as write:
+        for frame in task.item.frames():
+            explanation = detector.explain(frame.image, args.explain)
+            announced()
+            console.write(f"{explanation}\n".encode())
+            write(explanation.picture())
+    return Status.DONE
+
+
+def _tasks(args: Namespace, console: Console) -> list[Task]:
+    """What is to be done, in order."""
+    from vj.app.sink import plan
+    from vj.app.source import Picture, find_inputs
+
+    out = Path(args.output) if args.output else None
+    items = find_inputs(args.inputs, console.stdin, recursive=args.recursive, leave_out=out)
+    if args.sample:
+        from vj.images import sample_path
+
+        items.append(Picture("astronaut", sample_path(), Path("astronaut.png")))
+    return plan(items, args.output, args.suffix)
+
+
+def _detector(args: Namespace, n_jobs: int) -> Detector:
+    """The detector that the arguments name; a file that is not there counts as a bad model."""
+    from vj.detect.registry import open_detector
+
+    names = ("scale_factor", "min_neighbors", "min_size", "max_size")
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    try:
+        detector = open_detector(args.detector, **options, n_jobs=n_jobs)
+    except SourceError as exc:
+        raise CascadeError(str(exc)) from exc
+    if type(detector).__module__.startswith("vj."):
+        _spare_scipy()
+    return detector
+
+
+def _paint(args: Namespace) -> Paint:
+    """What happens to a picture once the faces are known."""
+
+    def paint(image: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8]:
+        from vj.draw import draw, redact
+
+        if args.redact:
+            return redact(image, found, args.redact, args.grow or 1.3, args.ellipse)
+        return draw(image, found)
+
+    return paint
+
+
+@contextlib.contextmanager
+def _compilation_announced(console: Console) -> Iterator[Callable[..., None]]:
+    """Say that kernels are compiled, if they are; and how long it took, once called."""
+    from vj.kernels.jit import on_compile
+
+    started: list[float] = []
+
+    def begun() -> None:
+        console.say("compiling for this machine, which happens once ...")
+        started.append(time.perf_counter())
+
+    def done(*_: object) -> None:
+        if started:
+            console.say(f"compiled in {time.perf_counter() - started.pop():.1f} s")
+
+    with on_compile(begun):
+        yield done
+
+
+def _spare_scipy() -> None:
+    """Have Numba set itself up without scipy.linalg, whose import takes longer than a detection.
+
+    Numba only asks whether it is there, for linear algebra that no kernel of a cascade uses.
+    """
+    if "numba.np.arraymath" not in sys.modules and "scipy.linalg" not in sys.modules:
+        sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+        try:
+            import_module("numba.np.arraymath")
+        finally:
+            del sys.modules["scipy.linalg"]
+
+
+def _information(args: Namespace) -> str:
+    if args.help:
+        return parser().format_help()
+    if args.version:
+        return f"vj-detect {__version__}\n"
+    from vj.detect.registry import list_detectors
+
+    found = list_detectors()
+    width = max(map(len, found), default=0)
+    return "".join(f"{name:<{width}}  {line}\n" for name, line in found.items())
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

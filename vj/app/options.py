@@ -1,0 +1,200 @@
+"""The arguments of ``vj-detect``: what they are, and that they make sense together."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from vj.errors import ParameterError
+
+DATA = ("json", "jsonl", "csv", "coco")
+EXIT_STATUS = """\
+exit status:
+  0 done, faces or not       3 input missing or unreadable   6 output cannot be written
+  1 some inputs failed       4 cascade or model unusable     10 no face (--fail-if-none)
+  2 wrong arguments          5 live stream lost              11 a face (--fail-if-any)
+  130 interrupted
+"""
+EXAMPLES = """\
+examples:
+  vj-detect --sample -o faces.jpg           see it work
+  vj-detect photo.jpg                       print the faces
+  vj-detect photos -r -o out --redact blur  hide the faces of a folder
+  vj-detect '*.jpg' --json - | jq           data for a program
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ParameterError(f"{message} (see vj-detect --help)")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, checked.
+
+    Raises
+    ------
+    ParameterError
+        They make no sense; the message says which and why.
+    """
+    args = parser().parse_args(argv)
+    if not (args.help or args.version or args.list_detectors):
+        _check(args)
+    return args
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    p = _Parser(
+        prog="vj-detect",
+        usage="vj-detect INPUT... [-o PATH] [options]",
+        description="Find faces in pictures; show them, hide them, or write down where they are.",
+        epilog=EXAMPLES + "\n" + EXIT_STATUS,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=30, width=96
+        ),
+        allow_abbrev=False,
+        add_help=False,
+    )
+    p.set_defaults(method=None)
+    _add_input(p.add_argument_group("input").add_argument)
+    _add_pictures(p.add_argument_group("pictures").add_argument)
+    data = p.add_argument_group("data (- is standard output)").add_argument
+    data("--json", metavar="FILE", help="one document with a row for every picture")
+    data("--jsonl", metavar="FILE", help="one row a line, as they come")
+    data("--csv", metavar="FILE", help="one line for every face")
+    data("--coco", metavar="FILE", help="COCO images and annotations")
+    _add_detector(p.add_argument_group("detector").add_argument)
+    _add_run(p.add_argument_group("run").add_argument)
+    return p
+
+
+def _add_input(add: Any) -> None:
+    add("inputs", nargs="*", metavar="INPUT", help="picture, folder, glob, or - for stdin")
+    add("-r", "--recursive", action="store_true", help="search the folders of folders too")
+    add("--sample", action="store_true", help="use a photograph that comes with scikit-image")
+    add(
+        "--max-pixels",
+        type=_positive,
+        metavar="N",
+        help="refuse larger pictures (default: 89478485, against decompression bombs)",
+    )
+
+
+def _add_pictures(add: Any) -> None:
+    add("-o", "--output", metavar="PATH", help="picture to write, or folder for many")
+    add("--suffix", default="", help="added to the names of pictures: _faces")
+    add("--skip-existing", action="store_true", help="leave out inputs whose picture is there")
+    add("--draw", action="store_true", help="frame the faces (default)")
+    add("--redact", choices=["blur", "pixelate", "solid"], help="hide the faces")
+    add("--grow", type=_factor, metavar="F", help="enlarge what is hidden (default: 1.3)")
+    add("--ellipse", action="store_true", help="hide ellipses, not rectangles")
+    add(
+        "--explain",
+        type=_point,
+        metavar="X,Y",
+        help="show how the cascade judges the window about a point",
+    )
+
+
+def _add_detector(add: Any) -> None:
+    add("--detector", default="frontalface", metavar="NAME", help="name or path of a model")
+    add("--scale-factor", type=float, metavar="F", help="step between sizes (default: 1.1)")
+    add("--min-neighbors", type=int, metavar="N", help="windows that must agree (default: 3)")
+    add("--min-size", type=_size, metavar="W[xH]", help="smallest face, in pixels")
+    add("--max-size", type=_size, metavar="W[xH]", help="largest face, in pixels")
+    add("--list-detectors", action="store_true", help="print the names of detectors")
+
+
+def _add_run(add: Any) -> None:
+    add("-j", "--jobs", type=_positive, metavar="N", help="threads (default: one a processor)")
+    add("--fail-if-none", action="store_true", help="exit status 10 if there is no face at all")
+    add("--fail-if-any", action="store_true", help="exit status 11 if there is any face")
+    add("-q", "--quiet", action="store_true", help="say nothing but errors")
+    add("-v", "--verbose", action="store_true", help="say more")
+    add("--version", action="store_true", help="print the version")
+    add("-h", "--help", action="store_true", help="print this")
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What argparse cannot express."""
+    pictures = bool(args.output or args.suffix)
+    if not args.inputs and not args.sample:
+        raise ParameterError("nothing to do: name a picture, or try --sample -o faces.jpg")
+    if args.output == "-":
+        raise ParameterError("-o - has no format: name a picture or a folder")
+    together = [
+        (args.quiet and args.verbose, "--quiet and --verbose"),
+        (args.draw and args.redact, "--draw and --redact"),
+        (args.fail_if_none and args.fail_if_any, "--fail-if-none and --fail-if-any"),
+        (args.explain and (args.redact or args.draw), "--explain and --draw or --redact"),
+        (args.explain and any(getattr(args, kind) for kind in DATA), "--explain and data"),
+    ]
+    for clash, what in together:
+        if clash:
+            raise ParameterError(f"{what} exclude each other")
+    alone = [
+        (args.draw, pictures, "--draw", "-o"),
+        (args.redact, pictures, "--redact", "-o"),
+        (args.skip_existing, pictures, "--skip-existing", "-o"),
+        (args.grow, args.redact, "--grow", "--redact"),
+        (args.ellipse, args.redact, "--ellipse", "--redact"),
+        (args.recursive, args.inputs, "--recursive", "a folder"),
+    ]
+    for given, needed, what, wanted in alone:
+        if given and not needed:
+            raise ParameterError(f"{what} needs {wanted}")
+    if args.min_size and args.max_size and not _fits(args.min_size, args.max_size):
+        raise ParameterError("--min-size is larger than --max-size")
+    _check_targets([getattr(args, kind) for kind in DATA if getattr(args, kind)])
+
+
+def _check_targets(targets: list[str]) -> None:
+    seen: set[str] = set()
+    for target in targets:
+        name = target if target == "-" else os.path.realpath(target)
+        if name in seen:
+            raise ParameterError(f"two kinds of data would be written to {target}")
+        seen.add(name)
+
+
+def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
+    return small[0] <= large[0] and small[1] <= large[1]
+
+
+def _size(text: str) -> tuple[int, int]:
+    """``W`` or ``WxH`` to (rows, cols)."""
+    width, _, height = text.lower().partition("x")
+    try:
+        cols, rows = int(width), int(height or width)
+    except ValueError:
+        cols = rows = 0
+    if cols < 1 or rows < 1 or text.lower().endswith("x"):
+        raise argparse.ArgumentTypeError(f"a size is W or WxH in pixels, not {text!r}")
+    return rows, cols
+
+
+def _point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a point is X,Y in pixels, not {text!r}") from None
+    return x, y
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, not {text!r}")
+    return int(text)
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise argparse.ArgumentTypeError(f"a positive number is wanted, not {text!r}")
+    return factor

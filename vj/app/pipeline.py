@@ -1,0 +1,150 @@
+"""From inputs to records: read, detect, paint, write; several inputs at once, in their order."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vj.app.formats import Record
+from vj.app.progress import Console
+from vj.app.sink import Task, picture_sink
+from vj.app.status import Status, status_of
+from vj.errors import ImageError, SinkError, VJError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vj.detect.registry import Detector
+    from vj.detections import Detections
+
+    Paint = Callable[[NDArray[np.uint8], Detections], NDArray[np.uint8]]
+
+Outcome = list[Record] | VJError
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What happens to every input."""
+
+    detector: Detector
+    name: str  # of the detector, as it appears in data
+    paint: Paint
+    console: Console
+
+    def records(self, task: Task) -> Iterator[Record]:
+        """Detect in every frame of an input, write its picture, and tell what was found."""
+        with picture_sink(task.path) as write:
+            for frame in task.item.frames():
+                started = time.perf_counter()
+                found = self.detector.detect(frame.image)
+                milliseconds = 1000 * (time.perf_counter() - started)
+                self.console.detail(f"{task.item.name}: detected in {milliseconds:.1f} ms")
+                if task.path is not None:
+                    write(self.paint(frame.image, found))
+                height, width = frame.image.shape[:2]
+                yield Record(
+                    *(task.item.name, frame.index, frame.time, width, height, self.name, found)
+                )
+
+    def outcome(self, task: Task) -> Outcome:
+        """The records of an input that is soon done, or why there are none."""
+        try:
+            return list(self.records(task))
+        except SinkError:  # what stops one output stops them all
+            raise
+        except VJError as exc:
+            return exc
+        except MemoryError:
+            return ImageError(f"{task.item.name}: too large for the memory of this machine")
+
+
+@dataclass
+class Tally:
+    """What a run came to."""
+
+    images: int = 0
+    images_with_faces: int = 0
+    faces: int = 0
+    failed: int = 0
+    first_failure: VJError | None = None
+    interrupted: bool = False
+
+    def add(self, record: Record) -> None:
+        """Count a record."""
+        self.images += 1
+        self.faces += len(record.detections)
+        self.images_with_faces += len(record.detections) > 0
+
+    def status(self, *, fail_if_none: bool = False, fail_if_any: bool = False) -> Status:
+        """The exit status; a face that was found counts whatever else failed."""
+        if self.interrupted:
+            return Status.INTERRUPTED
+        if fail_if_any and self.faces:
+            return Status.FACE
+        if self.first_failure is not None:
+            return Status.PARTLY if self.images else status_of(self.first_failure)
+        return Status.NO_FACE if fail_if_none and not self.faces else Status.DONE
+
+
+def run(
+    pipeline: Pipeline,
+    tasks: Sequence[Task],
+    sinks: Sequence[Callable[[Record], None]],
+    console: Console,
+    jobs: int,
+) -> Tally:
+    """Process every task and write the records in the order of the tasks.
+
+    An input that fails is reported and counted, and the next one goes on. Ctrl-C ends the run
+    after the inputs that are under way; what was found until then is kept.
+
+    Raises
+    ------
+    SinkError
+        An output cannot be written.
+    """
+    tally = Tally()
+    outcomes = _in_order(pipeline.outcome, tasks, jobs)
+    with console.bar(len(tasks), "picture") as advance, contextlib.closing(outcomes):
+        try:
+            for outcome in outcomes:
+                if isinstance(outcome, VJError):
+                    console.error(str(outcome))
+                    tally.failed += 1
+                    tally.first_failure = tally.first_failure or outcome
+                else:
+                    for record in outcome:
+                        tally.add(record)
+                        for write in sinks:
+                            write(record)
+                advance()
+        except KeyboardInterrupt:
+            tally.interrupted = True
+    return tally
+
+
+def _in_order(
+    work: Callable[[Task], Outcome], tasks: Sequence[Task], jobs: int
+) -> Generator[Outcome, None, None]:
+    """Results of the work in the order of the tasks, at most ``2 * jobs`` under way or waiting."""
+    if jobs == 1 or len(tasks) == 1:
+        yield from map(work, tasks)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(jobs)
+    waiting: deque[Future[Any]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) == 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,145 @@
+"""Where results go: data to files or standard output, pictures to files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vj.app.formats import FORMATS, Record
+from vj.app.progress import Console
+from vj.app.source import PICTURES, Item, Picture
+from vj.errors import ParameterError
+from vj.files import replacing, writing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@contextlib.contextmanager
+def data_sink(kind: str, target: str, console: Console) -> Iterator[Callable[[Record], None]]:
+    """A function that writes records in a format to a file, or to standard output for "-".
+
+    A file gets its name when the block ends without an error; see `replacing`.
+    """
+    form = FORMATS[kind]()
+    # A file name that is not UTF-8 comes back as its bytes, or as the escape that JSON has for it.
+    errors = "surrogateescape" if kind in ("csv", "text") else "backslashreplace"
+    with contextlib.ExitStack() as stack:
+        file = None if target == "-" else stack.enter_context(replacing(target))
+
+        def write(text: str) -> None:
+            data = text.encode("utf-8", errors)
+            if file is None:
+                console.write(data)
+            else:
+                with writing(target):
+                    file.write(data)
+
+        write(form.head())
+        yield lambda record: write(form.body(record))
+        write(form.tail())
+
+
+@contextlib.contextmanager
+def picture_sink(path: Path | None) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    """A function that writes the picture of a frame to ``path``, making its folders."""
+    if path is None:
+        yield lambda image: None
+        return
+    from vj.images import write_image
+
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    yield lambda image: write_image(path, image)
+
+
+@dataclass(frozen=True)
+class Task:
+    """An input, and where its picture goes, if anywhere."""
+
+    item: Item
+    path: Path | None = None
+
+
+def plan(items: Sequence[Item], target: str | None, suffix: str) -> list[Task]:
+    """Which picture goes where.
+
+    Parameters
+    ----------
+    items : sequence of inputs
+    target : str or None
+        A picture to write, for one input; a folder, in which the tree of the inputs is mirrored;
+        None for no pictures, or, with a suffix, for pictures beside the inputs.
+    suffix : str
+        Added to the stems of the names of the pictures in a folder.
+
+    Returns
+    -------
+    list of Task
+        Without the inputs that an earlier run of the same command has written.
+
+    Raises
+    ------
+    ParameterError
+        A picture would replace its input or another output; one picture for many inputs.
+    """
+    if target is not None and _is_picture(target):
+        if suffix:
+            raise ParameterError(f"--suffix is for pictures in a folder, and -o {target} is one")
+        others = [item for item in items if item.path != os.path.realpath(target)]
+        if len(others or items) > 1:
+            raise ParameterError(f"-o {target} is one picture for {len(others)}: name a folder")
+        tasks = [Task(item, Path(target)) for item in others or items]
+    else:
+        tasks = [Task(item, _path_of(item, target, suffix)) for item in items]
+    return _checked(tasks)
+
+
+def _is_picture(target: str) -> bool:
+    """Whether -o names a picture and not a folder."""
+    suffix = Path(target).suffix.lower()
+    if target.endswith(("/", os.sep)) or Path(target).is_dir() or not suffix:
+        return False
+    if suffix not in PICTURES:
+        raise ParameterError(
+            f"-o {target}: pictures are not written as {suffix!r}: use .jpg or .png, "
+            "or end the name of a folder with /"
+        )
+    return True
+
+
+def _path_of(item: Item, target: str | None, suffix: str) -> Path | None:
+    if not isinstance(item, Picture) or (target is None and not suffix):
+        return None
+    if target is None and item.path is None:
+        raise ParameterError(f"{item.name}: has no folder to write to: name one with -o")
+    place = item.place if target is None else Path(target) / item.place
+    if target is None:
+        place = Path(item.source)
+    ending = place.suffix if place.suffix.lower() in PICTURES else place.suffix + ".png"
+    return place.with_name(place.stem + suffix + ending)
+
+
+def _checked(tasks: list[Task]) -> list[Task]:
+    """The tasks without those that would read what another one writes; none overwrites."""
+    real = {task: os.path.realpath(task.path) for task in tasks if task.path is not None}
+    written_for = {path: task for task, path in real.items()}
+    kept = [task for task in tasks if written_for.get(task.item.path or "", task) is task]
+    taken: dict[str, Task] = {}
+    for task in kept:
+        if task not in real:
+            continue
+        if real[task] == task.item.path:
+            raise ParameterError(f"{task.item.name}: would be overwritten: change -o or --suffix")
+        other = taken.setdefault(real[task], task)
+        if other is not task:
+            raise ParameterError(
+                f"{other.item.name} and {task.item.name} would both be written to {task.path}: "
+                "give them to -o in two runs, or name the folder above them"
+            )
+    return kept

@@ -1,0 +1,161 @@
+"""From what the user typed to inputs: files, folders, globs, standard input.
+
+An input has a ``name`` (as it appears in data and messages), a ``place`` (its path in a mirrored
+output tree) and ``frames()``. A picture is an input of one frame.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol
+
+from vj.errors import SourceError, VJError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# What a folder is searched for: the formats that Pillow reads and writes. A file that is named
+# outright is read whatever its name is.
+PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"}
+PICTURES |= {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of an input."""
+
+    image: NDArray[np.uint8]  # (H, W) or (H, W, 3) RGB
+    index: int = 0
+    time: float | None = None  # seconds from the start; a picture has none
+
+
+class Input(Protocol):
+    """Anything that gives frames."""
+
+    @property
+    def name(self) -> str:
+        """As it appears in data and messages."""
+
+    @property
+    def place(self) -> Path:
+        """Path in a mirrored output tree."""
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames in order; raises a `VJError` where the input cannot be read."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An input of one frame."""
+
+    name: str
+    source: Any  # path or file object, as `read_image` takes it
+    place: Path
+
+    @property
+    def path(self) -> str | None:
+        """The file behind it, with links resolved."""
+        return os.path.realpath(self.source) if isinstance(self.source, str | Path) else None
+
+    def frames(self) -> Iterator[Frame]:
+        """The picture."""
+        from vj.images import read_image
+
+        yield Frame(read_image(self.source))
+
+
+@dataclass(frozen=True)
+class Missing:
+    """An input that is not there, which is said when its turn comes."""
+
+    name: str
+    error: VJError
+    place: Path = Path()
+    path: str | None = None
+
+    def frames(self) -> NoReturn:
+        """Never any."""
+        raise self.error
+
+
+Item = Picture | Missing
+
+
+def find_inputs(
+    specs: Sequence[str],
+    stdin: BinaryIO,
+    *,
+    recursive: bool = False,
+    leave_out: Path | None = None,
+) -> list[Item]:
+    """What the arguments name, in their order, each file once.
+
+    Parameters
+    ----------
+    specs : sequence of str
+        Files, folders, globs, "-".
+    stdin : binary file
+        What "-" means.
+    recursive : bool
+        Search the folders of folders too.
+    leave_out : path, optional
+        A folder that is not searched: that of the output.
+    """
+    found: dict[str, Item] = {}
+    for spec in specs:
+        for item in _expand(spec, stdin, recursive, leave_out):
+            found.setdefault(item.path or item.name, item)
+    return list(found.values())
+
+
+def _expand(spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+    path = Path(spec)
+    if spec == "-":
+        yield Picture("-", stdin, Path("stdin"))
+    elif path.is_dir():
+        yield from _search(path, recursive, leave_out)
+    elif glob.has_magic(spec) and not path.exists():
+        yield from _matches(spec, recursive, leave_out)
+    else:
+        yield Picture(spec, path, Path(path.name))
+
+
+def _search(folder: Path, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+    """Pictures in a folder by name; hidden files are left out (``._x.jpg`` is no picture)."""
+    unreadable: list[OSError] = []
+    shut = None if leave_out is None else os.path.realpath(leave_out)
+    n_found = 0
+    for root, folders, files in os.walk(folder, onerror=unreadable.append):
+        below = [d for d in sorted(folders) if not d.startswith(".")]
+        folders[:] = [d for d in below if recursive and os.path.realpath(Path(root, d)) != shut]
+        for name in sorted(files):
+            if Path(name).suffix.lower() in PICTURES and not name.startswith("."):
+                path = Path(root, name)
+                n_found += 1
+                yield Picture(str(path), path, path.relative_to(folder))
+    for error in unreadable:
+        reason = f"{error.filename}: cannot read: {error.strerror}"
+        yield Missing(str(error.filename), SourceError(reason))
+    if not n_found and not unreadable:
+        hint = "" if recursive else " (--recursive searches the folders in it)"
+        yield Missing(str(folder), SourceError(f"{folder}: no pictures in this folder{hint}"))
+
+
+def _matches(spec: str, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+    """What a glob matches, placed in relation to its part without wildcards."""
+    parts = Path(spec).parts
+    fixed = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+    found = [Path(name) for name in sorted(glob.glob(spec, recursive=True))]  # noqa: PTH207
+    for path in found:
+        if path.is_dir():
+            if recursive:
+                yield from _search(path, recursive, leave_out)
+        else:
+            yield Picture(str(path), path, path.relative_to(fixed))
+    if not found:
+        yield Missing(spec, SourceError(f"{spec}: no file matches"))

@@ -1,0 +1,94 @@
+"""Detectors by name: cascades, and whatever other packages plug in.
+
+A package offers detectors through an entry point of the group ``vj.detectors`` that names an object
+(a module will do) with two functions::
+
+    names() -> Mapping[str, str]                     what can be opened, each in one line
+    open(spec: str, **options) -> Detector | None    None where `spec` is not one of its own
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, Protocol, cast
+
+from vj.cascade.model import Cascade
+from vj.cascade.zoo import list_cascades
+from vj.detections import Detections
+from vj.errors import CascadeError, ParameterError
+
+GROUP = "vj.detectors"
+
+
+class Detector(Protocol):
+    """Anything that finds boxes in an image."""
+
+    def detect(self, image: Any) -> Detections:
+        """Detections of one image."""
+
+
+class Plugin(Protocol):
+    """What an entry point of the group ``vj.detectors`` loads to."""
+
+    def names(self) -> Mapping[str, str]:
+        """Names that `open` knows, each with one line about it."""
+
+    def open(self, spec: str, **options: Any) -> Detector | None:
+        """A detector, or None where ``spec`` is not one of this plug-in's."""
+
+
+def open_detector(
+    spec: str | os.PathLike[str] | bytes | IO[Any] | Cascade | Detector, **options: Any
+) -> Detector:
+    """Make a detector of a name, a file, a cascade; a detector is returned as it is.
+
+    Parameters
+    ----------
+    spec : str, path, bytes, file object, Cascade or Detector
+        A name of `list_detectors` or the path of a model; names of cascades come first, then
+        every plug-in is asked, then the file is read as a cascade
+    **options
+        Parameters of the detector, such as ``scale_factor``.
+
+    Raises
+    ------
+    CascadeError
+        No such name, or no valid model.
+    SourceError
+        The file is missing or cannot be read.
+    ParameterError
+        An option has a value that makes no sense.
+    """
+    from vj.detect.detector import CascadeDetector
+
+    if hasattr(spec, "detect"):
+        if options:
+            raise ParameterError(f"a detector is made already: {', '.join(options)} come too late")
+        return cast(Detector, spec)
+    if isinstance(spec, str) and spec not in list_cascades():
+        for plugin in _plugins():
+            detector = plugin.open(spec, **options)
+            if detector is not None:
+                return detector
+    made: Detector = CascadeDetector(spec, **options)
+    return made
+
+
+def list_detectors() -> dict[str, str]:
+    """Everything that `open_detector` knows by name, each with one line about it."""
+    found = {name: str(card).partition(": ")[2] for name, card in list_cascades().items()}
+    for plugin in _plugins():
+        for name, line in plugin.names().items():
+            found.setdefault(name, line)
+    return found
+
+
+def _plugins() -> Iterator[Plugin]:
+    from importlib.metadata import entry_points  # slow to import, and most runs do without
+
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            yield entry.load()
+        except Exception as exc:  # a plug-in may raise anything while it is imported
+            raise CascadeError(f"plug-in {entry.name!r} does not load: {exc}") from exc
