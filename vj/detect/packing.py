@@ -1,260 +1,250 @@
-"""A cascade in the form that the scan reads: corners and parameters of each node, stage by stage.
+"""A cascade in the form that the scan reads: corners and parameters of every node, stage by stage.
 
-Every tree is laid out in post-order, so that a node finds the values of its subtrees ready. Each stage
-stands there twice: with the most decisive trees first, where sums are float32 and stop early, and in
-file order, where they are float64 and exact.
+Every tree is laid out in post-order, so that a node finds the values of its subtrees ready.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade
-from vj.kernels import scan
+from vj.kernels import stages
 
 EXACT_SUM = 2**24  # integers below it are exact in float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedCascade:
-    """Flat arrays of n nodes (each tree twice) and s stages.
+    """Flat arrays of n nodes and s stages, read by ``vj.kernels.stages``.
 
     Attributes
     ----------
+    window : (rows, cols)
+    is_haar : bool
     corners : (n, 16, 2) int32
         Column and row of each corner that a node reads, relative to the window.
     tilted : (n,) bool
         Whether the corners lie in the tilted integral image.
-    params : (n * 8,) float32
-        See ``vj.kernels.scan``: threshold, leaves, bounds on the rest of the stage, weights.
-    subsets : (n * 8,) int32
-        LBP: the codes that go left, as 256 bits.
-    flags : (n,) int32
-    fast, exact : (s + 1,) int32
-        First node of each stage in either order.
-    limits : (s, 3) float64
-        Surely failed below, surely passed from, the threshold itself.
+    model : tuple
+        params (n * 6,) float32; subsets (n * 8,) int32, the LBP codes that go left as 256 bits;
+        flags (n,) int32; first node of each stage (s + 1,) int32; limits (s, 3) float64: surely
+        failed below, surely passed from, the threshold itself.
+    norm : (gate, area)
+        Smallest spread ``area * sum of squares - sum**2`` that passes OpenCV's contrast gate, and
+        area of the window inset by one pixel; zeros for LBP.
     stack : int
-        Largest number of subtree values that wait for their parent.
+        Largest number of subtree values that wait for their parent, at least 1.
     """
 
     window: tuple[int, int]
-    feature_type: str
+    is_haar: bool
     corners: NDArray[np.int32]
     tilted: NDArray[np.bool_]
-    params: NDArray[np.float32]
-    subsets: NDArray[np.int32]
-    flags: NDArray[np.int32]
-    fast: NDArray[np.int32]
-    exact: NDArray[np.int32]
-    limits: NDArray[np.float64]
+    model: tuple[
+        NDArray[np.float32],
+        NDArray[np.int32],
+        NDArray[np.int32],
+        NDArray[np.int32],
+        NDArray[np.float64],
+    ]
+    norm: tuple[float, float]
     stack: int
 
     @property
     def n_stages(self) -> int:
         """Number of stages."""
-        return len(self.limits)
+        return len(self.model[4])
+
+    @property
+    def has_tilted(self) -> bool:
+        """Whether any node reads the tilted integral image."""
+        return bool(self.tilted.any())
 
 
 def pack(cascade: Cascade) -> PackedCascade:
     """Lay out a cascade for the scan."""
-    kinds, corners, weights = _feature_table(cascade)
-    order = _Layout(cascade)
-    feature = cascade.node_feature[order.nodes]
-    params = np.zeros((len(order.nodes), scan.PARAMS), np.float32)
-    params[:, scan.THRESHOLD] = cascade.node_threshold[order.nodes]
-    params[:, scan.LEFT] = order.left
-    params[:, scan.RIGHT] = order.right
-    params[:, scan.REST_MAX] = order.rest_max
-    params[:, scan.REST_MIN] = order.rest_min
-    haar = cascade.feature_type == "HAAR"
-    if haar:
-        params[:, scan.WEIGHT0 :] = weights[feature]
-    subsets = cascade.node_subset[order.nodes] if not haar else np.zeros((0, 8), np.uint32)
+    is_haar = cascade.feature_type == "HAAR"
+    nodes, left, right, flags, stack = _layout(cascade)
+    feature = cascade.node_feature[nodes]
+    params = np.zeros((len(nodes), stages.PARAMS), np.float32)
+    params[:, stages.THRESHOLD] = cascade.node_threshold[nodes]
+    params[:, stages.LEFT], params[:, stages.RIGHT] = left, right
+    if is_haar:
+        kinds, corners = _haar_table(cascade)
+        params[:, stages.WEIGHT0 :] = cascade.weights[feature]
+        tilted = cascade.tilted[feature]
+        subsets = np.zeros((0, 8), np.int32)
+        rows, cols = cascade.window
+        area = float((rows - 2) * (cols - 2))
+        norm = (_contrast_gate(area), area)
+    else:
+        kinds, corners = np.full(len(cascade.rects), stages.LBP), _lbp_corners(cascade)
+        tilted = np.zeros(len(feature), bool)
+        subsets = np.ascontiguousarray(cascade.node_subset[nodes]).view(np.int32)
+        norm = (0.0, 0.0)
     return PackedCascade(
         window=cascade.window,
-        feature_type=cascade.feature_type,
+        is_haar=is_haar,
         corners=np.ascontiguousarray(corners[feature]),
-        tilted=cascade.tilted[feature] if haar else np.zeros(len(feature), bool),
-        params=params.ravel(),
-        subsets=np.ascontiguousarray(subsets).view(np.int32).ravel(),
-        flags=(order.flags | kinds[feature]).astype(np.int32),
-        fast=order.fast,
-        exact=order.exact,
-        limits=_limits(cascade),
-        stack=order.stack,
+        tilted=tilted,
+        model=(
+            params.ravel(),
+            subsets.ravel(),
+            (flags | kinds[feature]).astype(np.int32),
+            cascade.tree_first[cascade.stage_first].astype(np.int32),
+            _limits(cascade),
+        ),
+        norm=norm,
+        stack=stack,
     )
 
 
 def _limits(cascade: Cascade) -> NDArray[np.float64]:
-    """Thresholds with the margin within which a float32 sum of leaves may err."""
+    """Thresholds, with the margin within which a float32 sum of leaves may err."""
     out = np.empty((cascade.n_stages, 3))
+    leaf_first = cascade.tree_first + np.arange(len(cascade.tree_first))
     for s in range(cascade.n_stages):
-        trees = slice(cascade.stage_first[s], cascade.stage_first[s + 1])
-        first = cascade.tree_first[trees.start] + trees.start
-        last = cascade.tree_first[trees.stop] + trees.stop
-        largest = float(np.nansum(np.abs(cascade.leaf[first:last].astype(float))))
+        first, last = (int(cascade.stage_first[s + k]) for k in (0, 1))
+        leaves = cascade.leaf[leaf_first[first] : leaf_first[last]].astype(float)
         threshold = float(cascade.stage_limit[s])
         # n additions, each off by half a unit in the last place of at most the sum of all |leaves|
-        margin = (trees.stop - trees.start + 8) * 2.0**-24 * (largest + abs(threshold)) * 1.01
-        out[s] = threshold - margin, threshold + margin, threshold
+        largest = float(np.nansum(np.abs(leaves))) + abs(threshold)
+        margin = 1.01 * (last - first + 8) * 2.0**-24 * largest
+        out[s, stages.FAIL_BELOW] = threshold - margin
+        out[s, stages.PASS_FROM] = threshold + margin
+        out[s, stages.LIMIT] = threshold
     return out
+
+
+def _contrast_gate(area: float) -> float:
+    """Smallest spread z for which OpenCV evaluates a window: area * f32(1 / sqrt(z)) < 0.1.
+
+    The condition is monotone in z, a whole number: that is a deviation above 10 grey levels.
+    """
+    low, high = 1, 1 << 53
+    while low < high:
+        middle = (low + high) // 2
+        if area * float(np.float32(1.0 / np.sqrt(float(middle)))) < 0.1:
+            high = middle
+        else:
+            low = middle + 1
+    return float(low)
 
 
 # --------------------------------------------------------------------------- order of the nodes
 
 
-class _Layout:
-    """Nodes of all trees, stage by stage: decisive trees first, then once more in file order."""
-
-    def __init__(self, cascade: Cascade) -> None:
-        self.cascade = cascade
-        self.stack = 1
-        rows: list[tuple[int, float, float, float, float, int]] = []
-        firsts: list[list[int]] = []
-        for decisive_first in (True, False):
-            starts = [len(rows)]
-            for s in range(cascade.n_stages):
-                trees = range(int(cascade.stage_first[s]), int(cascade.stage_first[s + 1]))
-                rows += self._stage(list(trees), decisive_first)
-                starts.append(len(rows))
-            firsts.append(starts)
-        self.fast, self.exact = (np.array(starts, np.int32) for starts in firsts)
-        columns = list(zip(*rows, strict=True))
-        self.nodes = np.array(columns[0], np.int64)
-        self.left, self.right, self.rest_max, self.rest_min = (
-            np.array(column, np.float32) for column in columns[1:5]
+def _layout(
+    cascade: Cascade,
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], int]:
+    """Nodes in post-order with their leaves and flags, and the height of the stack."""
+    if cascade.is_stumps:  # then OpenCV ignores the children: leaf 0 is left, leaf 1 right
+        n = cascade.n_nodes
+        return (
+            np.arange(n),
+            cascade.leaf[::2],
+            cascade.leaf[1::2],
+            np.full(n, stages.END, np.int32),
+            1,
         )
-        self.flags = np.array(columns[5], np.int32)
+    rows = [row for tree in range(cascade.n_trees) for row in _post_order(cascade, tree)]
+    nodes, left, right, flags, heights = zip(*rows, strict=True)
+    return (
+        np.array(nodes, np.int64),
+        np.array(left, np.float32),
+        np.array(right, np.float32),
+        np.array(flags, np.int32),
+        max(1, *heights),
+    )
 
-    def _stage(self, trees: list[int], decisive_first: bool) -> list[tuple[Any, ...]]:
-        low, high = zip(*(self._range(tree) for tree in trees), strict=True)
-        order = np.arange(len(trees))
-        if decisive_first:
-            order = np.argsort(np.subtract(low, high), kind="stable")
-        # what the trees still to come can add: from -inf to inf where one may give NaN
-        rest_max = np.append(np.cumsum(np.array(high)[order][::-1])[::-1][1:], 0.0)
-        rest_min = np.append(np.cumsum(np.array(low)[order][::-1])[::-1][1:], 0.0)
-        rows = []
-        for rank, k in enumerate(order):
-            nodes = list(self._tree(trees[k]))
-            check = scan.CHECK if rank % 4 == 3 and rank + 1 < len(order) else 0
-            for node, left, right, flag in nodes:
-                ends = flag & scan.END and check
-                rows.append((node, left, right, rest_max[rank], rest_min[rank], flag | ends))
-        return rows
 
-    def _range(self, tree: int) -> tuple[float, float]:
-        first, last = (int(self.cascade.tree_first[tree + k]) + tree + k for k in (0, 1))
-        leaves = self.cascade.leaf[first:last].astype(float)
-        if np.isnan(leaves).any():
-            return -np.inf, np.inf
-        return float(leaves.min()), float(leaves.max())
-
-    def _tree(self, tree: int) -> Iterator[tuple[int, float, float, int]]:
-        """Nodes of a tree in post-order, with their leaves and flags."""
-        cascade = self.cascade
-        first = int(cascade.tree_first[tree])
-        leaves = cascade.leaf[first + tree :]
-        if cascade.tree_first[tree + 1] == first + 1:
-            # where all trees are stumps OpenCV ignores the children: leaf 0 is left, leaf 1 right
-            left, right = (
-                (0, 1)
-                if cascade.is_stumps
-                else (-int(cascade.node_left[first]), -int(cascade.node_right[first]))
-            )
-            yield first, float(leaves[left]), float(leaves[right]), scan.END
-            return
-        waiting = 0
-        visits: list[tuple[int, bool, int]] = [(0, False, scan.END)]
-        while visits:
-            node, ready, flag = visits.pop()
-            left, right = (
-                int(children[first + node]) for children in (cascade.node_left, cascade.node_right)
-            )
-            if not ready:
-                visits.append((node, True, flag))
-                # the left subtree is evaluated first; its value waits while the right one is
-                if right > 0:
-                    visits.append((right, False, 0))
-                if left > 0:
-                    visits.append((left, False, scan.PUSH if right > 0 else 0))
-                continue
-            flag |= scan.TREE
-            if left > 0:
-                flag |= scan.LEFT_POP if right > 0 else scan.LEFT_LAST
+def _post_order(cascade: Cascade, tree: int) -> Iterator[tuple[int, float, float, int, int]]:
+    """Nodes of a tree, children first: node, leaves, flags, height of the stack after it."""
+    first = int(cascade.tree_first[tree])
+    leaves = cascade.leaf[first + tree :]
+    waiting = 0
+    visits = [(0, False, stages.END)]
+    while visits:
+        node, children_done, flag = visits.pop()
+        left, right = int(cascade.node_left[first + node]), int(cascade.node_right[first + node])
+        if not children_done:
+            visits.append((node, True, flag))
             if right > 0:
-                flag |= scan.RIGHT_LAST
-            waiting += bool(flag & scan.PUSH) - bool(flag & scan.POP)
-            self.stack = max(self.stack, waiting + 1)
-            leaf = [float(leaves[-child]) if child <= 0 else 0.0 for child in (left, right)]
-            yield first + node, leaf[0], leaf[1], flag
+                visits.append((right, False, 0))
+            if left > 0:  # evaluated first; its value waits while the right subtree is
+                visits.append((left, False, stages.PUSH if right > 0 else 0))
+            continue
+        if left > 0:
+            flag |= stages.LEFT_POP if right > 0 else stages.LEFT_LAST
+        if right > 0:
+            flag |= stages.RIGHT_LAST
+        waiting += bool(flag & stages.PUSH) - bool(flag & stages.POP)
+        if flag != stages.END:
+            flag |= stages.TREE
+        a, b = (float(leaves[-child]) if child <= 0 else 0.0 for child in (left, right))
+        yield first + node, a, b, flag, waiting
 
 
 # --------------------------------------------------------------------------- features
 
 
-def _rect_corners(rect: NDArray[np.int32], tilted: bool) -> list[tuple[int, int]]:
-    """Corners whose integrals enter with the signs +, -, -, +."""
-    x, y, w, h = (int(v) for v in rect)
-    if tilted:
-        return [(x, y), (x - h, y + h), (x + w, y + w), (x + w - h, y + w + h)]
-    return [(x, y), (x + w, y), (x, y + h), (x + w, y + h)]
+def _lbp_corners(cascade: Cascade) -> NDArray[np.int32]:
+    """The 4 x 4 grid around the nine cells of each feature."""
+    x, y, w, h = cascade.rects[:, 0].T
+    grid = [np.stack([x + i * w, y + j * h], axis=1) for j in range(4) for i in range(4)]
+    return np.stack(grid, axis=1)
 
 
-def _feature_table(
-    cascade: Cascade,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Kind, corners (f, 16, 2) and weights (f, 3) of every feature."""
-    n = len(cascade.rects)
-    kinds = np.zeros(n, np.int32)
-    corners = np.zeros((n, 16, 2), np.int32)
-    weights = np.zeros((n, 3), np.float32)
-    for f in range(n):
-        if cascade.feature_type == "LBP":
-            x, y, w, h = (int(v) for v in cascade.rects[f, 0])
-            corners[f] = [(x + i * w, y + j * h) for j in range(4) for i in range(4)]
-            continue
-        kinds[f], found, weights[f] = _haar_kind(
-            cascade.rects[f], cascade.weights[f], bool(cascade.tilted[f])
-        )
-        corners[f, : len(found)] = found
-    return kinds, corners, weights
+def _haar_table(cascade: Cascade) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Kind (f,) and corners (f, 16, 2) of every feature."""
+    x, y, w, h = np.moveaxis(cascade.rects, -1, 0)
+    tilt = cascade.tilted[:, None]
+    # corners whose integrals enter with the signs +, -, -, +
+    columns = [x, np.where(tilt, x - h, x + w), np.where(tilt, x + w, x)]
+    columns.append(np.where(tilt, x + w - h, x + w))
+    lines = [y, np.where(tilt, y + h, y), np.where(tilt, y + w, y + h)]
+    lines.append(np.where(tilt, y + w + h, y + h))
+    corners = np.stack([np.stack(columns, -1), np.stack(lines, -1)], -1)  # (f, 3, 4, 2)
+    area = (w * h).astype(float) * np.where(tilt, 2, 1)
+    largest = (np.abs(cascade.weights) * area).sum(axis=1) * 255
+    whole = (cascade.weights == np.rint(cascade.weights)).all(axis=1) & (largest < EXACT_SUM)
+
+    kinds = np.zeros(len(x), np.int32)
+    out = np.zeros((len(x), stages.CORNERS, 2), np.int32)
+    for f, (found, weights) in enumerate(
+        zip(corners.tolist(), cascade.weights.tolist(), strict=True)
+    ):
+        used = 3 if weights[2] else 2
+        kinds[f], points = _haar_kind(found[:used], weights, bool(whole[f]))
+        out[f, : len(points)] = points
+    return kinds, out
 
 
 def _haar_kind(
-    rects: NDArray[np.int32], weights: NDArray[np.float32], tilted: bool
-) -> tuple[int, list[tuple[int, int]], NDArray[np.float32]]:
-    """The cheapest way to evaluate a feature: shared corners are loaded once where that is exact."""
-    used = [k for k in range(3) if k < 2 or weights[k] != 0]
-    boxes = [_rect_corners(rects[k], tilted) for k in used]
-    plain = [corner for box in boxes for corner in box]
-    general = (scan.WEIGHTED3 if len(used) == 3 else scan.WEIGHTED2), plain, weights
-    area = float(np.abs(weights) @ (rects[:, 2].astype(float) * rects[:, 3])) * (2 if tilted else 1)
-    if (weights != np.rint(weights)).any() or area * 255 >= EXACT_SUM:
-        return general
-
-    coefficient: dict[tuple[int, int], int] = {}
-    for k, box in zip(used, boxes, strict=True):
-        for corner, sign in zip(box, (1, -1, -1, 1), strict=True):
-            coefficient[corner] = coefficient.get(corner, 0) + sign * int(weights[k])
-    by_value: dict[int, list[tuple[int, int]]] = {}
-    for corner, value in coefficient.items():
-        if value:
-            by_value.setdefault(value, []).append(corner)
-    counts = {value: len(found) for value, found in by_value.items()}
-    if counts == {1: 2, -2: 1, -1: 2, 2: 1}:
-        (a, c), (b,), (d, f), (e,) = (by_value[v] for v in (1, -2, -1, 2))
-        return scan.EDGE, [a, b, c, d, e, f], weights
-    for sign, kind in ((1, scan.DIAGONAL), (-1, scan.ANTIDIAGONAL)):
-        if counts == {sign: 4, -2 * sign: 4, 4 * sign: 1}:
-            found = by_value[sign] + by_value[-2 * sign] + by_value[4 * sign]
-            return kind, found, weights
-    if len(used) == 2 and weights[0] == -1:
-        return (scan.LINE3 if weights[1] == 3 else scan.LINE), plain, weights
-    return general
+    boxes: list[list[list[int]]], weights: list[float], whole: bool
+) -> tuple[int, list[tuple[int, int]]]:
+    """The cheapest way to evaluate a feature: shared corners loaded once where that is exact."""
+    plain = [(x, y) for box in boxes for x, y in box]
+    if whole:
+        coefficient: dict[tuple[int, int], float] = {}
+        for k, point in enumerate(plain):
+            sign = 1 if k % 4 in (0, 3) else -1
+            coefficient[point] = coefficient.get(point, 0) + sign * weights[k // 4]
+        having: dict[float, list[tuple[int, int]]] = {}
+        for point, value in coefficient.items():
+            if value:
+                having.setdefault(value, []).append(point)
+        counts = {value: len(points) for value, points in having.items()}
+        if counts == {1: 2, -2: 1, -1: 2, 2: 1}:
+            (a, c), (b,), (d, f), (e,) = (having[value] for value in (1, -2, -1, 2))
+            return stages.EDGE, [a, b, c, d, e, f]
+        for sign, kind in ((1, stages.DIAGONAL), (-1, stages.ANTIDIAGONAL)):
+            if counts == {sign: 4, -2 * sign: 4, 4 * sign: 1}:
+                return kind, having[sign] + having[-2 * sign] + having[4 * sign]
+        if len(boxes) == 2 and weights[0] == -1:
+            return (stages.LINE3 if weights[1] == 3 else stages.LINE), plain
+    return (stages.WEIGHTED3 if len(boxes) == 3 else stages.WEIGHTED2), plain

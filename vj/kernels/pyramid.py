@@ -1,25 +1,24 @@
-"""One band of one pyramid level: bilinear resize, integral and squared integral in a single pass.
+"""One band of one pyramid level: bilinear resize and integral images in a single pass.
 
-The resize is bit-equal to OpenCV's INTER_LINEAR_EXACT: with weights in 1/256 per axis the result is one
-rounded integer sum, so the axes may be blended in either order. Rows are blended first, which is
-contiguous; then each output pixel gathers one pair of neighbours.
+The resize is bit-equal to OpenCV's INTER_LINEAR_EXACT: with weights in 1/256 per axis the result is
+one rounded integer sum, so the axes may be blended in either order. Rows are blended first, which
+is contiguous; then each output pixel gathers one pair of neighbours.
 
-Integral images start anew at the first row of a band: differences over boxes inside the band are the
-same, bands are independent of each other, and no image is too large. Sums wrap modulo 2**32, which
-differences undo.
+Integral images start anew at the first row of a band: differences over boxes inside the band are
+the same, bands are independent of each other, and no image is too large. Sums wrap modulo 2**32,
+which differences undo.
 
-Layout of the flat int32 buffer: planes (sum, then squares, then tilted sum) of `pitch` numbers a row,
-the first row and column of a plane zero. Where windows step by two columns, a row holds its even
+Layout of the flat int32 buffer: planes (sum, squares, tilted sum) of `pitch` numbers a row, the
+first row and column of a plane zero. Where windows step by two columns, a row holds its even
 columns first and its odd ones from `half` on, so that neighbouring windows are neighbours in memory.
 """
 
 import math
 
 import numpy as np
-from numba import int32, int64, uint8, uint16, uint32, void
-from numba.types import Tuple
+from numba import int32, uint16, uint32
 
-from vj.kernels.jit import device, kernel, ro, rw
+from vj.kernels.jit import device
 from vj.kernels.simd import (
     at,
     gather8,
@@ -35,8 +34,16 @@ from vj.kernels.simd import (
     to_u32,
 )
 
-# Entries of `shape`: size of the level, first row and number of rows of the band, layout.
-LEVEL_ROWS, LEVEL_COLS, FIRST_ROW, BAND_ROWS, STEP, PITCH, HALF, PLANE = range(8)
+# Entries of a band: its level, its pixel rows, its windows.
+LEVEL, LEVEL_ROWS, LEVEL_COLS, FIRST_ROW, PIXEL_ROWS, STEP, ROWS, COLS, BATCH = range(9)
+# Entries of the layout, the same for all bands of an image; NORMS: four corners for either step.
+PITCH, HALF, PLANE, TILTED, NF_PITCH, NORMS = range(6)
+
+
+@device
+def column(x, step, half):
+    """Where a row holds integral column x."""
+    return x if step == 1 else (x >> 1) + (x & 1) * half
 
 
 @device
@@ -60,7 +67,7 @@ def _column_taps(source, cols, step, half, index, weight):
         weight[k] = 0
     for k in range(cols):
         left, right_weight = _tap(source, cols, k)
-        where = k if step == 1 else (k >> 1) + (k & 1) * half
+        where = column(k, step, half)
         index[where] = left
         weight[where] = right_weight
 
@@ -73,9 +80,8 @@ def _blend_rows(gray, level_rows, y, out):
     a = top * cols
     b = min(top + 1, rows - 1) * cols
     wa, wb = uint16(256 - weight), uint16(weight)
-    last = cols - 17  # the pair of the last column reads one beyond
     x = 0
-    while x <= last:
+    while x <= cols - 17:  # the pair of the last column reads one beyond
         left = to_u16(load16(gray, a + x)) * splat16(wa)
         left = left + to_u16(load16(gray, b + x)) * splat16(wb)
         right = to_u16(load16(gray, a + x + 1)) * splat16(wa)
@@ -91,8 +97,9 @@ def _blend_rows(gray, level_rows, y, out):
 
 
 @device
-def _pixels(pairs, index, weight, k):
+def _pixels(taps, k):
     """Eight pixels of the level, as uint32."""
+    index, weight, pairs = taps
     pair = gather8(pairs, index, k)
     left = to_i32(pair & splat8(uint32(0xFFFF)))
     right = to_i32(pair >> splat8(uint32(16)))
@@ -102,64 +109,87 @@ def _pixels(pairs, index, weight, k):
 
 @device
 def _both(pixel):
-    """A pixel and its square in one number, 12 bits above 20: sums of 16 pixels do not mix."""
+    """A pixel, 20 bits up, and its square in one number: sums of 16 pixels do not mix."""
     return pixel * (pixel + splat8(uint32(1 << 20)))
 
 
 @device
-def _fill_row(pairs, index, weight, cols, half, step, out, above, row, squares):
-    """Integrate one row of pixels into the buffer, on top of the row above."""
-    zero = splat8(int32(0))
-    total, total2 = zero, zero
+def _fill_row(taps, cols, step, layout, out, row, pixels, pixel_row):
+    """Integrate one row of pixels on top of the row above it; keep its pixels."""
+    pitch, half, squares = layout[PITCH], layout[HALF], layout[PLANE]
+    above = row - pitch
+    total, total2 = splat8(int32(0)), splat8(int32(0))
     low, shift = splat8(uint32((1 << 20) - 1)), splat8(uint32(20))
-    if step == 1:
-        for k in range(0, cols, 8):
-            sums = prefix_sum(_both(_pixels(pairs, index, weight, k)))
-            s = to_i32(sums >> shift) + total
-            q = to_i32(sums & low) + total2
-            total, total2 = last_lane(s), last_lane(q)
-            store(out, row + k + 1, s + load8(out, above + k + 1))
-            store(out, row + squares + k + 1, q + load8(out, above + squares + k + 1))
-        return
-    for k in range(0, (cols + 1) // 2, 8):
-        odd = _both(_pixels(pairs, index, weight, half + k))
-        sums = prefix_sum(_both(_pixels(pairs, index, weight, k)) + odd)
+    for k in range(0, cols if step == 1 else (cols + 1) // 2, 8):
+        pixel = _pixels(taps, k)
+        store(pixels, pixel_row + k, to_i32(pixel))
+        sums = _both(pixel)
+        odd = sums
+        if step == 2:
+            pixel = _pixels(taps, half + k)
+            store(pixels, pixel_row + half + k, to_i32(pixel))
+            odd = _both(pixel)
+            sums = sums + odd
+        sums = prefix_sum(sums)
         s = to_i32(sums >> shift) + total
         q = to_i32(sums & low) + total2
         total, total2 = last_lane(s), last_lane(q)
-        store(out, row + k + 1, s + load8(out, above + k + 1))
-        store(out, row + squares + k + 1, q + load8(out, above + squares + k + 1))
-        s = s - to_i32(odd >> shift) + load8(out, above + half + k)
-        q = q - to_i32(odd & low) + load8(out, above + squares + half + k)
-        store(out, row + half + k, s)
-        store(out, row + squares + half + k, q)
+        k1 = k + 1
+        store(out, row + k1, s + load8(out, above + k1))
+        store(out, row + squares + k1, q + load8(out, above + squares + k1))
+        if step == 2:  # the sums up to the even pixel, without the odd one
+            s = s - to_i32(odd >> shift)
+            q = q - to_i32(odd & low)
+            k1 = half + k
+            store(out, row + k1, s + load8(out, above + k1))
+            store(out, row + squares + k1, q + load8(out, above + squares + k1))
+    out[row] = 0
+    out[row + squares] = 0
 
 
-@kernel(
-    void(
-        ro(uint8, 2),
-        ro(int64, 1),
-        Tuple((rw(int32, 1), rw(int32, 1), rw(uint32, 1))),
-        rw(int32, 1),
-    )
-)
-def fill_band(gray, shape, scratch, out):
-    """Fill the sum and squared-sum planes of a band.
+@device
+def _tilt_row(y, cols, step, layout, out, pixels):
+    """Row y >= 1 of the tilted integral: pixels above (x, y) within the 45 degree cone.
 
-    gray : (H, W) uint8. shape : int64, see LEVEL_ROWS .. PLANE; a band has BAND_ROWS pixel rows and
-    one more row in each plane. scratch : taps of the columns (index, weight; pitch + 16 entries) and
-    one row of blended pairs (W + 16).
+    T(x, y) = T(x-1, y-1) + T(x+1, y-1) - T(x, y-2) + I(x-1, y-1) + I(x-1, y-2); at the left and
+    right border two of the terms cancel. (Lienhart & Maydt, ICIP 2002, section 2.2.)
     """
-    index, weight, pairs = scratch
-    cols, step, half = shape[LEVEL_COLS], shape[STEP], shape[HALF]
-    pitch, squares = shape[PITCH], shape[PLANE]
-    _column_taps(gray.shape[1], cols, step, half, index, weight)
+    pitch, half = layout[PITCH], layout[HALF]
+    row = layout[TILTED] + y * pitch
+    now, before = ((y - 1) & 1) * pitch, (y & 1) * pitch
+    for x in range(cols + 1):
+        value = int32(0)
+        if x > 0:
+            k = column(x - 1, step, half)
+            value = out[row - pitch + k] + at(pixels, now + k)
+            if y > 1:
+                value += at(pixels, before + k)
+        if x < cols:
+            value += out[row - pitch + column(x + 1, step, half)]
+        if 0 < x < cols and y > 1:
+            value -= out[row - 2 * pitch + column(x, step, half)]
+        out[row + column(x, step, half)] = value
+
+
+@device
+def fill_band(gray, band, layout, taps, pixels, out):
+    """Fill the planes of a band.
+
+    gray : (H, W) uint8. band, layout : int64, see LEVEL .. NORMS.
+    taps : index and weight of the columns (int32), one row of blended pairs (uint32).
+    pixels : two rows of the level (int32). out : int32, 64 more entries than the planes.
+    """
+    index, weight, pairs = taps
+    cols, step = band[LEVEL_COLS], band[STEP]
+    pitch, squares, tilted = layout[PITCH], layout[PLANE], layout[TILTED]
+    _column_taps(gray.shape[1], cols, step, layout[HALF], index, weight)
     for x in range(pitch):
         out[x] = 0
         out[squares + x] = 0
-    for y in range(shape[BAND_ROWS]):
-        _blend_rows(gray, shape[LEVEL_ROWS], shape[FIRST_ROW] + y, pairs)
-        row = (y + 1) * pitch
-        _fill_row(pairs, index, weight, cols, half, step, out, row - pitch, row, squares)
-        out[row] = 0
-        out[row + squares] = 0
+        if tilted:
+            out[tilted + x] = 0
+    for y in range(1, band[PIXEL_ROWS] + 1):
+        _blend_rows(gray, band[LEVEL_ROWS], band[FIRST_ROW] + y - 1, pairs)
+        _fill_row(taps, cols, step, layout, out, y * pitch, pixels, ((y - 1) & 1) * pitch)
+        if tilted:
+            _tilt_row(y, cols, step, layout, out, pixels)

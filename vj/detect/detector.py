@@ -1,0 +1,221 @@
+"""The cascade detector: image in, detections out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vj.boxes import to_xyxy
+from vj.cascade.model import Cascade
+from vj.cascade.zoo import load_cascade
+from vj.detect import pyramid
+from vj.detect.grouping import Groups, group_rectangles
+from vj.detect.packing import pack
+from vj.detect.scanner import Scanner
+from vj.detections import Detections
+from vj.errors import ParameterError
+from vj.images import as_gray, read_image
+
+if TYPE_CHECKING:
+    from vj.detect.explain import Explanation
+
+Size = tuple[int, int]
+
+
+class CascadeDetector:
+    """Viola-Jones detection with OpenCV's decisions, safe to share between threads.
+
+    Parameters
+    ----------
+    cascade : Cascade, str or path
+        A cascade, the name of a bundled one, or an XML file.
+    scale_factor : float
+        Ratio of the window sizes of neighbouring scales, above 1.
+    min_neighbors : int
+        A detection needs more merged windows than this; 0 returns every window that passes.
+    min_size, max_size : int or (rows, cols), optional
+        Limits of the window, in pixels. Unlike in OpenCV they are strict: no window outside them
+        is ever reported.
+    n_jobs : int
+        Threads for one image. The result does not depend on it.
+
+    Raises
+    ------
+    ParameterError
+        A parameter has a value that makes no sense.
+    CascadeError, SourceError
+        The cascade is malformed, or its file is missing.
+
+    References
+    ----------
+    Viola & Jones, Robust real-time face detection, IJCV 57(2), 2004.
+    doi:10.1023/B:VISI.0000013087.49260.fb
+
+    Examples
+    --------
+    >>> import vj
+    >>> len(CascadeDetector("frontalface").detect(vj.sample("astronaut")))
+    1
+    """
+
+    def __init__(
+        self,
+        cascade: Cascade | str | os.PathLike[str] | bytes | IO[Any] = "frontalface",
+        *,
+        scale_factor: float = 1.1,
+        min_neighbors: int = 3,
+        min_size: int | Size | None = None,
+        max_size: int | Size | None = None,
+        n_jobs: int = 1,
+    ) -> None:
+        self.cascade = cascade if isinstance(cascade, Cascade) else load_cascade(cascade)
+        self.scale_factor = float(scale_factor)
+        self.min_neighbors = _whole("min_neighbors", min_neighbors, 0)
+        self.min_size = _as_size("min_size", min_size)
+        self.max_size = _as_size("max_size", max_size)
+        self.n_jobs = _whole("n_jobs", n_jobs, 1)
+        pyramid.all_factors((1, 1), (1, 1), self.scale_factor)  # refuses a bad scale factor
+        low, high = self.min_size, self.max_size
+        if low and high and (low[0] > high[0] or low[1] > high[1]):
+            raise ParameterError(
+                f"`min_size` {low} is larger than `max_size` {high} (rows, cols): swap them"
+            )
+        self._scanner = Scanner(pack(self.cascade))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = ("scale_factor", "min_neighbors", "min_size", "max_size", "n_jobs")
+        return _rebuild, (self.cascade, {name: getattr(self, name) for name in options})
+
+    def detect(self, image: Any) -> Detections:
+        """Find the objects in an image.
+
+        Parameters
+        ----------
+        image : (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8, or PIL.Image.Image
+            Gray, RGB or RGBA, any strides, read-only or not.
+
+        Returns
+        -------
+        Detections
+            Best score first. `score` is the largest margin of the last stage among the merged
+            windows, `level` the number of stages, `neighbors` the number of windows merged.
+
+        Raises
+        ------
+        ImageError
+            The image has another dtype or shape, or no pixels.
+        """
+        return self._detect(as_gray(image), self.n_jobs)
+
+    def detect_many(self, images: Iterable[Any], n_jobs: int | None = None) -> list[Detections]:
+        """Detections of each image, in order, on `n_jobs` threads (default: as constructed)."""
+        jobs = self.n_jobs if n_jobs is None else _whole("n_jobs", n_jobs, 1)
+        if jobs == 1:
+            return [self._detect(as_gray(image), 1) for image in images]
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(lambda image: self._detect(as_gray(image), 1), images))
+
+    def explain(self, image: Any, box: ArrayLike) -> Explanation:
+        """Say why the window nearest to ``box`` (x1, y1, x2, y2) is accepted or rejected."""
+        from vj.detect.explain import explain
+
+        return explain(self.cascade, image, box, scale_factor=self.scale_factor)
+
+    def _detect(self, gray: NDArray[np.uint8], n_jobs: int) -> Detections:
+        levels = pyramid.levels(
+            (gray.shape[0], gray.shape[1]),
+            self.cascade.window,
+            self.scale_factor,
+            self.min_size,
+            self.max_size,
+        )
+        rects, weights = self._scanner.candidates(gray, levels, n_jobs)
+        n_stages = self.cascade.n_stages
+        found = merge(rects, weights, n_stages, self.min_neighbors, gray.shape)
+        margin = found.weights - float(self.cascade.stage_limit[-1])
+        return Detections(
+            xyxy=to_xyxy(found.rects),
+            score=margin.astype(np.float32),
+            level=found.levels,
+            neighbors=found.counts,
+        ).sorted()
+
+
+def merge(
+    rects: NDArray[np.int32],
+    weights: NDArray[np.float64],
+    n_stages: int,
+    min_neighbors: int,
+    shape: tuple[int, ...],
+) -> Groups:
+    """Group candidates and cut them to the image, as OpenCV does."""
+    levels = np.full(len(rects), n_stages, np.int32)
+    groups = group_rectangles(rects, min_neighbors, 0.2, levels, weights)
+    near = np.maximum(groups.rects[:, :2], 0)
+    far = np.minimum(groups.rects[:, :2] + groups.rects[:, 2:], (shape[1], shape[0]))
+    inside = (far > near).all(axis=1)
+    cut = np.concatenate([near, far - near], axis=1).astype(np.int32)
+    return Groups(cut[inside], groups.counts[inside], groups.levels[inside], groups.weights[inside])
+
+
+def detect(image: Any, detector: Any = "frontalface", **options: Any) -> Detections:
+    """Find faces in an image.
+
+    Parameters
+    ----------
+    image : array, path, bytes, binary file object or PIL.Image.Image
+        A uint8 array (gray or RGB) or a picture file; its EXIF orientation is honoured.
+    detector : str, path, Cascade or detector
+        A name of ``vj-detect --list-detectors``, a model file, or an object with a ``detect``.
+    **options
+        Parameters of the detector, such as ``scale_factor`` or ``min_neighbors``.
+
+    Returns
+    -------
+    Detections
+        Best score first, in pixels of the image as displayed.
+
+    Raises
+    ------
+    SourceError, ImageError
+        The file is missing, or is no picture.
+    CascadeError, NetError, ParameterError
+        The detector cannot be made.
+
+    Examples
+    --------
+    >>> import vj
+    >>> faces = vj.detect(vj.sample("astronaut"))
+    >>> faces.xyxy.tolist()
+    [[170.0, 74.0, 275.0, 179.0]]
+    """
+    from vj.detect.registry import open_detector
+
+    if isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read"):
+        image = read_image(image)
+    return open_detector(detector, **options).detect(image)
+
+
+def _rebuild(cascade: Cascade, options: dict[str, Any]) -> CascadeDetector:
+    return CascadeDetector(cascade, **options)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ParameterError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def _as_size(name: str, value: Any) -> Size | None:
+    """(rows, cols) of a side or a pair of sides."""
+    if value is None:
+        return None
+    sides = value if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
+    if len(sides) != 2:
+        raise ParameterError(f"`{name}` must be one side or (rows, cols), got {value!r}")
+    return _whole(name, sides[0], 1), _whole(name, sides[1], 1)
