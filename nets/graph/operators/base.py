@@ -51,6 +51,19 @@ class Spec:
         return self.value
 
 
+WORKSPACE = 1 << 31  # bytes that one node may need beside its inputs and outputs
+
+
+def need_workspace(*sizes: int) -> None:
+    """Refuse a computation whose scratch array (of so many float64) is absurd."""
+    total = 8
+    for n in sizes:
+        total *= n
+    if total > WORKSPACE:
+        limit = WORKSPACE / 1e9
+        raise NetError(f"needs {total / 1e9:.3g} GB of workspace, the limit is {limit:.3g}")
+
+
 class UnknownError(Exception):
     """The shape of an output hangs on a value that only a run will show."""
 

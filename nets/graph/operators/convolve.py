@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nets.graph.ir import Array, Node
-from nets.graph.operators.base import Spec, need_rank, operator
+from nets.graph.operators.base import Spec, need_rank, need_workspace, operator
 from nets.graph.operators.windows import (
     Window,
     kernel_sizes,
@@ -59,6 +59,7 @@ def convolve(node: Node, x: Array, w: Array, b: Array | None = None) -> Array:
         # (N, C, *out, *kernel) -> (N * out, C * kernel), the columns of the product
         order = (0, *range(2, 2 + spatial), 1, *range(2 + spatial, 2 + 2 * spatial))
         rows = x.shape[0] * prod(geometry.out)
+        need_workspace(rows, share, *geometry.kernel)
         cols = view.transpose(order).reshape(rows, share * prod(geometry.kernel))
         flat = w[g * outputs : (g + 1) * outputs].reshape(outputs, cols.shape[1])
         parts.append((cols @ flat.T).reshape(x.shape[0], *geometry.out, outputs))

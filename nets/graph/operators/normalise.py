@@ -118,12 +118,12 @@ def _infer_lrn(node: Node, x: Spec) -> Spec:
 @operator("LRN", infer=_infer_lrn, kinds="f")
 def local_response_norm(node: Node, x: Array) -> Array:
     """By the energy of neighbouring channels. Krizhevsky, Sutskever & Hinton, NIPS 2012."""
-    size = int(node.get("size"))
-    before = (size - 1) // 2
+    size, channels = int(node.get("size")), x.shape[1]
+    before, after = min((size - 1) // 2, channels), min(size // 2, channels)
     widths = [(0, 0)] * x.ndim
-    widths[1] = (before, size - 1 - before)
+    widths[1] = (before, after)
     squares = np.pad(np.square(x), widths)
-    energy = sum(squares[:, k : k + x.shape[1]] for k in range(size))
+    energy = sum(squares[:, k : k + channels] for k in range(before + after + 1))
     base = node.get("bias", 1.0) + node.get("alpha", 1e-4) / size * energy
     return np.asarray(x / base ** node.get("beta", 0.75), x.dtype)
 

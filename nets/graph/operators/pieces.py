@@ -45,9 +45,9 @@ def split_sizes(node: Node, length: int, given: list[int] | None) -> list[int]:
     """Sizes of the parts: an input, an attribute, or equal shares with a shorter last one."""
     sizes = node.get("split") if given is None else given
     if sizes is None:
-        count = int(node.get("num_outputs", len(node.outputs)))
-        if count < 1:
-            raise NetError(f"cannot split into {count} parts")
+        count = len(node.outputs)
+        if node.get("num_outputs", count) != count or count < 1:
+            raise NetError(f"`num_outputs` is {node.get('num_outputs')}, {count} are named")
         share = -(-length // count)
         sizes = [min(share, max(0, length - i * share)) for i in range(count)]
     if sum(sizes) != length or min(sizes, default=0) < 0 or len(sizes) < len(node.outputs):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nets.graph.ir import Array, Node
-from nets.graph.operators.base import Spec, as_ints, need_rank, operator
+from nets.graph.operators.base import Spec, as_ints, need_rank, need_workspace, operator
 from nets.graph.operators.windows import Window, kernel_sizes, window, windows
 from vj.errors import NetError
 
@@ -33,6 +33,7 @@ def _infer_pool(node: Node, x: Spec) -> Any:
 def _flat_windows(node: Node, x: Array, fill: float) -> Array:
     """(N, C, *out, taps)."""
     geometry = window(node, x.shape[2:], kernel_sizes(node, x.ndim - 2))
+    need_workspace(*x.shape[:2], *geometry.out, *geometry.kernel)
     seen = windows(x, geometry, fill)
     return seen.reshape(*seen.shape[: x.ndim], prod(geometry.kernel))
 

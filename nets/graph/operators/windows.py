@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nets.graph.ir import Array, Node
+from nets.graph.operators.base import need_workspace
 from vj.errors import NetError
 
 
@@ -128,6 +129,10 @@ def windows(x: Array, geometry: Window, fill: float) -> Array:
         need = (steps - 1) * s + k
         grow.append((before, max(0, need - before - n)))
         cut.append(slice(0, need))
+    need_workspace(
+        *x.shape[:2],
+        *(n + a + max(0, b) for n, (a, b) in zip(x.shape[2:], grow, strict=True)),
+    )
     everything = (slice(None), slice(None))
     needed = (*everything, *cut)
     padded = np.pad(x, [(0, 0), (0, 0), *grow], constant_values=fill)[needed]

@@ -1,0 +1,217 @@
+"""A graph for one set of input shapes: every shape known, whatever is constant computed.
+
+Shape arithmetic of exporters (Shape, Gather, Concat, Reshape ...) disappears here, and so do
+operators that do nothing. Nodes whose shapes hang on data stay in the graph as they are and are
+looked at again when they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nets.graph.evaluate import evaluate, infer, spec_of
+from nets.graph.ir import Array, Graph, Node, Port
+from nets.graph.operators import Spec
+from vj.errors import NetError
+
+Shapes = Mapping[str, tuple[int, ...]]
+FOLD = 1 << 26  # bytes of a constant that is worth computing beforehand
+LIMIT = 8 << 30  # bytes that all arrays of one run may take
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """What is left of a graph at one size; names that were aliases are resolved.
+
+    ``specs`` knows every array; ``nodes`` run in order. An output may be a constant or an input.
+    """
+
+    source: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[tuple[str, str], ...]  # (name in the graph, array that holds it)
+    nodes: tuple[Node, ...]
+    specs: dict[str, Spec]
+
+
+def specialise(graph: Graph, shapes: Shapes, limit: int = LIMIT) -> Special:
+    """Work out all shapes for the given input shapes and fold what is constant.
+
+    A graph that was exported at a fixed size is re-shaped where its operators allow it: targets of
+    Reshape and sizes of Resize that were constant follow the new input size.
+
+    Raises
+    ------
+    NetError
+        A shape does not fit, or all arrays together would take more than ``limit`` bytes.
+    """
+    declared = {port.name: port.shape for port in graph.inputs if port.shape is not None}
+    fixed = len(declared) == len(graph.inputs) and all(
+        min(shape, default=1) > 0 for shape in declared.values()
+    )
+    if not fixed or all(declared[name] == tuple(shape) for name, shape in shapes.items()):
+        return _Pass(graph, limit, None).run(shapes)
+    exported = _Pass(graph, limit, None)
+    exported.run({name: shape for name, shape in declared.items()})
+    try:
+        return _Pass(graph, limit, exported.specs).run(shapes)
+    except NetError as exc:
+        was = ", ".join(f"{name} {shape}" for name, shape in declared.items())
+        raise NetError(f"{exc} (the graph was exported for {was})") from exc
+
+
+class _Pass:
+    """One walk through the graph."""
+
+    def __init__(self, graph: Graph, limit: int, exported: Mapping[str, Spec] | None) -> None:
+        self.graph, self.limit, self.exported = graph, limit, exported
+        self.specs: dict[str, Spec] = {k: spec_of(v) for k, v in graph.constants.items()}
+        self.alias: dict[str, str] = {}
+        self.nodes: list[Node] = []
+        self.total = 0
+
+    def run(self, shapes: Shapes) -> Special:
+        for port in self.graph.inputs:
+            if port.dtype is None or port.name not in shapes:
+                raise NetError(f"{self.graph.source}: no shape is given for input {port.name!r}")
+            self.specs[port.name] = self.counted(
+                f"{self.graph.source}: input {port.name!r}",
+                Spec(tuple(shapes[port.name]), port.dtype),
+            )
+        for node in self.graph.nodes:
+            self.visit(node)
+        outputs = tuple((port.name, self.name(port.name)) for port in self.graph.outputs)
+        nodes = _needed(self.nodes, {name for _, name in outputs})
+        return Special(self.graph.source, self.graph.inputs, outputs, nodes, self.specs)
+
+    def name(self, name: str) -> str:
+        return self.alias.get(name, name)
+
+    def visit(self, node: Node) -> None:
+        node = replace(node, inputs=tuple(map(self.name, node.inputs)))
+        inputs = [self.specs[name] if name else None for name in node.inputs]
+        if any(spec is not None and spec.shape is None for spec in inputs):
+            self.keep(node, [Spec(None, np.dtype(np.float32)) for _ in node.outputs])
+            return
+        if self.exported is not None:
+            inputs = self.reshaped(node, inputs)
+        found = infer(self.graph.source, node, inputs)
+        found = [self.counted(f"{self.graph.source}: {node}", spec) for spec in found]
+        named = [spec for name, spec in zip(node.outputs, found, strict=False) if name]
+        if all(spec.value is not None for spec in named):  # Shape, Size, Constant
+            self.keep(None, found, node)
+        elif _nothing_to_do(node, inputs, found):
+            self.alias[node.outputs[0]] = node.inputs[0]
+        elif (
+            all(spec is None or spec.value is not None for spec in inputs)
+            and all(spec.shape is not None for spec in found)
+            and sum(spec.nbytes for spec in found) <= FOLD
+        ):
+            values = [None if spec is None else spec.value for spec in inputs]
+            self.keep(None, [spec_of(a) for a in evaluate(self.graph.source, node, values)], node)
+        else:
+            self.keep(node, found)
+
+    def keep(self, node: Node | None, specs: list[Spec], done: Node | None = None) -> None:
+        """Remember the outputs; a node that is still to be run goes on the list."""
+        if node is not None:
+            self.nodes.append(node)
+        for name, spec in zip((node or done or Node("", "", (), ())).outputs, specs, strict=False):
+            if name:
+                self.specs[name] = spec
+
+    def counted(self, where: str, spec: Spec) -> Spec:
+        """Add up the bytes, refuse absurd sums."""
+        if spec.shape is not None:
+            self.total += spec.nbytes
+            if self.total > self.limit:
+                raise NetError(
+                    f"{where}: an array of shape {spec.shape} brings the net to "
+                    f"{self.total / 1e9:.3g} GB, the limit is {self.limit / 1e9:.3g} GB"
+                )
+        return spec
+
+    def reshaped(self, node: Node, inputs: list[Spec | None]) -> list[Spec | None]:
+        """Replace constants that hold the exported size."""
+        x = inputs[0] if inputs else None
+        was = self.exported.get(node.inputs[0]) if self.exported and x is not None else None
+        if x is None or was is None or was.shape in (None, x.shape):
+            return inputs
+        if node.op == "Reshape" and inputs[1] is not None and inputs[1].value is not None:
+            target = _follow(was.dims, x.dims, inputs[1].value.tolist())
+            return [x, spec_of(np.array(target, np.int64))]
+        sizes = inputs[3] if node.op == "Resize" and len(inputs) > 3 else None
+        if sizes is not None and sizes.value is not None and len(sizes.value) == x.rank:
+            new = [
+                round(int(size) * now / then) if then else int(size)
+                for size, now, then in zip(sizes.value, x.dims, was.dims, strict=True)
+            ]
+            return [*inputs[:3], spec_of(np.array(new, np.int64))]
+        return inputs
+
+
+def _nothing_to_do(node: Node, inputs: list[Spec | None], found: list[Spec]) -> bool:
+    """Whether the first output is the first input and no other output is wanted."""
+    x = inputs[0] if inputs else None
+    if x is None or len([name for name in node.outputs if name]) != 1 or found[0].shape != x.shape:
+        return False
+    if node.op in ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile"):
+        return True
+    if node.op == "Dropout":
+        return len(inputs) < 3 or inputs[2] is None
+    if node.op in ("Cast", "CastLike"):
+        return found[0].dtype == x.dtype
+    if node.op == "Transpose":
+        return list(node.get("perm", [0, 1])) == sorted(node.get("perm", [1, 0]))
+    return False
+
+
+def _follow(was: tuple[int, ...], now: tuple[int, ...], target: list[int]) -> list[int]:
+    """The target of a Reshape for an input of shape ``now`` instead of ``was``.
+
+    A leading batch and trailing axes that the target shares with the input follow the input. If
+    that is not enough the largest size becomes whatever fits.
+    """
+    if -1 in target or 0 in target:
+        concrete = target
+    else:
+        concrete = list(target)
+        if concrete[:1] == list(was[:1]):
+            concrete[0] = now[0]
+        for k in range(1, min(len(was), len(target))):
+            if target[-k] != was[-k]:
+                break
+            concrete[-k] = now[-k]
+    if -1 in concrete:
+        return concrete
+    total = _product(now)
+    known = [now[a] if n == 0 and a < len(now) else n for a, n in enumerate(concrete)]
+    if _product(known) == total:
+        return concrete
+    largest = max(range(len(known)), key=lambda a: (target[a], a))
+    return [-1 if a == largest else n for a, n in enumerate(concrete)]
+
+
+def _product(numbers: Any) -> int:
+    out = 1
+    for n in numbers:
+        out *= int(n)
+    return out
+
+
+def _needed(nodes: list[Node], wanted: set[str]) -> tuple[Node, ...]:
+    """The nodes that the outputs hang on."""
+    kept: list[Node] = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.outputs):
+            kept.append(node)
+            wanted.update(node.inputs)
+    return tuple(reversed(kept))
+
+
+def arrays_of(special: Special) -> dict[str, Array]:
+    """The constants by name."""
+    return {k: s.value for k, s in special.specs.items() if s.value is not None}

@@ -1,0 +1,118 @@
+"""Into and out of the arena: images, NCHW arrays, halos; and the program that runs a plan."""
+
+from numba import float32, int64, uint8, void
+
+from nets.kernels.conv import (
+    COLS,
+    LAYER,
+    ROWS,
+    X_IMAGE,
+    X_PIXEL,
+    X_ROW,
+    Y_IMAGE,
+    Y_PIXEL,
+    Y_ROW,
+    K,
+    X,
+    Y,
+)
+from vj.kernels.jit import kernel, ro, rw
+from vj.kernels.simd import array_f32, array_i64, atomic_add, atomic_load, call, splat8, store
+
+# Fields of a task: the address of its kernel; address and length of weights, bias and shape; the
+# activation as an index into `limits`; the band; how many tasks must be done before it starts.
+(
+    KERNEL, WEIGHTS, N_WEIGHTS, BIAS, N_BIAS, SHAPE, N_SHAPE, LIMITS, FIRST, LAST, AFTER, TASK,
+) = range(12)  # fmt: skip
+
+
+@kernel(void(rw(float32, 1), ro(int64, 2), ro(float32, 2), rw(int64, 1), rw(float32, 1)))
+def run_tasks(arena, tasks, limits, progress, scratch):
+    """Run the layers of a network without coming back to Python in between.
+
+    tasks (n, TASK); limits (m, 2) lo and hi; scratch is private to the calling thread. Threads that
+    share `progress` (two zeros: tasks taken, tasks done) share the tasks: each takes the next one
+    and waits for those that it hangs on. What is computed does not depend on who computes it.
+    """
+    while True:
+        t = atomic_add(progress, 0, 1)
+        if t >= tasks.shape[0]:
+            break
+        while atomic_load(progress, 1) < tasks[t, AFTER]:
+            pass
+        weights = array_f32(tasks[t, WEIGHTS], tasks[t, N_WEIGHTS])
+        bias = array_f32(tasks[t, BIAS], tasks[t, N_BIAS])
+        shape = array_i64(tasks[t, SHAPE], tasks[t, N_SHAPE])
+        lo, hi = limits[tasks[t, LIMITS], 0], limits[tasks[t, LIMITS], 1]
+        call(
+            tasks[t, KERNEL],
+            (arena, weights, bias, shape, lo, hi, tasks[t, FIRST], tasks[t, LAST], scratch),
+        )
+        atomic_add(progress, 1, 1)
+
+
+@kernel(LAYER)
+def clear_halo(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """Zero the frame of K floats around each image: rows are images.
+
+    X is where the frame begins; ROWS and X_ROW count the frame's rows; the image inside begins at Y
+    (offset from X), its rows are COLS floats long and Y_PIXEL many, Y_ROW is the first of them.
+    """
+    for image in range(first, last):
+        start = shape[X] + image * shape[X_IMAGE]
+        for i in range(shape[ROWS]):
+            row = start + i * shape[X_ROW]
+            inside = shape[Y_ROW] <= i < shape[Y_ROW] + shape[Y_PIXEL]
+            k = 0
+            while k < shape[X_ROW]:
+                if inside and k == shape[Y]:
+                    k += shape[COLS]
+                elif k + 8 <= (shape[Y] if inside and k < shape[Y] else shape[X_ROW]):
+                    store(arena, row + k, splat8(float32(0)))
+                    k += 8
+                else:
+                    arena[row + k] = 0
+                    k += 1
+
+
+@kernel(void(ro(uint8, 3), rw(float32, 1), ro(int64, 1), ro(float32, 2)))
+def image_in(image, arena, shape, affine):
+    """Pixels to floats: channel c of the map is image[..., c] * affine[c, 0] + affine[c, 1].
+
+    image (rows, cols, channels); the map lies at Y. `affine` may list the channels in any order:
+    affine[c, 2] is the channel to read.
+    """
+    for i in range(image.shape[0]):
+        y = shape[Y] + i * shape[Y_ROW]
+        for j in range(image.shape[1]):
+            for c in range(affine.shape[0]):
+                value = float32(image[i, j, int(affine[c, 2])])
+                arena[y + c] = value * affine[c, 0] + affine[c, 1]
+            y += shape[Y_PIXEL]
+
+
+@kernel(void(ro(float32, 1), rw(float32, 1), ro(int64, 1)))
+def planes_in(planes, arena, shape):
+    """NCHW planes into a map at Y of ROWS x COLS pixels and K channels; X_IMAGE counts images."""
+    rows, cols, channels = shape[ROWS], shape[COLS], shape[K]
+    for image in range(shape[X_IMAGE]):
+        for i in range(rows):
+            x = (image * channels * rows + i) * cols
+            y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
+            for j in range(cols):
+                for c in range(channels):
+                    arena[y + j * shape[Y_PIXEL] + c] = planes[x + c * rows * cols + j]
+
+
+@kernel(void(ro(float32, 1), ro(int64, 1), rw(float32, 1)))
+def planes_out(arena, shape, planes):
+    """A map at X as NCHW planes, 16 pixels at a time; Y_IMAGE counts images."""
+    rows, cols, channels = shape[ROWS], shape[COLS], shape[K]
+    for image in range(shape[Y_IMAGE]):
+        for i in range(rows):
+            y = (image * channels * rows + i) * cols
+            x = shape[X] + image * shape[X_IMAGE] + i * shape[X_ROW]
+            for j in range(0, cols, 16):
+                for c in range(channels):
+                    for n in range(j, min(j + 16, cols)):
+                        planes[y + c * rows * cols + n] = arena[x + n * shape[X_PIXEL] + c]
