@@ -1,11 +1,15 @@
-"""Winograd convolution, 3 x 3 at stride 1: 2.25 or 4 times fewer multiplications than direct.
+"""Winograd convolution at stride 1: 2.25 or 4 times fewer multiplications than the direct one.
 
-F(m x m, 3 x 3), m = 2 or 4: an input tile d of (m + 2)^2 pixels becomes V = B' d B, the product
-M = U V with the transformed weights is one small matrix product for each of the (m + 2)^2 elements,
-and Y = A' M A are m^2 outputs. A block of tiles goes through all three steps while it lies in the
+F(m x m, r x r): an input tile d of (m + r - 1)^2 pixels becomes V = B' d B, the product M = U V
+with the transformed weights U is one small matrix product for each of its elements, and
+Y = A' M A are m^2 outputs. A block of tiles goes through all three steps while it lies in the
 cache: V is (elements, tiles, channels) and M, for 16 output channels at a time, (elements, tiles,
-16). Both live in ``scratch``; their planes are a cache line longer than needed, so that the elements
-of a tile do not fall into the same cache set.
+16). Both live in ``scratch``; their planes are one cache line longer than needed, so that elements
+of one tile do not fall into the same cache set.
+
+A layer is a list of phases, each an ordinary convolution with its own input origin, weights and
+output pixels: one for a plain layer, d x d for dilation d, s x s for a transposed convolution whose
+kernel is r times the stride s. Phases that read the same input follow one another and share V.
 
 References: Lavin & Gray, Fast algorithms for convolutional neural networks, CVPR 2016, section 4.
 The points are 0, 1, -1, infinity, and for m = 4 also 2 and -2.
@@ -50,9 +54,12 @@ from vj.kernels.simd import (
     tile_store,
 )
 
-# Fields of `shape` after the shared ones. ROWS and COLS count tiles, HEIGHT and WIDTH pixels.
-# CHANNELS is the stored input channels, BLOCK the tiles in a block.
-HEIGHT, WIDTH, CHANNELS, BLOCK, FIELDS = range(16, 21)
+# Fields of `shape` after the shared ones; ROWS and COLS count tiles. CHANNELS is the stored input
+# channels, BLOCK the tiles in a block; the phases are the table behind.
+CHANNELS, BLOCK, N_PHASES, FIELDS = range(16, 20)
+# A phase: input origin and the rows and columns that may be read from there, output and residual
+# offset, output rows and columns, first weight.
+P_X, P_DOWN, P_RIGHT, P_Y, P_R, P_ROWS, P_COLS, P_WEIGHT, PHASE = range(9)
 
 
 @device
@@ -69,6 +76,14 @@ def leave2(like, x, at, step):
     a, b = load_like(like, x, at, 0), load_like(like, x, at, step)
     c, d = load_like(like, x, at, 2 * step), load_like(like, x, at, 3 * step)
     return a + b + c, b - c - d
+
+
+@device
+def leave3(like, x, at, step):
+    """A' of F(3x3, 2x2) times a column; its B' is that of F(2x2, 3x3)."""
+    a, b = load_like(like, x, at, 0), load_like(like, x, at, step)
+    c, d = load_like(like, x, at, 2 * step), load_like(like, x, at, 3 * step)
+    return a + b + c, b - c, b + c - d
 
 
 @device
@@ -130,14 +145,16 @@ def enter_tile(like, enter, side, arena, at, row, pixel, down, right, scratch, o
 
 
 @device
-def multiply_block(like, side, weights, bias, k, channels, count, scratch, v, v_plane, m, m_plane):
+def multiply_block(
+    like, side, weights, first, bias, k, channels, count, scratch, v, v_plane, m, m_plane
+):
     """M = U V for the output channels k to k + lanes of `like` and `count` tiles.
 
     The bias enters as the product of element (1, 1), which counts once in every output.
     """
     zero = splat_like(like, float32(0))
     for e in range(side * side):
-        at = (k * side * side + e * lanes_of(like)) * channels
+        at = first + (k * side * side + e * lanes_of(like)) * channels
         start = load_like(like, bias, k, 0) if e == side + 1 else zero
         for done in range(0, count, TILE):
             where = places(count - done, 0, done, count, v + e * v_plane, 0, channels)
@@ -151,12 +168,12 @@ def multiply_block(like, side, weights, bias, k, channels, count, scratch, v, v_
 def leave_tile(
     like, leave, side, scratch, m, plane, arena, bias, shape, y, r, down, right, k, lo, hi
 ):
-    """Outputs of one tile and the channels of `like`, as far as they lie inside the image."""
+    """Outputs of one tile and the channels of `like`, `down` rows and `right` columns."""
     lanes = lanes_of(like)
     for v in range(side):
         column = leave(like, scratch, m + v * plane, side * plane)
         tile_store(column, scratch, places_apart(column, v * lanes, side * lanes, side), 0)
-    for u in range(min(side - 2, down)):
+    for u in range(down):
         line = leave(like, scratch, u * side * lanes, lanes)
         if shape[R] >= 0:
             at = r + u * shape[R_ROW]
@@ -169,14 +186,13 @@ def leave_tile(
 
 
 @device
-def inputs(like, enter, side, arena, shape, image, first, count, scratch, v, plane):
+def inputs(like, enter, side, step, arena, shape, phase, image, first, count, scratch, v, plane):
     """V of `count` tiles from tile `first` of the image on."""
     row, pixel, channels = shape[X_ROW], shape[X_PIXEL], shape[CHANNELS]
-    step = side - 2
     for t in range(count):
         i, j = (first + t) // shape[COLS] * step, (first + t) % shape[COLS] * step
-        at = shape[X] + image * shape[X_IMAGE] + i * row + j * pixel
-        down, right = shape[HEIGHT] + 2 - i, shape[WIDTH] + 2 - j
+        at = shape[X] + image * shape[X_IMAGE] + shape[phase + P_X] + i * row + j * pixel
+        down, right = shape[phase + P_DOWN] - i, shape[phase + P_RIGHT] - j
         for c in range(0, channels, lanes_of(like)):
             out = v + t * channels + c
             enter_tile(
@@ -186,24 +202,26 @@ def inputs(like, enter, side, arena, shape, image, first, count, scratch, v, pla
 
 @device
 def outputs(
-    like, leave, side, arena, bias, shape, lo, hi, image, first, count, scratch, m, plane, k
-):
+    like, leave, side, step, arena, bias, shape, phase, lo, hi,
+    image, first, count, scratch, m, plane, k,
+):  # fmt: skip
     """Outputs of `count` tiles, the channels k on that M holds (8 or 16)."""
-    step = side - 2
     for t in range(count):
         i, j = (first + t) // shape[COLS] * step, (first + t) % shape[COLS] * step
-        down, right = shape[HEIGHT] - i, shape[WIDTH] - j
-        for c in range(0, min(16, shape[K] - k), lanes_of(like)):
-            y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW] + j * shape[Y_PIXEL] + k + c
-            r = shape[R] + image * shape[R_IMAGE] + i * shape[R_ROW] + j * shape[R_PIXEL] + k + c
+        down = min(shape[phase + P_ROWS] - i, step)
+        right = min(shape[phase + P_COLS] - j, step)
+        y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW] + j * shape[Y_PIXEL]
+        r = shape[R] + image * shape[R_IMAGE] + i * shape[R_ROW] + j * shape[R_PIXEL]
+        y, r = y + shape[phase + P_Y] + k, r + shape[phase + P_R] + k
+        for c in range(0, min(16, shape[K] - k) if right > 0 else 0, lanes_of(like)):
             leave_tile(
                 like, leave, side, scratch, m + t * 16 + c, plane,
-                arena, bias, shape, y, r, down, right, k + c, lo, hi,
+                arena, bias, shape, y + c, r + c, down, right, k + c, lo, hi,
             )  # fmt: skip
 
 
 @device
-def layer(enter, leave, side, arena, weights, bias, shape, lo, hi, first, last, scratch):
+def layer(enter, leave, side, step, arena, weights, bias, shape, lo, hi, first, last, scratch):
     """The tile rows first to last, a block of tiles after the other."""
     rows, cols, channels, block = shape[ROWS], shape[COLS], shape[CHANNELS], shape[BLOCK]
     wide, narrow = splat16(float32(0)), splat8(float32(0))
@@ -213,40 +231,55 @@ def layer(enter, leave, side, arena, weights, bias, shape, lo, hi, first, last, 
         end = min(last - image * rows, rows) * cols
         for tile in range(max(first - image * rows, 0) * cols, end, block):
             count = min(block, end - tile)
-            if WIDEST == 16 and channels % 16 == 0:
-                inputs(wide, enter, side, arena, shape, image, tile, count, scratch, v, v_plane)
-            else:
-                inputs(narrow, enter, side, arena, shape, image, tile, count, scratch, v, v_plane)
-            for k in range(0, shape[K], 16):
-                if k + 16 <= shape[K]:
-                    multiply_block(
-                        wide, side, weights, bias, k, channels, count,
-                        scratch, v, v_plane, m, m_plane,
+            for p in range(FIELDS, FIELDS + shape[N_PHASES] * PHASE, PHASE):
+                if p > FIELDS and shape[p + P_X] == shape[p - PHASE + P_X]:
+                    pass
+                elif WIDEST == 16 and channels % 16 == 0:
+                    inputs(
+                        wide, enter, side, step, arena, shape, p,
+                        image, tile, count, scratch, v, v_plane,
                     )  # fmt: skip
                 else:
-                    multiply_block(
-                        narrow, side, weights, bias, k, channels, count,
-                        scratch, v, v_plane, m, m_plane,
+                    inputs(
+                        narrow, enter, side, step, arena, shape, p,
+                        image, tile, count, scratch, v, v_plane,
                     )  # fmt: skip
-                if WIDEST == 16 and k + 16 <= shape[K]:
-                    outputs(
-                        wide, leave, side, arena, bias, shape, lo, hi,
-                        image, tile, count, scratch, m, m_plane, k,
-                    )  # fmt: skip
-                else:
-                    outputs(
-                        narrow, leave, side, arena, bias, shape, lo, hi,
-                        image, tile, count, scratch, m, m_plane, k,
-                    )  # fmt: skip
+                for k in range(0, shape[K], 16):
+                    if k + 16 <= shape[K]:
+                        multiply_block(
+                            wide, side, weights, shape[p + P_WEIGHT], bias, k, channels, count,
+                            scratch, v, v_plane, m, m_plane,
+                        )  # fmt: skip
+                    else:
+                        multiply_block(
+                            narrow, side, weights, shape[p + P_WEIGHT], bias, k, channels, count,
+                            scratch, v, v_plane, m, m_plane,
+                        )  # fmt: skip
+                    if WIDEST == 16 and k + 16 <= shape[K]:
+                        outputs(
+                            wide, leave, side, step, arena, bias, shape, p, lo, hi,
+                            image, tile, count, scratch, m, m_plane, k,
+                        )  # fmt: skip
+                    else:
+                        outputs(
+                            narrow, leave, side, step, arena, bias, shape, p, lo, hi,
+                            image, tile, count, scratch, m, m_plane, k,
+                        )  # fmt: skip
 
 
 @kernel(LAYER)
 def conv_winograd2(arena, weights, bias, shape, lo, hi, first, last, scratch):
     """3 x 3 convolution, stride 1, by F(2x2, 3x3); rows are tile rows, two output rows each."""
-    layer(enter2, leave2, 4, arena, weights, bias, shape, lo, hi, first, last, scratch)
+    layer(enter2, leave2, 4, 2, arena, weights, bias, shape, lo, hi, first, last, scratch)
+
+
+@kernel(LAYER)
+def conv_winograd3(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """2 x 2 convolution by F(3x3, 2x2); rows are tile rows, three output rows of a phase each."""
+    layer(enter2, leave3, 4, 3, arena, weights, bias, shape, lo, hi, first, last, scratch)
 
 
 @kernel(LAYER)
 def conv_winograd4(arena, weights, bias, shape, lo, hi, first, last, scratch):
     """3 x 3 convolution, stride 1, by F(4x4, 3x3); rows are tile rows, four output rows each."""
-    layer(enter4, leave4, 6, arena, weights, bias, shape, lo, hi, first, last, scratch)
+    layer(enter4, leave4, 6, 4, arena, weights, bias, shape, lo, hi, first, last, scratch)
