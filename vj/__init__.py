@@ -27,7 +27,7 @@ _HOME = {
         "TrainingError",
         "VJError",
     ],
-    "vj.features.correlation": ["convolve", "correlate", "match_template", "named_kernel"],
+    "vj.features.correlation": ["convolve", "correlate"],
     "vj.features.haar": ["draw_feature", "enumerate_haar", "haar_features"],
     "vj.features.integral": [
         "integral_image",
@@ -37,6 +37,8 @@ _HOME = {
         "tilted_integral_image",
     ],
     "vj.features.lbp": ["enumerate_lbp", "lbp_codes"],
+    "vj.features.matching": ["match_template"],
+    "vj.features.named": ["named_kernel"],
     "vj.images": ["as_gray", "read_image", "sample", "write_image"],
     "vj.detect.grouping": ["group_boxes", "nms"],
 }
