@@ -1,8 +1,13 @@
 """Cascades made up at random, valid in every detail, and their text in the old format."""
 
+from dataclasses import fields
+
 import numpy as np
+from hypothesis import strategies as st
 
 from vj.cascade.model import Cascade
+
+ARRAYS = [f.name for f in fields(Cascade)][2:-2]
 
 
 def random_tree(rng, n_nodes):
@@ -71,9 +76,27 @@ def random_cascade(rng, feature_type="HAAR", window=(9, 11), n_stages=3, nodes=(
     )
 
 
+@st.composite
+def any_cascade(draw, feature_types=("HAAR", "LBP")):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    window = draw(st.tuples(st.integers(3, 12), st.integers(3, 12)))
+    return random_cascade(
+        rng,
+        draw(st.sampled_from(feature_types)),
+        window,
+        n_stages=draw(st.integers(1, 4)),
+        nodes=(1, draw(st.sampled_from([1, 2, 7]))),
+        nan=draw(st.booleans()),
+    )
+
+
 def old_format(cascade):
     """The same HAAR cascade as haartraining would have written it."""
-    out = ["<opencv_storage>", '<made_up type_id="opencv-haar-classifier">']
+    out = [
+        '<?xml version="1.0"?>',
+        "<opencv_storage>",
+        '<made_up type_id="opencv-haar-classifier">',
+    ]
     out.append(f"<size>{cascade.window[1]} {cascade.window[0]}</size><stages>")
     for stage in cascade.stages:
         out.append("<_><trees>")

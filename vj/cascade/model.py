@@ -9,6 +9,7 @@ the trees ``stage_first[s]`` to ``stage_first[s + 1]``, tree ``t`` the nodes ``t
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -243,8 +244,12 @@ _DTYPES: dict[str, type[np.generic]] = {
 _PACKED = [name for name in _DTYPES if name != "stage_threshold"]
 
 
+_TERMS = re.compile(
+    r"copyright \(c\)|licen[cs]e agreement|licen[cs]e:|created by|trained (on|by)", re.I
+)
+
+
 def _terms(comment: str) -> list[str]:
     """The first lines of a header that speak of authors, copyright or licence."""
-    words = ("copyright", "licence", "license", "created by", "trained")
     lines = (line.strip(" /|*\t") for line in comment.splitlines())
-    return [line for line in lines if any(word in line.lower() for word in words)][:4]
+    return [line for line in lines if _TERMS.search(line)][:4]

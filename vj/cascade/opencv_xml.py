@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _lines(c: Cascade) -> Iterator[str]:
     yield '<?xml version="1.0"?>'
     if comment := c.metadata.get("comment"):
         legal = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in str(comment))
-        yield f"<!--\n{legal.replace('--', '- -')}\n-->"
+        yield "<!--\n" + re.sub("-(?=-)", "- ", legal) + "\n-->"
     yield "<opencv_storage>"
     yield '<cascade type_id="opencv-cascade-classifier">'
     yield "  <stageType>BOOST</stageType>"

@@ -51,6 +51,10 @@ def load(source: Source) -> tuple[str, bytes]:
         It is a damaged gzip file, or far too long.
     """
     label = "<bytes>"
+    readable = (str, os.PathLike, bytes, bytearray, memoryview)
+    if not isinstance(source, readable) and not hasattr(source, "read"):
+        got = type(source).__name__
+        raise SourceError(f"a cascade is a name, a path, bytes or a file object, got {got}")
     try:
         if isinstance(source, (bytes, bytearray, memoryview)):
             data = bytes(source)

@@ -122,7 +122,10 @@ def _ours() -> Iterator[CascadeCard]:
         card_path = _OURS / f"{path.name.split('.')[0]}.json"
         if not card_path.is_file():
             continue
-        details = json.loads(card_path.read_text("utf-8"))
+        try:
+            details = dict(json.loads(card_path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as exc:
+            raise CascadeError(f"{card_path}: no model card: {exc}") from exc
         known = {key: str(details.pop(key, "")) for key in ("description", "licence", "source")}
         yield CascadeCard(card_path.stem, path, **known, details=details)
 
