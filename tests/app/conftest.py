@@ -41,6 +41,11 @@ class Result:
 
 
 @pytest.fixture
+def red_detector():
+    return RedDetector
+
+
+@pytest.fixture
 def red(monkeypatch):
     """Replace the detectors; those that were made are in the list."""
     made = []

@@ -113,49 +113,48 @@ def find_inputs(
     return list(found.values())
 
 
-def _expand(spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+def _expand(
+    spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None
+) -> Iterator[Item]:
     path = Path(spec)
     if spec == "-":
         yield Picture("-", stdin, Path("stdin"))
     elif path.is_dir():
-        yield from _search(path, recursive, leave_out)
+        found = list(_search(path, path, recursive, leave_out))
+        hint = "" if recursive else " (--recursive searches the folders in it)"
+        yield from found or [_missing(spec, f"no pictures in this folder{hint}")]
     elif glob.has_magic(spec) and not path.exists():
-        yield from _matches(spec, recursive, leave_out)
+        yield from list(_matches(path, recursive, leave_out)) or [_missing(spec, "nothing matches")]
     else:
         yield Picture(spec, path, Path(path.name))
 
 
-def _search(folder: Path, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
-    """Pictures in a folder by name; hidden files are left out (``._x.jpg`` is no picture)."""
+def _search(folder: Path, base: Path, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+    """Pictures in a folder by name, placed in relation to ``base``; hidden ones are left out."""
     unreadable: list[OSError] = []
     shut = None if leave_out is None else os.path.realpath(leave_out)
-    n_found = 0
     for root, folders, files in os.walk(folder, onerror=unreadable.append):
         below = [d for d in sorted(folders) if not d.startswith(".")]
         folders[:] = [d for d in below if recursive and os.path.realpath(Path(root, d)) != shut]
         for name in sorted(files):
             if Path(name).suffix.lower() in PICTURES and not name.startswith("."):
                 path = Path(root, name)
-                n_found += 1
-                yield Picture(str(path), path, path.relative_to(folder))
+                yield Picture(str(path), path, path.relative_to(base))
     for error in unreadable:
-        reason = f"{error.filename}: cannot read: {error.strerror}"
-        yield Missing(str(error.filename), SourceError(reason))
-    if not n_found and not unreadable:
-        hint = "" if recursive else " (--recursive searches the folders in it)"
-        yield Missing(str(folder), SourceError(f"{folder}: no pictures in this folder{hint}"))
+        yield _missing(str(error.filename), f"cannot read: {error.strerror}")
 
 
-def _matches(spec: str, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
     """What a glob matches, placed in relation to its part without wildcards."""
-    parts = Path(spec).parts
-    fixed = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
-    found = [Path(name) for name in sorted(glob.glob(spec, recursive=True))]  # noqa: PTH207
-    for path in found:
+    parts = pattern.parts
+    base = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+    for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207
+        path = Path(name)
         if path.is_dir():
-            if recursive:
-                yield from _search(path, recursive, leave_out)
+            yield from _search(path, base, recursive, leave_out)
         else:
-            yield Picture(str(path), path, path.relative_to(fixed))
-    if not found:
-        yield Missing(spec, SourceError(f"{spec}: no file matches"))
+            yield Picture(str(path), path, path.relative_to(base))
+
+
+def _missing(name: str, why: str) -> Missing:
+    return Missing(name, SourceError(f"{name}: {why}"))
