@@ -165,7 +165,11 @@ def bands(pyramid: Sequence[Level], window: tuple[int, int]) -> NDArray[np.int64
 
 
 def layout(
-    pyramid: Sequence[Level], table: NDArray[np.int64], window: tuple[int, int], has_tilted: bool
+    pyramid: Sequence[Level],
+    table: NDArray[np.int64],
+    window: tuple[int, int],
+    has_squares: bool,
+    has_tilted: bool,
 ) -> NDArray[np.int64]:
     """How the integral images lie in memory, the same for every band of an image."""
     cols = max(
@@ -175,7 +179,7 @@ def layout(
     half += 8 * (1 - half // 8 % 2)  # rows an odd number of cache lines apart use all cache sets
     pitch = 2 * half
     plane = pitch * (int(table[:, kernels.PIXEL_ROWS].max()) + 1)
-    out = [pitch, half, plane, 2 * plane if has_tilted else 0]
+    out = [pitch, half, plane, plane if has_squares else 0, 2 * plane if has_tilted else 0]
     out.append(_round_up(int(table[:, kernels.COLS].max()), 32) + 8)
     for step in (1, 2):
         left, right = (x if step == 1 else (x >> 1) + (x & 1) * half for x in (1, window[1] - 1))

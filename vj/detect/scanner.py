@@ -55,15 +55,16 @@ class Scanner:
         """
         if not levels:
             return np.empty((0, 4), np.int32), np.empty(0)
-        table = pyramid.bands(levels, self.packed.window)
-        where = pyramid.layout(levels, table, self.packed.window, self.packed.has_tilted)
+        packed = self.packed
+        table = pyramid.bands(levels, packed.window)
+        where = pyramid.layout(levels, table, packed.window, packed.is_haar, packed.has_tilted)
         chunks = _share_out(table, _CHUNKS * n_jobs if n_jobs > 1 else 1)
         found: list[Any] = [None] * len(chunks)
         waiting = iter(enumerate(chunks))
         lock = Lock()
 
         def work() -> None:
-            space = _Workspace(gray, table, where, self.packed)
+            space = _Workspace(gray, table, where, packed)
             while True:
                 with lock:
                     job = next(waiting, None)
@@ -114,7 +115,7 @@ class _Workspace:
         packed: PackedCascade,
     ) -> None:
         pitch, plane = int(where[columns.PITCH]), int(where[columns.PLANE])
-        planes = 3 if packed.has_tilted else 2
+        planes = 1 + packed.is_haar + packed.has_tilted
         self.fill = (
             np.empty(pitch + 16, np.int32),
             np.empty(pitch + 16, np.int32),

@@ -8,9 +8,10 @@ Integral images start anew at the first row of a band: differences over boxes in
 the same, bands are independent of each other, and no image is too large. Sums wrap modulo 2**32,
 which differences undo.
 
-Layout of the flat int32 buffer: planes (sum, squares, tilted sum) of `pitch` numbers a row, the
-first row and column of a plane zero. Where windows step by two columns, a row holds its even
-columns first and its odd ones from `half` on, so that neighbouring windows are neighbours in memory.
+Layout of the flat int32 buffer: planes (sum; squares and tilted sum where the cascade reads them)
+of `pitch` numbers a row, the first row and column of a plane zero. Where windows step by two
+columns, a row holds its even columns first and its odd ones from `half` on, so that neighbouring
+windows are neighbours in memory.
 """
 
 import math
@@ -37,7 +38,7 @@ from vj.kernels.simd import (
 # Entries of a band: its level, its pixel rows, its windows.
 LEVEL, LEVEL_ROWS, LEVEL_COLS, FIRST_ROW, PIXEL_ROWS, STEP, ROWS, COLS, BATCH = range(9)
 # Entries of the layout, the same for all bands of an image; NORMS: four corners for either step.
-PITCH, HALF, PLANE, TILTED, NF_PITCH, NORMS = range(6)
+PITCH, HALF, PLANE, SQUARES, TILTED, NF_PITCH, NORMS = range(7)
 
 
 @device
@@ -116,7 +117,7 @@ def _both(pixel):
 @device
 def _fill_row(taps, cols, step, layout, out, row, pixels, pixel_row):
     """Integrate one row of pixels on top of the row above it; keep its pixels."""
-    pitch, half, squares = layout[PITCH], layout[HALF], layout[PLANE]
+    pitch, half, squares = layout[PITCH], layout[HALF], layout[SQUARES]
     above = row - pitch
     total, total2 = splat8(int32(0)), splat8(int32(0))
     low, shift = splat8(uint32((1 << 20) - 1)), splat8(uint32(20))
@@ -136,15 +137,18 @@ def _fill_row(taps, cols, step, layout, out, row, pixels, pixel_row):
         total, total2 = last_lane(s), last_lane(q)
         k1 = k + 1
         store(out, row + k1, s + load8(out, above + k1))
-        store(out, row + squares + k1, q + load8(out, above + squares + k1))
+        if squares:
+            store(out, row + squares + k1, q + load8(out, above + squares + k1))
         if step == 2:  # the sums up to the even pixel, without the odd one
             s = s - to_i32(odd >> shift)
             q = q - to_i32(odd & low)
             k1 = half + k
             store(out, row + k1, s + load8(out, above + k1))
-            store(out, row + squares + k1, q + load8(out, above + squares + k1))
+            if squares:
+                store(out, row + squares + k1, q + load8(out, above + squares + k1))
     out[row] = 0
-    out[row + squares] = 0
+    if squares:
+        out[row + squares] = 0
 
 
 @device
@@ -181,11 +185,12 @@ def fill_band(gray, band, layout, taps, pixels, out):
     """
     index, weight, pairs = taps
     cols, step = band[LEVEL_COLS], band[STEP]
-    pitch, squares, tilted = layout[PITCH], layout[PLANE], layout[TILTED]
+    pitch, squares, tilted = layout[PITCH], layout[SQUARES], layout[TILTED]
     _column_taps(gray.shape[1], cols, step, layout[HALF], index, weight)
     for x in range(pitch):
         out[x] = 0
-        out[squares + x] = 0
+        if squares:
+            out[squares + x] = 0
         if tilted:
             out[tilted + x] = 0
     for y in range(1, band[PIXEL_ROWS] + 1):

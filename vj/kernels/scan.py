@@ -17,8 +17,8 @@ from vj.kernels.pyramid import (
     NF_PITCH,
     NORMS,
     PITCH,
-    PLANE,
     ROWS,
+    SQUARES,
     STEP,
     fill_band,
 )
@@ -47,7 +47,7 @@ def _normalise(ii, i, layout, step, gate, area, out, o):
     n = NORMS + 4 * (step - 1)
     s = load8(ii, i + layout[n]) - load8(ii, i + layout[n + 1])
     s = s - load8(ii, i + layout[n + 2]) + load8(ii, i + layout[n + 3])
-    j = i + layout[PLANE]
+    j = i + layout[SQUARES]
     q = load8(ii, j + layout[n]) - load8(ii, j + layout[n + 1])
     q = q - load8(ii, j + layout[n + 2]) + load8(ii, j + layout[n + 3])
     total = to_f64(s)

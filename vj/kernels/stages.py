@@ -102,13 +102,13 @@ def haar_left(nf, ii, base, offsets, model, node, flag):
 
 
 @device
-def _cell(nf, ii, base, offsets, o):
-    return (
-        _corner(nf, ii, base, offsets, o)
-        - _corner(nf, ii, base, offsets, o + 1)
-        - _corner(nf, ii, base, offsets, o + 4)
-        + _corner(nf, ii, base, offsets, o + 5)
-    )
+def _cell_edges(nf, ii, base, offsets, o):
+    """Differences along one line of the 4 x 4 corners, one for each of three cells."""
+    a = _corner(nf, ii, base, offsets, o)
+    b = _corner(nf, ii, base, offsets, o + 1)
+    c = _corner(nf, ii, base, offsets, o + 2)
+    d = _corner(nf, ii, base, offsets, o + 3)
+    return b - a, c - b, d - c
 
 
 @device
@@ -128,15 +128,17 @@ def lbp_left(nf, ii, base, offsets, model, node, flag):
     """Lanes whose 8-bit code is in the subset of an LBP node: the three high bits pick the word."""
     subsets = model[1]
     o, k = node * CORNERS, node * 8
-    centre = _cell(nf, ii, base, offsets, o + 5)
-    bit7 = ge(_cell(nf, ii, base, offsets, o), centre)
-    bit6 = ge(_cell(nf, ii, base, offsets, o + 1), centre)
-    bit5 = ge(_cell(nf, ii, base, offsets, o + 2), centre)
-    shift = _bit(nf, ge(_cell(nf, ii, base, offsets, o + 6), centre), 16)
-    shift = shift | _bit(nf, ge(_cell(nf, ii, base, offsets, o + 10), centre), 8)
-    shift = shift | _bit(nf, ge(_cell(nf, ii, base, offsets, o + 9), centre), 4)
-    shift = shift | _bit(nf, ge(_cell(nf, ii, base, offsets, o + 8), centre), 2)
-    shift = shift | _bit(nf, ge(_cell(nf, ii, base, offsets, o + 4), centre), 1)
+    # middle row of cells first, so that few values wait for the centre
+    b0, b1, b2 = _cell_edges(nf, ii, base, offsets, o + 4)
+    c0, c1, c2 = _cell_edges(nf, ii, base, offsets, o + 8)
+    centre = c1 - b1
+    shift = _bit(nf, ge(c2 - b2, centre), 16) | _bit(nf, ge(c0 - b0, centre), 1)
+    d0, d1, d2 = _cell_edges(nf, ii, base, offsets, o + 12)
+    shift = shift | _bit(nf, ge(d2 - c2, centre), 8)
+    shift = shift | _bit(nf, ge(d1 - c1, centre), 4)
+    shift = shift | _bit(nf, ge(d0 - c0, centre), 2)
+    a0, a1, a2 = _cell_edges(nf, ii, base, offsets, o)
+    bit7, bit6, bit5 = ge(b0 - a0, centre), ge(b1 - a1, centre), ge(b2 - a2, centre)
     low = select(bit6, _word(nf, subsets, k, bit5, 2), _word(nf, subsets, k, bit5, 0))
     high = select(bit6, _word(nf, subsets, k, bit5, 6), _word(nf, subsets, k, bit5, 4))
     one = splat_like(nf, int32(1))
