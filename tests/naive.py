@@ -321,3 +321,93 @@ def iou(a, b):
         return 0.0
     areas = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1])
     return float(w * h / (areas - w * h))
+
+
+# --------------------------------------------------------------------------- correlation
+
+
+def beyond(i, side, boundary):
+    """The pixel that stands at place ``i`` of a line of ``side`` pixels, None for the constant."""
+    line = list(range(side))
+    if 0 <= i < side:
+        return i
+    if boundary == "constant":
+        return None
+    if boundary == "nearest":
+        return 0 if i < 0 else side - 1
+    # The others repeat a pattern for ever.
+    pattern = {"reflect": line + line[::-1], "mirror": line + line[1:-1][::-1], "wrap": line}
+    return pattern[boundary][i % len(pattern[boundary])]
+
+
+def correlate(image, kernel, boundary, cval, rows, cols, top, left):
+    """``rows`` by ``cols`` sums; the kernel starts ``top`` and ``left`` outside of the image."""
+    out = np.zeros((rows, cols))
+    for y in range(rows):
+        for x in range(cols):
+            for i in range(kernel.shape[0]):
+                for j in range(kernel.shape[1]):
+                    r = beyond(y + i - top, image.shape[0], boundary)
+                    c = beyond(x + j - left, image.shape[1], boundary)
+                    pixel = cval if r is None or c is None else float(image[r, c])
+                    out[y, x] += kernel[i, j] * pixel
+    return out
+
+
+def match_template(image, template, method):
+    """The formulas of cv2.matchTemplate in float64, window by window."""
+    rows, cols = template.shape
+    out = np.zeros((image.shape[0] - rows + 1, image.shape[1] - cols + 1))
+    t = template.astype(np.float64)
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            w = image[y : y + rows, x : x + cols].astype(np.float64)
+            a, b = (w - w.mean(), t - t.mean()) if method.startswith("ccoeff") else (w, t)
+            value = ((a - b) ** 2).sum() if method.startswith("sqdiff") else (a * b).sum()
+            if method.endswith("normed"):
+                norm = math.sqrt((a**2).sum() * (b**2).sum())
+                if norm > 1e-6:
+                    value = min(value / norm, 1)
+                else:
+                    value = 1 if method.startswith("sqdiff") and value > 0 else 0
+            out[y, x] = value
+    return out
+
+
+# --------------------------------------------------------------------------- convolution
+
+
+def conv2d(x, weights, bias, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
+    """Correlation of (N, C, H, W) with (K, C / groups, kh, kw); padding is top, left, bottom, right."""
+    top, left, bottom, right = padding
+    x = np.pad(np.float64(x), ((0, 0), (0, 0), (top, bottom), (left, right)))
+    count, channels, high, wide = x.shape
+    outputs, per_group, kh, kw = weights.shape
+    rows = (high - (kh - 1) * dilation[0] - 1) // stride[0] + 1
+    cols = (wide - (kw - 1) * dilation[1] - 1) // stride[1] + 1
+    out = np.zeros((count, outputs, rows, cols))
+    for n, k, i, j in np.ndindex(out.shape):
+        first = k // (outputs // groups) * per_group
+        out[n, k, i, j] = bias[k]
+        for c, u, v in np.ndindex(per_group, kh, kw):
+            pixel = x[n, first + c, i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]]
+            out[n, k, i, j] += pixel * weights[k, c, u, v]
+    return out
+
+
+def conv_transpose2d(
+    x, weights, bias, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1
+):
+    """Every pixel paints the (C, K / groups, kh, kw) kernel onto the output, scaled."""
+    count, channels, high, wide = x.shape
+    _, per_group, kh, kw = weights.shape
+    rows = (high - 1) * stride[0] + (kh - 1) * dilation[0] + 1 + output_padding[0]
+    cols = (wide - 1) * stride[1] + (kw - 1) * dilation[1] + 1 + output_padding[1]
+    out = np.zeros((count, per_group * groups, rows, cols))
+    for n, c, i, j in np.ndindex(x.shape):
+        first = c // (channels // groups) * per_group
+        for k, u, v in np.ndindex(per_group, kh, kw):
+            at = i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]
+            out[n, first + k, at[0], at[1]] += float(x[n, c, i, j]) * weights[c, k, u, v]
+    out = out[:, :, padding[0] : rows - padding[0], padding[1] : cols - padding[1]]
+    return out + np.float64(bias)[:, None, None]

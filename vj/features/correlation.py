@@ -119,18 +119,24 @@ def separate(kernel: ArrayLike, tolerance: float = 1e-6) -> tuple[Any, Any] | No
     Returns
     -------
     ((h, 1) float64, (1, w) float64) or None
-        The row and the column of the largest tap, scaled, so that integers give exact factors where
-        a singular value decomposition does not.
+        Row and column of the largest tap, scaled; of an integer kernel they are integers, so that
+        sums stay exact, which the vectors of a singular value decomposition are not.
 
     Examples
     --------
     >>> column, row = separate([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
     >>> column.ravel().tolist(), row.ravel().tolist()
-    ([0.5, 1.0, 0.5], [2.0, 0.0, -2.0])
+    ([1.0, 2.0, 1.0], [1.0, 0.0, -1.0])
     """
     taps = _checked_kernel(kernel)
     i, j = np.unravel_index(np.argmax(abs(taps)), taps.shape)
-    column, row = taps[:, j : j + 1] / (taps[i, j] or 1.0), taps[i : i + 1]
+    row = taps[i : i + 1]
+    if (taps == np.rint(taps)).all() and abs(taps[i, j]) < 2**53:
+        unit = float(np.gcd.reduce(row.ravel().astype(np.int64)))
+    else:
+        unit = taps[i, j]
+    row = row / (unit or 1.0)  # a kernel of zeros is an outer product, too
+    column = taps[:, j : j + 1] / (row[0, j] or 1.0)
     error = np.linalg.norm(taps - column * row)
     return (column, row) if error <= tolerance * np.linalg.norm(taps) else None
 
@@ -266,8 +272,8 @@ def _checked_kernel(kernel: ArrayLike) -> NDArray[np.float64]:
             f"`kernel` must be a 2-D array of real numbers, got {taps.dtype} of shape {taps.shape}"
         )
     taps = taps.astype(np.float64)
-    if not np.isfinite(taps).all():
-        raise ParameterError("`kernel` holds a value that is not a finite number")
+    if not (abs(taps) < 1e30).all():  # beyond it float32 sums overflow
+        raise ParameterError("`kernel` holds a value that is not a finite number below 1e30")
     return taps
 
 
