@@ -378,7 +378,7 @@ def match_template(image, template, method):
 
 
 def conv2d(x, weights, bias, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
-    """Correlation of (N, C, H, W) with (K, C / groups, kh, kw); padding is top, left, bottom, right."""
+    """Correlation of (N, C, H, W) with (K, C / groups, kh, kw), padded (top, left, bottom, right)."""
     top, left, bottom, right = padding
     x = np.pad(np.float64(x), ((0, 0), (0, 0), (top, bottom), (left, right)))
     count, channels, high, wide = x.shape
@@ -390,14 +390,15 @@ def conv2d(x, weights, bias, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1
         first = k // (outputs // groups) * per_group
         out[n, k, i, j] = bias[k]
         for c, u, v in np.ndindex(per_group, kh, kw):
-            pixel = x[n, first + c, i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]]
-            out[n, k, i, j] += pixel * weights[k, c, u, v]
+            y, z = i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]
+            out[n, k, i, j] += x[n, first + c, y, z] * weights[k, c, u, v]
     return out
 
 
 def conv_transpose2d(
-    x, weights, bias, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1
-):
+    x, weights, bias, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1),
+    groups=1,
+):  # fmt: skip
     """Every pixel paints the (C, K / groups, kh, kw) kernel onto the output, scaled."""
     count, channels, high, wide = x.shape
     _, per_group, kh, kw = weights.shape

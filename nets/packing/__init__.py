@@ -6,7 +6,13 @@ array of the kernel. `nets.kernels.conv` describes the call that all kernels sha
 """
 
 from nets.packing.depthwise import depthwise_shape, pack_depthwise
-from nets.packing.direct import direct_shape, pack_direct, pack_transposed, transposed_shape
+from nets.packing.direct import (
+    direct_shape,
+    pack_direct,
+    pack_transposed,
+    transposed_halo,
+    transposed_shape,
+)
 from nets.packing.slots import Packed, Phase, Slot, aligned, padded, reach
 from nets.packing.winograd import pack_transposed_winograd, pack_winograd, winograd_shape
 
@@ -24,6 +30,7 @@ __all__ = [
     "pack_winograd",
     "padded",
     "reach",
+    "transposed_halo",
     "transposed_shape",
     "winograd_shape",
 ]

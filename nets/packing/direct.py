@@ -105,7 +105,8 @@ def _pack(
         for n, run in enumerate(runs):
             for m, tap in enumerate(run):
                 matrix[n, m * pixel + row, np.arange(outputs)[:, None]] = dense[taps.index(tap)]
-        packed.append(Phase(y, x, tuple(run[0] for run in runs), length, done))
+        last = taps[-1] if taps else (0, 0)
+        packed.append(Phase(y, x, tuple(run[0] for run in runs), last, length, done))
         steps = matrix.reshape(-1, stored)
         parts += [steps[:, k : k + 16].ravel() for k in range(0, stored, 16)]
         done += steps.size
@@ -162,11 +163,26 @@ def transposed_shape(
     stride: tuple[int, int] = (1, 1),
     residual: Slot | None = None,
 ) -> I64:
-    """Geometry for `conv_direct` of a transposed convolution.
-
-    The halo of ``x`` must cover the taps: `Phase.taps` says how far they reach.
-    """
+    """Geometry for `conv_direct` of a transposed convolution; ``x`` has a `transposed_halo`."""
     return _shape(packed, x, x, y, residual, stride)
+
+
+def transposed_halo(
+    packed: Packed, size: tuple[int, int], out: tuple[int, int], stride: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Halo (top, left, bottom, right) that a transposed convolution reads around its input.
+
+    ``size`` and ``out`` are rows and columns of input and output.
+    """
+    halo = [0, 0, 0, 0]
+    for phase in packed.phases:
+        for axis, start in enumerate((phase.y, phase.x)):
+            count = -(-(out[axis] - start) // stride[axis])
+            if count > 0 and phase.taps:
+                halo[axis] = max(halo[axis], -phase.taps[0][axis])
+                behind = count - 1 + phase.last[axis] - (size[axis] - 1)
+                halo[axis + 2] = max(halo[axis + 2], behind)
+    return halo[0], halo[1], halo[2], halo[3]
 
 
 def _shape(

@@ -79,6 +79,7 @@ class Phase(NamedTuple):
     y: int
     x: int
     taps: tuple[tuple[int, int], ...]  # (dy, dx), where the runs start; Winograd: the first
+    last: tuple[int, int]  # the last tap
     run: int  # floats that a tap reads; Winograd: 0
     weight: int  # where its weights start
 

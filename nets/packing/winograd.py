@@ -12,7 +12,7 @@ from nets.packing.slots import F32, I64, Packed, Phase, Slot, affine, aligned, h
 
 BLOCK_BYTES = 1 << 19  # bytes of transformed input in a block of tiles
 # G of F(m x m, r x r) by m: Lavin & Gray 2016, section 4.
-TRANSFORMS = {
+TRANSFORMS: dict[int, list[list[float]]] = {
     2: [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]],
     3: [[1, 0], [0.5, 0.5], [0.5, -0.5], [0, 1]],
     4: [
@@ -36,7 +36,11 @@ def pack_winograd(
 ) -> Packed:
     """Pack (K, C, 3, 3) weights for `conv_winograd2` or `conv_winograd4` (``tile`` 2 or 4)."""
     flat = _transform([weights], tile)
-    phases = [Phase(y, x, ((y, x),), 0, 0) for y in range(dilation[0]) for x in range(dilation[1])]
+    phases = [
+        Phase(y, x, ((y, x),), (y + 2 * dilation[0], x + 2 * dilation[1]), 0, 0)
+        for y in range(dilation[0])
+        for x in range(dilation[1])
+    ]
     return Packed(flat, *affine(len(weights), bias, slope), phases=tuple(phases), tile=tile)
 
 
@@ -59,7 +63,9 @@ def pack_transposed_winograd(
     tile = 3 if side == 2 else 4
     flat = _transform(kernels, tile)
     size = flat.size // len(plain)
-    phases = [Phase(y, x, (taps[0],), 0, n * size) for n, (y, x, taps, _) in enumerate(plain)]
+    phases = [
+        Phase(y, x, (taps[0],), taps[-1], 0, n * size) for n, (y, x, taps, _) in enumerate(plain)
+    ]
     return Packed(flat, *affine(outputs, bias, slope), phases=tuple(phases), tile=tile)
 
 
@@ -97,10 +103,11 @@ def winograd_shape(
     def sizes(phase: Phase) -> tuple[int, int]:
         return -(-(y.height - phase.y) // step[0]), -(-(y.width - phase.x) // step[1])
 
+    phases = [phase for phase in packed.phases if min(sizes(phase)) > 0]
     table = []
-    for phase in packed.phases:
-        ((dy, dx),) = phase.taps
-        sharing = [sizes(other) for other in packed.phases if other.taps == phase.taps]
+    for phase in phases:
+        dy, dx = phase.taps[0]
+        sharing = [sizes(other) for other in phases if other.taps == phase.taps]
         down, right = map(max, zip(*sharing, strict=True))
         table += [
             dy * x.row + dx * x.pixel,
@@ -122,5 +129,5 @@ def winograd_shape(
     )
     channels = padded(x.channels)
     block = min(max(BLOCK_BYTES // (4 * side * side * channels) // 6 * 6, 6), 24)
-    shape[winograd.CHANNELS :] = [channels, block, len(packed.phases), *table]
+    shape[winograd.CHANNELS :] = [channels, block, len(phases), *table]
     return shape, side * side * (2 * 16 + block * channels + 16 + block * 16 + 16)
