@@ -1,0 +1,107 @@
+"""Pooling and resizing: tables say which input pixels make an output pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nets.kernels import pool as pool_kernels
+from nets.kernels import resize as resize_kernels
+from nets.packing.slots import F32, padded
+from nets.plan.layers.base import Image, Layer, Places, Step, geometry
+
+
+class Axis:
+    """The windows along one axis: first tap inside the input, taps inside, divisor, taps lost."""
+
+    def __init__(
+        self, size: int, out: int, kernel: int, stride: int, dilation: int, before: int, after: int
+    ) -> None:
+        starts = np.arange(out) * stride - before
+        taps = starts[:, None] + np.arange(kernel) * dilation
+        inside = (taps >= 0) & (taps < size)
+        self.lost = np.argmax(inside, axis=1)
+        self.start = starts + self.lost * dilation
+        self.count = inside.sum(1)
+        self.padded = ((taps >= -before) & (taps < size + after)).sum(1)
+        self.dilation = dilation
+
+    @classmethod
+    def adaptive(cls, size: int, out: int) -> Axis:
+        """``out`` windows that cover the axis evenly, as PyTorch's adaptive pooling has them."""
+        axis = cls(size, out, size, 1, 1, 0, size)
+        axis.start = np.arange(out) * size // out
+        axis.count = -(-(np.arange(out) + 1) * size // out) - axis.start
+        axis.padded, axis.lost = axis.count, np.zeros(out, int)
+        return axis
+
+
+class Pool(Layer):
+    """Largest or mean number of each window."""
+
+    kind = "pool"
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        output: str,
+        x: Image,
+        y: Image,
+        axes: tuple[Axis, Axis],
+        *,
+        mean: bool,
+        include_pad: bool = False,
+    ) -> None:
+        super().__init__(name, [source], output)
+        self.x, self.y, self.axes, self.mean, self.include_pad = x, y, axes, mean, include_pad
+
+    def steps(self, place: Places) -> list[Step]:
+        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        tables = []
+        for axis, stride in zip(self.axes, (x.row, x.pixel), strict=True):
+            share = axis.padded if self.include_pad else axis.count
+            entries = np.stack([axis.start * stride, axis.count, share, axis.lost], 1)
+            tables += entries.ravel().tolist()
+        down, across = (
+            axis.dilation * stride for axis, stride in zip(self.axes, (x.row, x.pixel), strict=True)
+        )
+        extra = [int(self.mean), down, across, 0, *tables]
+        shape = geometry(x, y, self.y.height, self.y.width, padded(self.y.channels), extra)
+        return [Step(pool_kernels.pool, shape, self.y.images * self.y.height)]
+
+
+class Resize(Layer):
+    """Nearest or bilinear interpolation; another array may be added on the way."""
+
+    kind = "resize"
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        output: str,
+        y: Image,
+        index: tuple[np.ndarray, np.ndarray],
+        weights: F32 | None,
+    ) -> None:
+        super().__init__(name, [source], output)
+        self.y, self.index, self.weights = y, index, weights
+        self.residual: str | None = None
+
+    def add(self, name: str) -> None:
+        """Add another array to the result."""
+        self.residual = name
+        self.inputs.append(name)
+
+    def steps(self, place: Places) -> list[Step]:
+        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        r = place(self.residual).slot if self.residual else None
+        tables = [*(self.index[0] * x.row).ravel(), *(self.index[1] * x.pixel).ravel()]
+        shape = geometry(
+            x, y, self.y.height, self.y.width, padded(self.y.channels), tables, residual=r
+        )
+        rows = self.y.images * self.y.height
+        if self.weights is None:
+            return [Step(resize_kernels.resize_nearest, shape, rows, lo=self.lo, hi=self.hi)]
+        kernel = resize_kernels.resize_linear
+        return [Step(kernel, shape, rows, self.weights, lo=self.lo, hi=self.hi)]

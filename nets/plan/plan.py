@@ -1,0 +1,196 @@
+"""A graph compiled for one set of input shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from nets.graph.evaluate import evaluate, infer, spec_of
+from nets.graph.ir import Array, Node
+from nets.graph.specialise import Special
+from nets.kernels import layout
+from nets.packing.slots import F32, Slot, aligned
+from nets.plan.arena import Arena, Buffer
+from nets.plan.choose import cost
+from nets.plan.layers.base import SHARED, Image, Layer, Step, geometry
+from nets.plan.layers.dense import Conv
+from nets.plan.lower import Import, Lowering, Numpy
+from nets.plan.merge import merge_siblings
+from nets.plan.program import Program
+from vj.errors import NetError
+
+Feeds = Mapping[str, Array]
+
+
+class Plan:
+    """What a model does at one size: layers, memory, and the order in which everything runs.
+
+    A plan owns its arena: it may not be used by two threads at the same time.
+    """
+
+    def __init__(
+        self,
+        special: Special,
+        *,
+        n_jobs: int = 1,
+        algorithms: Mapping[str, str] | None = None,
+        weights: dict[Any, Any] | None = None,
+    ) -> None:
+        self.special, self.n_jobs = special, n_jobs
+        lowering = Lowering(special)
+        for layer in lowering.layers:
+            if isinstance(layer, Conv):
+                layer.algorithm = (algorithms or {}).get(layer.name, "auto")
+        merge_siblings(lowering)
+        self.lowering, self.layers = lowering, lowering.layers
+        if weights is not None:
+            _share_weights(self.layers, weights)
+        self.arena = Arena(lowering, self.layers)
+        self.memory: F32 = aligned(self.arena.size)
+        self.stages = self._stages()
+
+    def _stages(self) -> list[Import | Numpy | Program]:
+        """Runs of layers in the arena as programs, everything else by itself."""
+        stages: list[Import | Numpy | Program] = []
+        steps: list[Step] = []
+        costs: list[float] = []
+
+        def close() -> None:
+            if steps:
+                stages.append(Program(steps, costs, self.n_jobs))
+                steps.clear()
+                costs.clear()
+
+        for at, layer in enumerate(self.layers):
+            for buffer in self.arena.buffers.values():
+                clear = self._clearing(buffer) if buffer.first == at else None
+                if clear is not None:
+                    steps.append(clear)
+                    costs.append(0)
+            if isinstance(layer, (Import, Numpy)):
+                close()
+                stages.append(layer)
+                continue
+            for step in layer.steps(self.arena.place):
+                steps.append(step)
+                costs.append(estimate(layer, step))
+        close()
+        return stages
+
+    def _clearing(self, buffer: Buffer) -> Step | None:
+        """A step that zeroes what must be zero and has been written by others."""
+        form = buffer.form
+        if not isinstance(form, Image) or not buffer.shares:
+            return None
+        partly = buffer.pixel > form.channels and not buffer.lanes
+        if not any(buffer.halo) and not partly:
+            return None
+        frame = Slot(buffer.offset, buffer.row, 0, buffer.image, 0, 0, 0)
+        inside = Slot(buffer.halo.left * buffer.pixel, buffer.halo.top, form.height, 0, 0, 0, 0)
+        if partly:
+            inside = Slot(0, 0, 0, 0, 0, 0, 0)
+        rows = buffer.halo.top + form.height + buffer.halo.bottom
+        shape = geometry(frame, inside, rows, form.width * buffer.pixel, 0)
+        return Step(layout.clear_halo, shape, form.images)
+
+    # ----------------------------------------------------------------- running
+
+    def run(self, feeds: Feeds, threads: Executor | None = None) -> dict[str, Array]:
+        """All outputs as fresh arrays."""
+        env = self.execute(feeds, threads)
+        return {name: self._output(source, env) for name, source in self.special.outputs}
+
+    def execute(self, feeds: Feeds, threads: Executor | None = None) -> dict[str, Array]:
+        """Run; the arrays outside the arena come back, the others are seen by `view`."""
+        env: dict[str, Array] = dict(feeds)
+        for stage in self.stages:
+            if isinstance(stage, Program):
+                stage.run(self.memory, threads)
+            elif isinstance(stage, Import):
+                self.load(stage.name, env[stage.name])
+            else:
+                self._evaluate(stage.node, env)
+        return env
+
+    def load(self, name: str, array: Array) -> None:
+        """Copy an array of the graph's layout into its place in the arena."""
+        slot = self.arena.place(name).slot
+        shape = geometry(slot, slot, slot.height, slot.width, slot.channels)
+        shape[3] = slot.images
+        layout.planes_in(np.ascontiguousarray(array).reshape(-1), self.memory, shape)
+
+    def view(self, name: str) -> Array:
+        """An array that lies in the arena, in the graph's layout; valid until the next run."""
+        return self.arena.view(self.memory, name)
+
+    def fetch(self, name: str, env: Mapping[str, Array]) -> Array:
+        """An array wherever it is."""
+        if name in env:
+            return env[name]
+        value = self.special.specs[name].value
+        return value if value is not None else self.view(name)
+
+    def _evaluate(self, node: Node, env: dict[str, Array]) -> None:
+        source = self.special.source
+        inputs = [self.fetch(name, env) if name else None for name in node.inputs]
+        if not self.lowering.known(node):
+            for spec in infer(source, node, [None if a is None else spec_of(a) for a in inputs]):
+                if spec.shape is not None and spec.nbytes > 1 << 33:
+                    raise NetError(f"{source}: {node}: asks for {spec.nbytes / 1e9:.3g} GB")
+        env.update(zip(node.outputs, evaluate(source, node, inputs), strict=False))
+
+    def _output(self, name: str, env: Mapping[str, Array]) -> Array:
+        """A copy that the caller may keep."""
+        form = self.lowering.forms.get(name)
+        if isinstance(form, Image) and name not in env and form.height * form.width > 1:
+            slot = self.arena.place(name).slot
+            shape = geometry(slot, slot, slot.height, slot.width, slot.channels)
+            shape[7] = slot.images
+            out: F32 = np.empty(int(np.prod(form)), np.float32)
+            layout.planes_out(self.memory, shape, out)
+            return out.reshape(self.special.specs[name].dims)
+        return np.array(self.fetch(name, env), order="C")
+
+    # ----------------------------------------------------------------- looking at it
+
+    def profile(self, feeds: Feeds, repeats: int = 5) -> dict[int, float]:
+        """Least seconds of each layer, by its position."""
+        best: dict[int, float] = {}
+        for _ in range(repeats):
+            env: dict[str, Array] = dict(feeds)
+            for at, layer in enumerate(self.layers):
+                start = perf_counter()
+                if isinstance(layer, Import):
+                    self.load(layer.name, env[layer.name])
+                elif isinstance(layer, Numpy):
+                    self._evaluate(layer.node, env)
+                else:
+                    program = self._alone(layer)
+                    start = perf_counter()
+                    program.run(self.memory)
+                best[at] = min(best.get(at, 1e9), perf_counter() - start)
+        return best
+
+    def _alone(self, layer: Layer) -> Program:
+        steps = layer.steps(self.arena.place)
+        return Program(steps, [0] * len(steps), 1)
+
+
+def estimate(layer: Layer, step: Step) -> float:
+    """Rough nanoseconds of a step, to decide how many threads share it."""
+    if isinstance(layer, Conv):
+        return cost(layer, "direct")
+    rows, cols, run = step.shape[SHARED - 4 : SHARED - 1]
+    return float(step.rows * cols * run) * 0.15
+
+
+def _share_weights(layers: list[Layer], cache: dict[Any, Any]) -> None:
+    """Pack the weights of a layer once for all sizes of a model."""
+    for layer in layers:
+        if isinstance(layer, Conv):
+            key = (layer.name, layer.output, layer.kernel, layer.depthwise)
+            layer.cache = cache.setdefault(key, layer.cache)
