@@ -162,10 +162,8 @@ def explain(
     ParameterError
         ``box`` is neither a box nor a point in the image; ``scale_factor`` is not above 1.
     """
-    gray, target = as_gray(image), np.asarray(box, np.float64)
+    gray, target = as_gray(image), window.box_or_point(box)
     scales = window.pyramid_scales(cascade, gray, scale_factor)
-    if target.shape not in ((4,), (2,)) or not np.isfinite(target).all():
-        raise ParameterError(f"`box` must be x1, y1, x2, y2 or a point x, y, got {box!r}")
     if target.shape == (2,):
         scale, x, y = window.deepest(cascade, gray, target, scales)
     else:

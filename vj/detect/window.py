@@ -5,35 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vj.cascade.model import Cascade
+from vj.detect.pyramid import all_factors
 from vj.errors import ImageError, ParameterError
 from vj.features.integral import integral_image, squared_integral_image, tilted_integral_image
 from vj.kernels import resize
 from vj.kernels import window as kernels
 
 Pixels = NDArray[np.uint8]
-_MAX_LEVELS = 10_000
+
+
+def box_or_point(box: ArrayLike) -> NDArray[np.float64]:
+    """Four numbers, or two, as an array."""
+    try:
+        target = np.asarray(box, np.float64)
+    except (TypeError, ValueError):
+        target = np.empty(0)
+    if target.shape not in ((4,), (2,)) or not np.isfinite(target).all():
+        raise ParameterError(f"`box` must be x1, y1, x2, y2 or a point x, y, got {box!r}")
+    return target
 
 
 def pyramid_scales(cascade: Cascade, gray: Pixels, scale_factor: float) -> list[np.float32]:
-    """The scales of the pyramid: a product kept in float64 and rounded, as in OpenCV."""
-    if not (scale_factor > 1 and np.isfinite(scale_factor)):
-        raise ParameterError(f"`scale_factor` must be above 1, got {scale_factor}")
+    """The scales of the pyramid; there is at least one."""
     rows, cols = cascade.window
     if gray.shape[0] < rows or gray.shape[1] < cols:
         raise ImageError(
             f"`image` of {gray.shape[1]}x{gray.shape[0]} px is smaller than the window of "
             f"{cols}x{rows} px: enlarge it"
         )
-    scales, factor = [], 1.0
-    while np.rint(rows * factor) <= gray.shape[0] and np.rint(cols * factor) <= gray.shape[1]:
-        scales.append(np.float32(factor))
-        factor *= scale_factor
-        if len(scales) > _MAX_LEVELS:
-            raise ParameterError(f"`scale_factor` is too close to 1: {scale_factor}")
-    return scales
+    return all_factors((gray.shape[0], gray.shape[1]), cascade.window, scale_factor)
 
 
 def checked_scale(cascade: Cascade, gray: Pixels, scale: float) -> list[np.float32]:
