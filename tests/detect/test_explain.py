@@ -157,6 +157,16 @@ def test_depth_map_of_one_scale():
     )
 
 
+def test_depth_map_of_a_large_image_is_made_band_by_band(monkeypatch):
+    cascade = random_cascade(np.random.default_rng(5), window=(9, 11), n_stages=4)
+    for step in (1, 2):
+        level = noise(33, 41)
+        at_once = window.depths(cascade, level, step)
+        monkeypatch.setattr(window, "_BAND", 3)
+        np.testing.assert_array_equal(window.depths(cascade, level, step), at_once)
+        monkeypatch.undo()
+
+
 def test_depth_map_is_deepest_at_the_face(astronaut):
     cascade = vj.load_cascade("frontalface")
     depth = reject_depth_map(cascade, astronaut, scale_factor=1.2)
@@ -180,12 +190,15 @@ def test_picture_shows_the_features(name, astronaut):
     picture = told.picture(panel=96)
     assert picture.dtype == np.uint8
     assert picture.shape[2] == 3
-    assert picture.shape[1] == 420  # four panels of 96 and their margins are narrower
+    assert picture.shape[1] == 400  # four panels and their margins
     first, second = picture[20:114, 2:98], picture[20:114, 102:198]
     assert len(np.unique(first.reshape(-1, 3) @ [1, 256, 65536])) > 50
     drawn = (second == (255, 200, 0)).all(axis=2)
     assert drawn.sum() > 20
     assert not (first == (255, 200, 0)).all(axis=2).any()
+    taller = told.picture(astronaut, panel=96)
+    assert taller.shape[0] > picture.shape[0] + 380  # the square photograph, 392 pixels wide
+    assert taller.shape[1] == picture.shape[1]
 
 
 @pytest.mark.parametrize(

@@ -95,13 +95,10 @@ class Explanation:
         n_stages = self.cascade.n_stages
         if not self.has_contrast:
             return f"not looked at: its contrast is {self.contrast:.1f}, 10 gray levels are needed"
+        margin = self.stages[-1 if self.rejected_by is None else self.rejected_by].margin
         if self.rejected_by is None:
-            return f"accepted: it passes all {n_stages} stages, the last by {self._margin(-1):.3f}"
-        short = -self._margin(self.rejected_by)
-        return f"rejected by stage {self.rejected_by} of {n_stages}: it is {short:.3f} short"
-
-    def _margin(self, stage: int) -> float:
-        return self.stages[stage].margin
+            return f"accepted: it passes all {n_stages} stages, the last by {margin:.3f}"
+        return f"rejected by stage {self.rejected_by} of {n_stages}: it is {-margin:.3f} short"
 
     def __str__(self) -> str:
         x, y, w, h = self.rect
@@ -116,7 +113,7 @@ class Explanation:
             lines.append(f"{s.stage:5d}  {s.sum:10.4f}  {s.limit:10.4f}  {s.margin:10.4f}{mark}")
         return "\n".join(lines)
 
-    def picture(self, panel: int = 192) -> Pixels:
+    def picture(self, image: Any = None, panel: int = 192) -> Pixels:
         """The window, and the features that decided drawn on it, as one RGB picture.
 
         Regions that count positive are black and the others white; for LBP the cells that are
@@ -124,6 +121,9 @@ class Explanation:
 
         Parameters
         ----------
+        image : (H, W) or (H, W, 3) uint8, optional
+            The image, to be shown above, with the window framed and under the reject depth of
+            all windows of its size (see `heatmap_picture`).
         panel : int
             Width of each of the panels in pixels.
 
@@ -133,7 +133,11 @@ class Explanation:
         """
         from vj.detect.figures import panels
 
-        return panels(self, panel)
+        scene = None
+        if image is not None:
+            depth = reject_depth_map(self.cascade, image, scale=self.scale)
+            scene = heatmap_picture(image, depth, self.cascade.n_stages)
+        return panels(self, panel, scene)
 
 
 def explain(
@@ -213,7 +217,7 @@ def reject_depth_map(
     Raises
     ------
     ImageError
-        No image, one smaller than the window, or one of more than 8.4 Mpx.
+        No image, or one smaller than the window.
     ParameterError
         ``scale_factor`` is not above 1, or ``scale`` below 1 or too large for the image.
     """
@@ -224,7 +228,7 @@ def reject_depth_map(
     out = np.full(gray.shape, -1, np.int32)
     for f in scales:
         step = 1 if f >= 2 else 2
-        depth, _ = window.evaluate(cascade, window.make_level(gray, f), step, to_the_end=False)
+        depth = window.depths(cascade, window.make_level(gray, f), step)
         index = []
         for side, size, count in zip(gray.shape, cascade.window, depth.shape, strict=True):
             centre = ((np.arange(side) + 0.5) / f - size / 2) / step

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from vj.features.haar import HaarFeatures, draw_feature
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    from vj.cascade.model import Cascade
     from vj.detect.explain import Explanation, TreeVote
 
 Pixels = NDArray[np.uint8]
@@ -22,31 +25,50 @@ _HEAT = np.array(
 )
 
 
-def panels(explanation: Explanation, side: int) -> Pixels:
-    """The window, then one panel for each vote, under the verdict."""
+def panels(explanation: Explanation, side: int, scene: Pixels | None) -> Pixels:
+    """The verdict; the scene with the window framed; the window; one panel for each vote."""
     from PIL import Image, ImageDraw
 
-    rows, cols = explanation.pixels.shape
-    scale = side / cols
-    size = (side, round(rows * scale))
+    scale = side / explanation.pixels.shape[1]
+    size = (side, round(explanation.pixels.shape[0] * scale))
     window = Image.fromarray(explanation.pixels).resize(size, Image.Resampling.BICUBIC)
-    ground = np.asarray(window)
     x, y, w, h = explanation.rect
-    tiles = [(ground, f"{w}x{h} at {x},{y}")]
+    tiles = [(window, f"{w}x{h} at {x},{y}")]
     for vote in explanation.votes:
-        caption = f"stage {vote.stage} tree {vote.tree}: {vote.leaf:+.3f}"
-        tiles.append((_vote_panel(explanation, vote, ground, scale), caption))
-    n_columns = min(_COLUMNS, len(tiles))
-    n_rows = -(-len(tiles) // n_columns)
+        drawn = _features(explanation.cascade, vote, np.asarray(window), scale)
+        tiles.append(
+            (Image.fromarray(drawn), f"stage {vote.stage} tree {vote.tree}: {vote.leaf:+.3f}")
+        )
     cell = (size[0] + 4, size[1] + _CAPTION)
-    canvas = Image.new("RGB", (max(n_columns * cell[0], 420), n_rows * cell[1] + _CAPTION), "white")
+    columns = min(_COLUMNS, len(tiles))
+    width, top = max(columns * cell[0], 2 * side + 8), _CAPTION
+    wide = None if scene is None else _framed(scene, explanation.rect, width - 4)
+    height = top + (wide.height + 4 if wide else 0) - (-len(tiles) // columns) * cell[1]
+    canvas = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(canvas)
     pen.text((4, 3), f"{explanation.cascade.name}: {explanation.verdict}", fill="black")
+    if wide:
+        canvas.paste(wide, (2, top))
+        top += wide.height + 4
     for k, (tile, caption) in enumerate(tiles):
-        left, top = k % n_columns * cell[0] + 2, k // n_columns * cell[1] + _CAPTION
-        canvas.paste(Image.fromarray(tile), (left, top))
-        pen.text((left + 2, top + size[1] + 2), caption, fill="black")
+        at = (k % columns * cell[0] + 2, k // columns * cell[1] + top)
+        canvas.paste(tile, at)
+        pen.text((at[0] + 2, at[1] + size[1] + 2), caption, fill="black")
     return np.array(canvas)
+
+
+def _framed(scene: Pixels, rect: tuple[int, int, int, int], width: int) -> PILImage:
+    """The scene at a given width, with a frame around the window."""
+    from PIL import Image, ImageDraw
+
+    rows, cols = scene.shape[:2]
+    scale = width / cols
+    out = Image.fromarray(scene).resize((width, max(1, round(rows * scale))))
+    x, y, w, h = (v * scale for v in rect)
+    for grow, tint in ((1, "black"), (0, "white")):
+        box = (x - grow, y - grow, max(x, x + w - 1) + grow, max(y, y + h - 1) + grow)
+        ImageDraw.Draw(out).rectangle(box, outline=tint, width=2)
+    return out
 
 
 def heat(gray: Pixels, depth: NDArray[np.int32], n_stages: int) -> Pixels:
@@ -59,8 +81,8 @@ def heat(gray: Pixels, depth: NDArray[np.int32], n_stages: int) -> Pixels:
     return out
 
 
-def _vote_panel(explanation: Explanation, vote: TreeVote, ground: Pixels, scale: float) -> Pixels:
-    cascade = explanation.cascade
+def _features(cascade: Cascade, vote: TreeVote, ground: Pixels, scale: float) -> Pixels:
+    """The features of a vote on the window."""
     index = list(vote.features)
     if cascade.feature_type == "HAAR":
         rects, weights, tilted = cascade.rects[index], cascade.weights[index], cascade.tilted[index]

@@ -15,6 +15,7 @@ from vj.kernels import resize
 from vj.kernels import window as kernels
 
 Pixels = NDArray[np.uint8]
+_BAND = 128  # rows of windows whose integral images are held at a time
 
 
 def box_or_point(box: ArrayLike) -> NDArray[np.float64]:
@@ -41,8 +42,10 @@ def pyramid_scales(cascade: Cascade, gray: Pixels, scale_factor: float) -> list[
 
 def checked_scale(cascade: Cascade, gray: Pixels, scale: float) -> list[np.float32]:
     """The one scale asked for, if the image has it."""
-    most = min(side / size for side, size in zip(gray.shape, cascade.window, strict=True))
-    if not 1 <= scale <= most:
+    rows, cols = cascade.window
+    level = level_shape(gray, np.float32(scale)) if scale >= 1 else (0, 0)
+    if level[0] < rows or level[1] < cols:
+        most = min(gray.shape[0] / rows, gray.shape[1] / cols)
         raise ParameterError(f"`scale` must be 1 to {most:.4g} for this image, got {scale}")
     return [np.float32(scale)]
 
@@ -84,6 +87,18 @@ def evaluate(
         *(cascade.packed(), sums, squares, tilted, rows, cols, step, to_the_end, last, depth)
     )
     return depth, last
+
+
+def depths(cascade: Cascade, level: Pixels, step: int) -> NDArray[np.int32]:
+    """Depth of every window of a level of any size, band by band."""
+    rows = cascade.window[0]
+    count = (level.shape[0] - rows) // step + 1
+    bands = []
+    for first in range(0, count, _BAND):
+        stop = min(first + _BAND, count)
+        band = level[first * step : (stop - 1) * step + rows]
+        bands.append(evaluate(cascade, band, step, to_the_end=False)[0])
+    return np.concatenate(bands)
 
 
 def nearest(
