@@ -17,7 +17,18 @@ from nets.kernels.conv import (
     Y,
 )
 from vj.kernels.jit import kernel, ro, rw
-from vj.kernels.simd import array_f32, array_i64, atomic_add, atomic_load, call, splat8, store
+from vj.kernels.simd import (
+    array_f32,
+    array_i64,
+    at,
+    atomic_add,
+    atomic_load,
+    call,
+    interleave,
+    load8,
+    splat8,
+    store,
+)
 
 # Fields of a task: the address of its kernel; address and length of weights, bias and shape; the
 # activation as an index into `limits`; the band; how many tasks must be done before it starts.
@@ -94,25 +105,43 @@ def image_in(image, arena, shape, affine):
 @kernel(void(ro(float32, 1), rw(float32, 1), ro(int64, 1)))
 def planes_in(planes, arena, shape):
     """NCHW planes into a map at Y of ROWS x COLS pixels and K channels; X_IMAGE counts images."""
-    rows, cols, channels = shape[ROWS], shape[COLS], shape[K]
+    rows, cols, channels, pixel = shape[ROWS], shape[COLS], shape[K], shape[Y_PIXEL]
+    plane = rows * cols
     for image in range(shape[X_IMAGE]):
         for i in range(rows):
             x = (image * channels * rows + i) * cols
             y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
-            for j in range(cols):
+            j = 0
+            if channels == 3 and pixel == 3:
+                while j + 8 <= cols:
+                    a, b, c = interleave(
+                        (
+                            load8(planes, x + j),
+                            load8(planes, x + plane + j),
+                            load8(planes, x + 2 * plane + j),
+                        )
+                    )
+                    store(arena, y + 3 * j, a)
+                    store(arena, y + 3 * j + 8, b)
+                    store(arena, y + 3 * j + 16, c)
+                    j += 8
+            for first in range(j, cols, 16):
                 for c in range(channels):
-                    arena[y + j * shape[Y_PIXEL] + c] = planes[x + c * rows * cols + j]
+                    source, target = x + c * plane, y + c
+                    for n in range(first, min(first + 16, cols)):
+                        arena[target + n * pixel] = at(planes, source + n)
 
 
 @kernel(void(ro(float32, 1), ro(int64, 1), rw(float32, 1)))
 def planes_out(arena, shape, planes):
     """A map at X as NCHW planes, 16 pixels at a time; Y_IMAGE counts images."""
-    rows, cols, channels = shape[ROWS], shape[COLS], shape[K]
+    rows, cols, channels, pixel = shape[ROWS], shape[COLS], shape[K], shape[X_PIXEL]
     for image in range(shape[Y_IMAGE]):
         for i in range(rows):
             y = (image * channels * rows + i) * cols
             x = shape[X] + image * shape[X_IMAGE] + i * shape[X_ROW]
-            for j in range(0, cols, 16):
+            for first in range(0, cols, 16):
                 for c in range(channels):
-                    for n in range(j, min(j + 16, cols)):
-                        planes[y + c * rows * cols + n] = arena[x + n * shape[X_PIXEL] + c]
+                    source, target = x + c, y + c * rows * cols
+                    for n in range(first, min(first + 16, cols)):
+                        planes[target + n] = at(arena, source + n * pixel)

@@ -30,6 +30,7 @@ from nets.kernels.conv import (
 )
 from vj.kernels.jit import device, kernel
 from vj.kernels.simd import (
+    at,
     eq,
     fabs,
     floor,
@@ -148,8 +149,9 @@ def map_unary(arena, weights, bias, shape, lo, hi, first, last, scratch):
     """Compute y = clamp(f(x)); CODE names f, `bias` holds its two parameters. scratch: 8 floats."""
     rows, cols, run, code = shape[ROWS], shape[COLS], shape[K], shape[CODE]
     a, b = bias[0], bias[1]
-    for at in range(first, last):
-        image, i = at // rows, at % rows
+    plain = code == COPY and lo == -float("inf") and hi == float("inf")
+    for line in range(first, last):
+        image, i = line // rows, line % rows
         x = shape[X] + image * shape[X_IMAGE] + i * shape[X_ROW]
         y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
         for _ in range(cols):
@@ -157,7 +159,11 @@ def map_unary(arena, weights, bias, shape, lo, hi, first, last, scratch):
             while k + 8 <= run:
                 store(arena, y + k, clamped(apply(code, load8(arena, x + k), a, b), lo, hi))
                 k += 8
-            if k < run:
+            if plain:
+                while k < run:
+                    arena[y + k] = at(arena, x + k)
+                    k += 1
+            elif k < run:
                 for n in range(run - k):
                     scratch[n] = arena[x + k + n]
                 store(scratch, 0, clamped(apply(code, load8(scratch, 0), a, b), lo, hi))
@@ -189,8 +195,8 @@ def map_binary(arena, weights, bias, shape, lo, hi, first, last, scratch):
     """
     rows, cols, run, code = shape[ROWS], shape[COLS], shape[K], shape[CODE]
     spread = shape[SPREAD] == 1
-    for at in range(first, last):
-        image, i = at // rows, at % rows
+    for line in range(first, last):
+        image, i = line // rows, line % rows
         x = shape[X] + image * shape[X_IMAGE] + i * shape[X_ROW]
         y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
         r = shape[R] + image * shape[R_IMAGE] + i * shape[R_ROW]
@@ -218,8 +224,8 @@ def map_binary(arena, weights, bias, shape, lo, hi, first, last, scratch):
 def map_affine(arena, weights, bias, shape, lo, hi, first, last, scratch):
     """Compute y = clamp(x * weights[channel] + bias[channel]): batch normalisation by itself."""
     rows, cols, channels = shape[ROWS], shape[COLS], shape[K]
-    for at in range(first, last):
-        image, i = at // rows, at % rows
+    for line in range(first, last):
+        image, i = line // rows, line % rows
         x = shape[X] + image * shape[X_IMAGE] + i * shape[X_ROW]
         y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
         for _ in range(cols):
@@ -243,8 +249,8 @@ def maxout(arena, weights, bias, shape, lo, hi, first, last, scratch):
     Reference: Goodfellow et al., Maxout networks, ICML 2013.
     """
     rows, cols, channels, pieces = shape[ROWS], shape[COLS], shape[K], shape[CODE]
-    for at in range(first, last):
-        image, i = at // rows, at % rows
+    for line in range(first, last):
+        image, i = line // rows, line % rows
         x = shape[X] + image * shape[X_IMAGE] + i * shape[X_ROW]
         y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
         for _ in range(cols):

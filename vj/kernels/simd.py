@@ -646,6 +646,29 @@ def from_bits(typing, value):
     return out(value), codegen
 
 
+@intrinsic
+def interleave(typing, vectors):
+    """Lane 0 of each of n vectors, then lane 1 of each ..., as n vectors of the same width."""
+    count, lanes = len(vectors), vectors[0].lanes
+
+    def codegen(context, builder, sig, args):
+        given = [builder.extract_value(args[0], i) for i in range(count)]
+        joined = given[0]
+        for i in range(1, count):  # side by side: lane k of vector i is number i * lanes + k
+            wide = _shuffle(builder, given[i], given[i], [k % lanes for k in range(i * lanes)])
+            joined = _shuffle(
+                builder, joined, wide, [*range(i * lanes), *range(i * lanes, i * lanes + lanes)]
+            )
+        out = ir.Constant(context.get_value_type(vectors), ir.Undefined)
+        for i in range(count):
+            order = [(i * lanes + n) % count * lanes + (i * lanes + n) // count
+                     for n in range(lanes)]  # fmt: skip
+            out = builder.insert_value(out, _shuffle(builder, joined, joined, order), i)
+        return out
+
+    return vectors(vectors), codegen
+
+
 # --------------------------------------------------------------------------- by address
 
 
