@@ -20,9 +20,10 @@ from vj.cascade.storage import Where
 from vj.errors import CascadeError
 
 Arrays = dict[str, Any]
+Fields = tuple[Arrays, str, tuple[str, ...]]
 
 
-def cascade_fields(root: Element) -> tuple[Arrays, str, tuple[str, ...]]:
+def cascade_fields(root: Element) -> Fields:
     """Fields of the `Cascade`, the name of the format, and what was odd."""
     if root.tag != "opencv_storage":
         raise CascadeError(f"the root must be <opencv_storage>, got <{root.tag[:40]}>")
@@ -34,7 +35,7 @@ def cascade_fields(root: Element) -> tuple[Arrays, str, tuple[str, ...]]:
     raise CascadeError("neither <stageType> (new format) nor <size> (old format): no cascade")
 
 
-def _new_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
+def _new_format(top: Element) -> Fields:
     stage_type = top.findtext("stageType", "").strip()
     feature_type = top.findtext("featureType", "").strip()
     if stage_type != "BOOST":
@@ -46,26 +47,18 @@ def _new_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
         )
     lbp = feature_type == "LBP"
     notes = _check_categories(top, 256 if lbp else 0)
-    stages = storage.entries(top, "stages", "cascade")
-    forest = [
-        storage.entries(stage, "weakClassifiers", f"stage {s}") for s, stage in enumerate(stages)
-    ]
-    where = _tree_namer(forest)
-    trees = list(chain.from_iterable(forest))
+    stages, trees, stage_first, where = _forest(top, "weakClassifiers")
     width = 11 if lbp else 4
     numbers, counts = storage.column(trees, "internalNodes", where)
     wanted = f"a multiple of {width} numbers"
     storage.expect(counts % width == 0, counts, where, "<internalNodes>", wanted)
     n_nodes = counts // width
     leaves, counts = storage.column(trees, "leafValues", where)
-    storage.expect(
-        counts == n_nodes + 1, counts, where, "<leafValues>", "one number more than nodes"
-    )
-    node_tree = np.repeat(np.arange(len(trees)), n_nodes)
+    wanted = "one number more than nodes"
+    storage.expect(counts == n_nodes + 1, counts, where, "<leafValues>", wanted)
     nodes = numbers.reshape(-1, width)
-    links = storage.integers(
-        nodes if lbp else nodes[:, :3], _through(node_tree, where), "<internalNodes>"
-    )
+    where_node = _through(np.repeat(np.arange(len(trees)), n_nodes), where)
+    links = storage.integers(nodes if lbp else nodes[:, :3], where_node, "<internalNodes>")
     if (n_nodes == 1).all():
         # OpenCV does not read the children of a cascade of stumps, so neither order matters.
         links[np.isin(links[:, :2], (0, -1)).all(axis=1), :2] = 0, -1
@@ -77,7 +70,7 @@ def _new_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
             "stage_threshold": storage.floats(
                 storage.scalars(stages, "stageThreshold", "stage {}".format)
             ),
-            "stage_first": _starts(len(trees) for trees in forest),
+            "stage_first": stage_first,
             "tree_first": _starts(n_nodes),
             "node_left": links[:, 0],
             "node_right": links[:, 1],
@@ -92,45 +85,14 @@ def _new_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
     )
 
 
-def _old_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
-    stages = storage.entries(top, "stages", "cascade")
-    forest = [storage.entries(stage, "trees", f"stage {s}") for s, stage in enumerate(stages)]
-    where_tree = _tree_namer(forest)
-    trees = list(chain.from_iterable(forest))
+def _old_format(top: Element) -> Fields:
+    stages, trees, stage_first, where_tree = _forest(top, "trees")
     n_nodes = np.array([len(tree) for tree in trees])
     if not n_nodes.all():
         raise CascadeError(f"{where_tree(int(np.argmin(n_nodes)))}: a tree without nodes")
-    node_tree = np.repeat(np.arange(len(trees)), n_nodes)
     nodes = list(chain.from_iterable(trees))
-    where = _through(node_tree, where_tree)
-    ends = [
-        (side.get(f"{name}_val"), side.get(f"{name}_node"))
-        for side in ({child.tag: child.text or "" for child in node} for node in nodes)
-        for name in ("left", "right")
-    ]
-    is_leaf = np.array([value is not None for value, _ in ends])
-    where_end = _through(np.repeat(node_tree, 2), where_tree)
-    values, counts = storage.numbers(
-        [(link or "") if value is None else value for value, link in ends], where_end, "a child"
-    )
-    storage.expect(
-        counts == 1, counts, where_end, "<left_val> or <left_node>, and right", "one number"
-    )
-    # Leaves are numbered within their tree in the order of the nodes, left before right.
-    per_tree = np.bincount(np.repeat(node_tree, 2), is_leaf, len(trees)).astype(np.int64)
-    storage.expect(
-        per_tree == n_nodes + 1, per_tree, where_tree, "a tree", "one leaf more than nodes"
-    )
-    rank = np.cumsum(is_leaf) - 1 - np.repeat(_starts(per_tree)[:-1], 2 * n_nodes)
-    links = storage.integers(np.where(is_leaf, 0, values), where_end, "a child")
-    storage.expect(
-        is_leaf | (links > 0),
-        links.astype(np.int64),
-        where_end,
-        "<left_node> or <right_node>",
-        "1 or more",
-    )
-    child = np.where(is_leaf, -rank, links).reshape(-1, 2)
+    where = _through(np.repeat(np.arange(len(trees)), n_nodes), where_tree)
+    child, leaves = _old_links(nodes, n_nodes, where_tree)
     features = [node.find("feature") for node in nodes]
     if None in features:
         raise CascadeError(f"{where(features.index(None))}: <feature> is missing")
@@ -141,19 +103,44 @@ def _old_format(top: Element) -> tuple[Arrays, str, tuple[str, ...]]:
             "stage_threshold": storage.floats(
                 storage.scalars(stages, "stage_threshold", "stage {}".format)
             ),
-            "stage_first": _starts(len(trees) for trees in forest),
+            "stage_first": stage_first,
             "tree_first": _starts(n_nodes),
             "node_left": child[:, 0],
             "node_right": child[:, 1],
             "node_feature": np.arange(len(nodes)),
             "node_threshold": storage.floats(storage.scalars(nodes, "threshold", where)),
             "node_subset": np.zeros((0, 8), np.uint32),
-            "leaf": storage.floats(values[is_leaf]),
+            "leaf": storage.floats(leaves),
             **_haar_features([feature for feature in features if feature is not None], old=True),
         },
         "opencv-haar-classifier",
         (),
     )
+
+
+def _old_links(
+    nodes: list[Element], n_nodes: NDArray[np.int64], where_tree: Where
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Children of each node, (N, 2), and the leaves of all trees in order."""
+    tree = np.repeat(np.arange(len(n_nodes)), 2 * n_nodes)
+    where = _through(tree, where_tree)
+    ends = [
+        (texts.get(f"{side}_val"), texts.get(f"{side}_node", ""))
+        for texts in ({child.tag: child.text or "" for child in node} for node in nodes)
+        for side in ("left", "right")
+    ]
+    is_leaf = np.array([leaf is not None for leaf, _ in ends])
+    texts = [link if leaf is None else leaf for leaf, link in ends]
+    values, counts = storage.numbers(texts, where, "a child")
+    storage.expect(counts == 1, counts, where, "<left_val> or <left_node>, and right", "one number")
+    # Leaves are numbered within their tree in the order of the nodes, left before right.
+    per_tree = np.bincount(tree, is_leaf, len(n_nodes)).astype(np.int64)
+    wanted = "one leaf more than nodes"
+    storage.expect(per_tree == n_nodes + 1, per_tree, where_tree, "a tree", wanted)
+    rank = np.cumsum(is_leaf) - 1 - _starts(per_tree)[tree]
+    links = storage.integers(np.where(is_leaf, 0, values), where, "a child").astype(np.int64)
+    storage.expect(is_leaf | (links > 0), links, where, "<left_node> or <right_node>", "1 or more")
+    return np.where(is_leaf, -rank, links).reshape(-1, 2), values[is_leaf]
 
 
 def _check_categories(top: Element, wanted: int) -> tuple[str, ...]:
@@ -169,23 +156,21 @@ def _check_categories(top: Element, wanted: int) -> tuple[str, ...]:
 
 
 def _window(top: Element) -> tuple[int, int]:
-    rows, cols = (storage.scalars([top], tag, lambda _: "cascade") for tag in ("height", "width"))
-    sides = storage.integers(
-        np.concatenate([rows, cols]), lambda _: "cascade", "<height> and <width>"
-    )
+    rows, cols = (storage.scalars([top], tag, _top) for tag in ("height", "width"))
+    sides = storage.integers(np.concatenate([rows, cols]), _top, "<height> and <width>")
     return int(sides[0]), int(sides[1])
 
 
 def _size(top: Element) -> tuple[int, int]:
-    values, counts = storage.column([top], "size", lambda _: "cascade")
-    storage.expect(counts == 2, counts, lambda _: "cascade", "<size>", "width and height")
-    cols, rows = storage.integers(values, lambda _: "cascade", "<size>").tolist()
+    values, counts = storage.column([top], "size", _top)
+    storage.expect(counts == 2, counts, _top, "<size>", "width and height")
+    cols, rows = storage.integers(values, _top, "<size>").tolist()
     return rows, cols
 
 
 def _haar_features(entries: list[Element], old: bool = False) -> Arrays:
     where = "feature {}".format
-    boxes = [list(entry.find("rects") or ()) for entry in entries]
+    boxes = [storage.children(entry, "rects") for entry in entries]
     n_boxes = np.array([len(box) for box in boxes])
     storage.expect((n_boxes > 0) & (n_boxes < 4), n_boxes, where, "<rects>", "1 to 3 rectangles")
     owner = np.repeat(np.arange(len(entries)), n_boxes)
@@ -229,14 +214,23 @@ def _starts(counts: Iterable[int]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(np.fromiter(counts, np.int64))])
 
 
-def _tree_namer(forest: list[list[Element]]) -> Where:
+def _forest(
+    top: Element, tag: str
+) -> tuple[list[Element], list[Element], NDArray[np.int64], Where]:
+    """The stages, their trees in one list, the first tree of each stage, and a namer of trees."""
+    stages = storage.entries(top, "stages", "cascade")
+    forest = [storage.entries(stage, tag, f"stage {s}") for s, stage in enumerate(stages)]
     first = _starts(len(trees) for trees in forest)
 
     def where(tree: int) -> str:
         stage = int(np.searchsorted(first, tree, "right")) - 1
         return f"stage {stage}, tree {tree - int(first[stage])}"
 
-    return where
+    return stages, list(chain.from_iterable(forest)), first, where
+
+
+def _top(_: int) -> str:
+    return "cascade"
 
 
 def _through(index: NDArray[np.int64], where: Where) -> Where:

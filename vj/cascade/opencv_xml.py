@@ -35,12 +35,12 @@ def read(source: Source, name: str | None = None) -> Cascade:
         It is no cascade, or a broken or unsupported one; the message names the place.
     """
     label, data = storage.load(source)
-    stem = name or Path(label).name.removesuffix(".gz").removesuffix(".xml") or "cascade"
+    stem = Path(label.strip("<>")).name.removesuffix(".gz").removesuffix(".xml")
     try:
         root, comment = storage.parse(data)
         fields, form, notes = formats.cascade_fields(root)
         metadata = {"format": form, "comment": comment, "notes": notes}
-        return Cascade(**fields, name=stem, metadata=metadata)
+        return Cascade(**fields, name=name or stem or "cascade", metadata=metadata)
     except CascadeError as exc:
         raise CascadeError(f"{label}: {exc}") from exc
 

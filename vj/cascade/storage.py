@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from vj.errors import CascadeError, SourceError
 
-MAX_BYTES = 32 << 20  # the largest known file has 3 MB
-MAX_TAGS = 2 << 20
+MAX_BYTES = 16 << 20  # the largest known file has 3 MB and 120,000 tags
+MAX_TAGS = 1 << 20
 Source = str | os.PathLike[str] | bytes | IO[bytes] | IO[str]
 Where = Callable[[int], str]  # names the place of the i-th text
 
@@ -50,27 +50,32 @@ def load(source: Source) -> tuple[str, bytes]:
     CascadeError
         It is a damaged gzip file, or far too long.
     """
-    label = "<bytes>"
-    readable = (str, os.PathLike, bytes, bytearray, memoryview)
-    if not isinstance(source, readable) and not hasattr(source, "read"):
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        label = "<bytes>"
+    elif isinstance(source, (str, os.PathLike)):
+        label = str(source)
+    elif hasattr(source, "read"):
+        label = str(getattr(source, "name", "<stream>"))
+    else:
         got = type(source).__name__
         raise SourceError(f"a cascade is a name, a path, bytes or a file object, got {got}")
+    label = label if label.isprintable() else repr(label)
     try:
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            data = bytes(source)
-        elif isinstance(source, (str, os.PathLike)):
-            label = str(source)
-            with Path(source).open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        else:
-            label = str(getattr(source, "name", "<stream>"))
-            text = source.read(MAX_BYTES + 1)
-            data = text.encode() if isinstance(text, str) else bytes(text)
+        data = _read(source)
     except (OSError, ValueError) as exc:  # ValueError: a null in a path, a stream that is closed
         reason = getattr(exc, "strerror", None) or exc
-        label = label if label.isprintable() else repr(label)
         raise SourceError(f"{label}: cannot read the cascade: {reason}") from exc
     return label, _unzipped(data, label)
+
+
+def _read(source: Source) -> bytes:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, (str, os.PathLike)):
+        with Path(source).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    text = source.read(MAX_BYTES + 1)
+    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def _unzipped(data: bytes, label: str) -> bytes:
@@ -207,9 +212,15 @@ def expect(
         raise CascadeError(f"{where(i)}: {what} must hold {wanted}, got {counts[i]}")
 
 
+def children(parent: Element, tag: str) -> list[Element]:
+    """What is inside the first child of this name; nothing if there is none."""
+    child = parent.find(tag)
+    return [] if child is None else list(child)
+
+
 def entries(parent: Element, tag: str, where: str) -> list[Element]:
     """The entries of a list that must not be empty."""
-    items = list(parent.find(tag) or ())
+    items = children(parent, tag)
     if not items:
         raise CascadeError(f"{where}: <{tag}> is missing or empty")
     return items
