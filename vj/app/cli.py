@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Entry point of the command ``vj-detect``."""
+    gc.set_threshold(100_000)  # imports make many objects and hardly any garbage
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what matters is said in an error
     if hasattr(signal, "SIGTERM"):
@@ -106,19 +108,25 @@ def _detect(
 def _explain(
     args: Namespace, tasks: list[Task], detector: Detector, jobs: int, console: Console
 ) -> Status:
+    from vj.app.explanation import explanation_picture
     from vj.app.sink import picture_sink
+    from vj.detect.detector import CascadeDetector
 
     if len(tasks) != 1:
         raise ParameterError(f"--explain is about one picture, not {len(tasks)}")
-    if not hasattr(detector, "explain"):
-        raise ParameterError(f"--explain: detector {args.detector} does not say why: use a cascade")
+    if not isinstance(detector, CascadeDetector):
+        raise ParameterError(f"--explain needs a cascade, and {args.detector} is none")
     (task,) = tasks
     with _compilation_announced(console) as announced, picture_sink(task.path) as write:
         for frame in task.item.frames():
+            height, width = frame.image.shape[:2]
+            if not (0 <= args.explain[0] < width and 0 <= args.explain[1] < height):
+                raise ParameterError(f"--explain: no point of this picture of {width}x{height} px")
             explanation = detector.explain(frame.image, args.explain)
-            announced()
             console.write(f"{explanation}\n".encode())
-            write(explanation.picture())
+            if task.path is not None:
+                write(explanation_picture(detector, frame.image, explanation))
+            announced()
     return Status.DONE
 
 
@@ -188,7 +196,7 @@ def _spare_scipy() -> None:
 
     Numba only asks whether it is there, for linear algebra that no kernel of a cascade uses.
     """
-    if "numba.np.arraymath" not in sys.modules and "scipy.linalg" not in sys.modules:
+    if not {"numba.np.arraymath", "scipy.linalg"} & set(sys.modules):
         sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
         try:
             import_module("numba.np.arraymath")

@@ -113,9 +113,7 @@ def find_inputs(
     return list(found.values())
 
 
-def _expand(
-    spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None
-) -> Iterator[Item]:
+def _expand(spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
     path = Path(spec)
     if spec == "-":
         yield Picture("-", stdin, Path("stdin"))
