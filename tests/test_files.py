@@ -52,10 +52,18 @@ def test_a_link_is_followed_and_stays_a_link(tmp_path):
 
 
 def test_a_long_name_still_fits(tmp_path):
-    path = tmp_path / ("x" * 250 + ".jpg")
-    with replacing(path) as file:
-        file.write(b"new")
-    assert path.read_bytes() == b"new"
+    for name in ("x" * 250, "名" * 80):
+        with replacing(tmp_path / name) as file:
+            file.write(b"new")
+        assert (tmp_path / name).read_bytes() == b"new"
+
+
+def test_two_files_of_one_long_prefix_at_once(tmp_path):
+    first, second = tmp_path / ("x" * 200 + "1"), tmp_path / ("x" * 200 + "2")
+    with replacing(first) as a, replacing(second) as b:
+        a.write(b"1")
+        b.write(b"2")
+    assert (first.read_bytes(), second.read_bytes()) == (b"1", b"2")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing():

@@ -38,7 +38,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     if target.is_dir():
         raise SinkError(f"{path}: is a folder: name a file in it")
     direct = target.exists() and not stat.S_ISREG(target.stat().st_mode)
-    partial = target if direct else target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
+    temporary = f".{target.name[:40]}.{os.urandom(4).hex()}.part"  # at most 255 bytes
+    partial = target if direct else target.with_name(temporary)
     try:
         with writing(path):
             with partial.open("wb") as file:

@@ -151,10 +151,23 @@ def test_an_output_folder_in_the_input_folder_is_not_read(command, photos):
 
 
 def test_pictures_beside_the_inputs(command, photos):
-    for _ in range(2):
-        assert "2 faces in 3 pictures" in command("in", "--suffix", "_faces").err
+    for left_out in (False, True):
+        done = command("in", "--suffix", "_faces")
+        assert "2 faces in 3 pictures" in done.err
+        assert ("3 pictures of an earlier run left out" in done.err) is left_out
     assert "a_faces.png" in files("in")
     assert "a_faces_faces.png" not in files("in")
+
+
+def test_data_beside_the_pictures(command, photos):
+    assert command("in", "-o", "out/new", "--csv", "out/new/found.csv").status == 0
+    assert files("out/new") == ["a.png", "b.png", "c.png", "found.csv"]
+
+
+def test_a_file_where_the_folder_should_be(command, photos):
+    Path("out").write_text("mine")
+    done = command("in", "-o", "out/")
+    assert (done.status, done.err) == (6, "vj-detect: out/: cannot write: File exists\n")
 
 
 def test_standard_input(command, photos):

@@ -52,7 +52,7 @@ def console():
 def ran(items, detector=None, jobs=1, sinks=()):
     rows, talk = [], console()
     pipeline = Pipeline(detector or Detector(), "x", lambda image, found: image, talk)
-    tally = run(pipeline, [Task(item) for item in items], [rows.append, *sinks], talk, jobs)
+    tally = run(pipeline, [Task(item) for item in items], [rows.append, *sinks], jobs)
     return rows, tally, talk.stderr.getvalue()
 
 

@@ -109,9 +109,9 @@ def test_pictures_make_their_folders(tmp_path):
 def test_a_folder_that_cannot_be_made(read_only):
     with (
         pytest.raises(SinkError, match="cannot write: "),
-        picture_sink(read_only / "a" / "c.png"),
+        picture_sink(read_only / "a" / "c.png") as write,
     ):
-        pass
+        write(np.zeros((3, 4), np.uint8))
 
 
 class Loud:

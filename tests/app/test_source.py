@@ -76,6 +76,7 @@ def test_standard_input(photos):
     ("spec", "error", "says"),
     [
         ("gone.png", SourceError, "gone.png: cannot read: No such file"),
+        ("", SourceError, "'': an empty name"),
         ("*.gif", SourceError, r"\*.gif: nothing matches"),
         ("empty", SourceError, r"empty: no pictures in this folder \(--recursive searches"),
         ("in/notes.txt", ImageError, "in/notes.txt: not a picture"),

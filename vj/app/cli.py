@@ -21,6 +21,7 @@ from vj.app.options import DATA, parse, parser
 from vj.app.progress import ClosedPipe, Console, Talk
 from vj.app.status import Status, status_of
 from vj.errors import CascadeError, ParameterError, SourceError, VJError
+from vj.files import writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ def _detect(
         announced = stack.enter_context(_compilation_announced(console))
         sinks = [stack.enter_context(data_sink(*target, console)) for target in targets]
         plan = pipeline.Pipeline(detector, args.detector, _paint(args), console)
-        tally = pipeline.run(plan, todo, [announced, *sinks], console, jobs)
+        tally = pipeline.run(plan, todo, [announced, *sinks], jobs)
     words = [f"{count(tally.faces, 'face')} in {count(tally.images, 'picture')}"]
     words += [f"{tally.failed} failed"] * bool(tally.failed)
     words += [f"{len(tasks) - len(todo)} skipped"] * (len(todo) < len(tasks))
@@ -132,7 +133,7 @@ def _explain(
 
 def _tasks(args: Namespace, console: Console) -> list[Task]:
     """What is to be done, in order."""
-    from vj.app.sink import plan
+    from vj.app.sink import is_picture, plan
     from vj.app.source import Picture, find_inputs
 
     out = Path(args.output) if args.output else None
@@ -141,7 +142,13 @@ def _tasks(args: Namespace, console: Console) -> list[Task]:
         from vj.images import sample_path
 
         items.append(Picture("astronaut", sample_path(), Path("astronaut.png")))
-    return plan(items, args.output, args.suffix)
+    tasks = plan(items, args.output, args.suffix)
+    if len(tasks) < len(items):
+        console.say(f"{count(len(items) - len(tasks), 'picture')} of an earlier run left out")
+    if args.output and not is_picture(args.output):
+        with writing(args.output):  # now, because data may be wanted in it
+            Path(args.output).mkdir(parents=True, exist_ok=True)
+    return tasks
 
 
 def _detector(args: Namespace, n_jobs: int) -> Detector:

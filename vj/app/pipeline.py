@@ -68,7 +68,6 @@ class Tally:
     """What a run came to."""
 
     images: int = 0
-    images_with_faces: int = 0
     faces: int = 0
     failed: int = 0
     first_failure: VJError | None = None
@@ -78,7 +77,6 @@ class Tally:
         """Count a record."""
         self.images += 1
         self.faces += len(record.detections)
-        self.images_with_faces += len(record.detections) > 0
 
     def status(self, *, fail_if_none: bool = False, fail_if_any: bool = False) -> Status:
         """The exit status; a face that was found counts whatever else failed."""
@@ -95,7 +93,6 @@ def run(
     pipeline: Pipeline,
     tasks: Sequence[Task],
     sinks: Sequence[Callable[[Record], None]],
-    console: Console,
     jobs: int,
 ) -> Tally:
     """Process every task and write the records in the order of the tasks.
@@ -108,7 +105,7 @@ def run(
     SinkError
         An output cannot be written.
     """
-    tally = Tally()
+    tally, console = Tally(), pipeline.console
     outcomes = _in_order(pipeline.outcome, tasks, jobs)
     with console.bar(len(tasks), "picture") as advance, contextlib.closing(outcomes):
         try:

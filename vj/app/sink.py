@@ -53,9 +53,12 @@ def picture_sink(path: Path | None) -> Iterator[Callable[[NDArray[np.uint8]], No
         return
     from vj.images import write_image
 
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    yield lambda image: write_image(path, image)
+    def write(image: NDArray[np.uint8]) -> None:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, image)
+
+    yield write
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def plan(items: Sequence[Item], target: str | None, suffix: str) -> list[Task]:
     ParameterError
         A picture would replace its input or another output; one picture for many inputs.
     """
-    if target is not None and _is_picture(target):
+    if target is not None and is_picture(target):
         if suffix:
             raise ParameterError(f"--suffix is for pictures in a folder, and -o {target} is one")
         others = [item for item in items if item.path != os.path.realpath(target)]
@@ -100,7 +103,7 @@ def plan(items: Sequence[Item], target: str | None, suffix: str) -> list[Task]:
     return _checked(tasks)
 
 
-def _is_picture(target: str) -> bool:
+def is_picture(target: str) -> bool:
     """Whether -o names a picture and not a folder."""
     suffix = Path(target).suffix.lower()
     if target.endswith(("/", os.sep)) or Path(target).is_dir() or not suffix:

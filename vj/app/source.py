@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from vj.errors import SourceError, VJError
 
@@ -32,21 +32,6 @@ class Frame:
     image: NDArray[np.uint8]  # (H, W) or (H, W, 3) RGB
     index: int = 0
     time: float | None = None  # seconds from the start; a picture has none
-
-
-class Input(Protocol):
-    """Anything that gives frames."""
-
-    @property
-    def name(self) -> str:
-        """As it appears in data and messages."""
-
-    @property
-    def place(self) -> Path:
-        """Path in a mirrored output tree."""
-
-    def frames(self) -> Iterator[Frame]:
-        """The frames in order; raises a `VJError` where the input cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,9 @@ def find_inputs(
 
 def _expand(spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
     path = Path(spec)
-    if spec == "-":
+    if not spec:  # as an unset variable of the shell leaves it; Path("") is the current folder
+        yield _missing("''", "an empty name")
+    elif spec == "-":
         yield Picture("-", stdin, Path("stdin"))
     elif path.is_dir():
         found = list(_search(path, path, recursive, leave_out))
