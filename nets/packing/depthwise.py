@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nets.kernels import depthwise
 from nets.packing.slots import F32, I64, Packed, Slot, affine, aligned, header, padded
+from nets.packing.winograd import TRANSFORMS
 
 
 def pack_depthwise(weights: F32, bias: F32 | None = None, *, slope: F32 | None = None) -> Packed:
-    """Pack (C, 1, kh, kw) weights for `conv_depthwise`."""
+    """Pack (C, 1, kh, kw) weights for `conv_depthwise`.
+
+    Behind those of a 3 x 3 kernel stand the same ones transformed for F(2, 3) along the row.
+    """
     channels, _, rows, cols = weights.shape
-    flat = aligned(rows * cols * padded(channels))
-    flat.reshape(rows * cols, -1)[:, :channels] = weights.reshape(channels, -1).T
+    plain = weights.reshape(channels, -1).T
+    if (rows, cols) == (3, 3):
+        rowwise = np.einsum("av,kuv->uak", TRANSFORMS[2], weights[:, 0]).reshape(12, channels)
+        plain = np.concatenate([plain, rowwise])
+    flat = aligned(len(plain) * padded(channels))
+    flat.reshape(len(plain), -1)[:, :channels] = plain
     return Packed(flat, *affine(channels, bias, slope))
 
 
@@ -30,7 +40,9 @@ def depthwise_shape(
     origin = x.moved(-padding[0], -padding[1]).every(*stride)
     down, right = dilation[0] * x.row, dilation[1] * x.pixel
     taps = [u * down + v * right for u in range(kernel[0]) for v in range(kernel[1])]
-    slide = kernel == (3, 3) and stride[1] == dilation[1]
+    slide = 1 if kernel == (3, 3) and stride[1] == dilation[1] else 0
+    if kernel == (3, 3) and stride == dilation == (1, 1):
+        slide = 2
     fields = depthwise.FIRST_TAP + len(taps)
     shape = header(packed, origin, y, residual, y.height, y.width, fields)
     shape[depthwise.POOL :] = [1 + pool, slide, down, len(taps), *taps]

@@ -126,6 +126,21 @@ def at(typing, array, index):
 
 
 @intrinsic
+def opaque(typing, index):
+    """The same int64, of which the compiler knows nothing.
+
+    It keeps LLVM from replacing one loop index by a pointer for every load, more than there are
+    registers.
+    """
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(args[0].type, [args[0].type])
+        return builder.asm(kind, "", "=r,0", args, side_effect=False)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def gather(typing, array, index):
     """``array.flat[index]`` lane by lane; ``index`` is a vector of int32."""
     vec = vector(array.dtype, index.lanes)
@@ -407,6 +422,38 @@ def tile_slide(typing, tile, x, start, step, w):
         return context.make_tuple(builder, sig.return_type, totals)
 
     return tile(tile, x, types.int64, types.int64, w), codegen
+
+
+@intrinsic
+def tile_load(typing, like, array, start, step):
+    """Four vectors like ``like``, ``step`` apart from ``start`` on."""
+    out = types.UniTuple(like, 4)
+
+    def codegen(context, builder, sig, args):
+        address = _pointer(context, builder, sig.args[1], args[1], args[2])
+        found = []
+        for _ in range(4):
+            found.append(_vector_at(builder, like, address))
+            address = builder.gep(address, [args[3]])
+        return context.make_tuple(builder, out, found)
+
+    return out(like, array, types.int64, types.int64), codegen
+
+
+@intrinsic
+def tile_mul_add(typing, a, b, c):
+    """Tile a * b + c, vector by vector."""
+
+    def codegen(context, builder, sig, args):
+        fused = _llvm_call("fma", a.dtype, 3)
+
+        def step(i, total):
+            factors = [builder.extract_value(arg, i) for arg in args[:2]]
+            return fused(context, builder, sig, [*factors, total])
+
+        return _each(builder, args[2], step)
+
+    return a(a, b, c), codegen
 
 
 @intrinsic
