@@ -95,6 +95,19 @@ def test_reads_fddb_ellipses(picture):
     np.testing.assert_allclose(got.boxes, [[15, 0, 25, 20]], atol=1e-6)
 
 
+def test_reads_tables_with_groups_and_rolls(picture):
+    header = "file,group,box_x,box_y,box_w,box_h,roll_deg\n"
+    text = header + "a.png,Ann,2,1,10,10,-5\na.png,,29,1,6,10,\n"
+    (got,) = read_annotations(write(picture, "faces.csv", text))
+    assert got.boxes.tolist() == [CUP, JUG]
+    assert got.groups == ("Ann", "a.png#1")
+    assert got.rolls == (-5, 0)
+    with pytest.raises(SourceError, match=r"bad\.csv:1: the header lacks box_h, box_w"):
+        read_annotations(write(picture, "bad.csv", "file,box_x,box_y\n"))
+    with pytest.raises(SourceError, match=r"bad\.csv:2: wanted 4 numbers"):
+        read_annotations(write(picture, "bad.csv", header + "a.png,Ann,2,1,10,,0\n"))
+
+
 def test_a_wider_picture_without_faces_has_a_row_of_zeros(picture):
     text = "a.png\n0\n0 0 0 0 0 0 0 0 0 0\na.png\n1\n2 1 10 10 0 0 0 0 0 0\n"
     first, second = read_annotations(write(picture, "wider.txt", text))

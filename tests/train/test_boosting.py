@@ -42,10 +42,10 @@ def bank():
 @pytest.mark.parametrize("name", FLAVOURS)
 def test_every_flavour_learns_and_generalises(bank, name):
     train, held = (samples_of(bank, seed, 250, one_bright_corner) for seed in (1, 2))
-    result = boost_stage(bank, train, held, Goal(0.99, 0.02, 60), Recipe(Flavour(name)))
+    result = boost_stage(bank, train, held, Goal(0.98, 0.02, 60), Recipe(Flavour(name)))
     last = result.rounds[-1]
     assert result.reached
-    assert last.hit_rate >= 0.99
+    assert last.hit_rate >= 0.98
     assert last.false_alarm <= 0.02
     assert len(result.trees) == last.trees <= 60
     score = sum_scores(bank, held.table, result.trees)

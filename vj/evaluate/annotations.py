@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,8 @@ class Picture:
         Class name of each box; empty where the format has none.
     groups : tuple of str
         What each box shows a copy of (a person, an object); empty where nobody says.
+    rolls : tuple of float
+        In-plane turn of each object in degrees, clockwise; empty where nobody says.
     source : str
         Name of the collection that the picture comes from.
     where : str
@@ -45,6 +48,7 @@ class Picture:
     ignore: Boxes = field(default_factory=lambda: np.empty((0, 4)))
     labels: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    rolls: tuple[float, ...] = ()
     source: str = ""
     where: str = ""
 
@@ -66,12 +70,12 @@ def boxes_from_xywh(xywh: ArrayLike) -> Boxes:
 
 
 class Shelf:
-    """Pictures by name: a folder, a folder with ``images.zip`` or ``images/`` in it, or a zip."""
+    """Pictures by name: a zip, or a folder with pictures, zips or ``images/`` in it."""
 
     def __init__(self, root: Path) -> None:
-        archive = root if root.suffix == ".zip" else root / "images.zip"
+        archives = [root] if root.suffix == ".zip" else sorted(root.glob("*.zip"))
         self._roots: list[Path | zipfile.Path] = []
-        if archive.is_file():
+        for archive in archives:
             try:
                 self._roots.append(zipfile.Path(zipfile.ZipFile(archive)))
             except zipfile.BadZipFile as exc:
@@ -90,12 +94,13 @@ class Shelf:
     def all(self) -> list[Path | zipfile.Path]:
         """Every picture file below, in order of name."""
         found: list[Path | zipfile.Path] = []
-        for root in self._roots[:1]:
+        for root in self._roots:
             if isinstance(root, zipfile.Path):
                 names = sorted(root.root.namelist())
                 found += [root / n for n in names if Path(n).suffix.lower() in PICTURES]
             elif root.is_dir():
                 found += sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES)
+                break  # the other folders lie inside this one, or are a guess
         return found
 
 
@@ -108,7 +113,8 @@ def read_annotations(
     ----------
     path : path
         A file (COCO, LabelMe, ``annotations.json``, CVAT XML, VOC XML, WIDER or FDDB text, OpenCV
-        info list) or a folder (with ``annotations.json``, or of VOC, LabelMe or YOLO files).
+        info list, CSV table) or a folder (with ``annotations.json``, or of VOC, LabelMe, YOLO or
+        CSV files).
     names : sequence of str, optional
         Keep the boxes of these classes only; the others become regions to ignore.
     format : str, optional
@@ -144,13 +150,15 @@ def only(picture: Picture, names: Sequence[str]) -> Picture:
     if not picture.labels:
         return picture
     keep = np.array([label in names for label in picture.labels], bool)
-    return Picture(
-        picture.name,
-        picture.path,
-        picture.boxes[keep],
-        np.concatenate([picture.ignore, picture.boxes[~keep]]),
-        tuple(label for label, kept in zip(picture.labels, keep, strict=True) if kept),
-        tuple(g for g, kept in zip(picture.groups, keep, strict=False) if kept),
-        picture.source,
-        picture.where,
+
+    def kept(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(value for value, mine in zip(values, keep, strict=False) if mine)
+
+    return replace(
+        picture,
+        boxes=picture.boxes[keep],
+        ignore=np.concatenate([picture.ignore, picture.boxes[~keep]]),
+        labels=kept(picture.labels),
+        groups=kept(picture.groups),
+        rolls=kept(picture.rolls),
     )

@@ -1,7 +1,8 @@
-"""Box formats in plain text: YOLO, WIDER FACE, FDDB ellipses, OpenCV's info lists."""
+"""Box formats in plain text: YOLO, WIDER FACE, FDDB, OpenCV's info lists, CSV."""
 
 from __future__ import annotations
 
+import csv
 import math
 import zipfile
 from pathlib import Path
@@ -165,6 +166,39 @@ def read_yolo(path: Path) -> list[Picture]:
         xyxy = np.array(boxes, np.float64).reshape(-1, 4) * [width, height, width, height]
         pictures.append(
             Picture(found[0].name, found[0], xyxy, labels=tuple(labels), where=str(file))
+        )
+    return pictures
+
+
+def read_table(path: Path) -> list[Picture]:
+    """CSV with a header: file, box_x, box_y, box_w, box_h; optional group, roll_deg, source."""
+    path = next(iter(sorted(path.glob("*.csv")))) if path.is_dir() else path
+    shelf = Shelf(path.parent)
+    rows: dict[str, list[dict[str, str]]] = {}
+    lines: dict[str, int] = {}
+    columns = ("box_x", "box_y", "box_w", "box_h")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        missing = {"file", *columns} - set(reader.fieldnames or ())
+        if missing:
+            raise SourceError(f"{path}:1: the header lacks {', '.join(sorted(missing))}")
+        for row in reader:
+            rows.setdefault(row["file"], []).append(row)
+            lines.setdefault(row["file"], reader.line_num)
+    pictures = []
+    for name, found in rows.items():
+        line = lines[name]
+        boxes = [_floats(" ".join(row[c] or "?" for c in columns), 4, path, line) for row in found]
+        pictures.append(
+            Picture(
+                name,
+                shelf.find(name),
+                boxes_from_xywh(boxes),
+                groups=tuple(row.get("group") or f"{name}#{k}" for k, row in enumerate(found)),
+                rolls=tuple(float(row.get("roll_deg") or 0) for row in found),
+                source=found[0].get("source") or "",
+                where=f"{path}:{line}",
+            )
         )
     return pictures
 

@@ -19,13 +19,18 @@ def recognise(path: Path) -> str:
     if path.is_dir():
         if (path / "annotations.json").is_file():
             return recognise(path / "annotations.json")
-        for name, pattern in (("voc", "*.xml"), ("labelme", "*.json"), ("yolo", "*.txt")):
+        for name, pattern in (
+            ("voc", "*.xml"),
+            ("labelme", "*.json"),
+            ("yolo", "*.txt"),
+            ("table", "*.csv"),
+        ):
             folders = (path, path / "Annotations", path / "labels")
             if any(next(folder.glob(pattern), None) for folder in folders):
                 return name
         raise SourceError(
             f"{path}: no box files: wanted annotations.json or .xml (VOC), .json (LabelMe) or "
-            ".txt (YOLO) files"
+            ".txt (YOLO) or .csv files"
         )
     if path.suffix == ".json":
         data = _load_json(path)
@@ -34,7 +39,7 @@ def recognise(path: Path) -> str:
         return "labelme" if "shapes" in data else "coco"
     if path.suffix == ".xml":
         return "cvat" if _load_xml(path).tag == "annotations" else "voc"
-    return lists.recognise(path)
+    return "table" if path.suffix == ".csv" else lists.recognise(path)
 
 
 def _load_json(path: Path) -> Any:
@@ -255,4 +260,5 @@ FORMATS: dict[str, Callable[[Path], list[Picture]]] = {
     "wider": lists.read_wider,
     "fddb": lists.read_fddb,
     "info": lists.read_info,
+    "table": lists.read_table,
 }

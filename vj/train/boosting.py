@@ -16,7 +16,7 @@ from vj.train.search import Index, SearchPlan, SplitSearch
 from vj.train.trees import grow, sum_scores, tree_scores
 from vj.train.workers import Workers
 
-ENOUGH = 100  # held-out samples of a class that a rate is measured on; else all samples are
+ENOUGH = 100  # held-out negatives that a false-alarm rate is measured on; else all samples are
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +189,12 @@ def judge(
 ) -> Round:
     """Threshold that keeps the hit rate on held-out objects, and what passes it.
 
-    A class with fewer than `ENOUGH` held-out samples is judged on all its samples.
+    Where the held-out samples of a class are too few to tell (fewer than `ENOUGH` negatives, or
+    so few objects that less than three may be lost), all samples of the class are judged.
     """
-    objects = _enough(held_score[: held.objects], score[: train.objects])
-    negatives = _enough(held_score[held.objects :], score[train.objects :])
+    least = 3 / (1 - goal.hit_rate)
+    objects = _enough(held_score[: held.objects], score[: train.objects], least)
+    negatives = _enough(held_score[held.objects :], score[train.objects :], ENOUGH)
     lost = int((1 - goal.hit_rate) * len(objects) + 1e-9)
     # A shade lower, so that rounding to float32 keeps the object that sets the threshold.
     limit = float(np.sort(objects)[lost])
@@ -206,5 +208,7 @@ def judge(
     )
 
 
-def _enough(held: NDArray[np.float64], train: NDArray[np.float64]) -> NDArray[np.float64]:
-    return held if len(held) >= ENOUGH else np.concatenate([held, train])
+def _enough(
+    held: NDArray[np.float64], train: NDArray[np.float64], least: float
+) -> NDArray[np.float64]:
+    return held if len(held) >= least else np.concatenate([held, train])

@@ -1,0 +1,99 @@
+"""Everything that decides what a training makes of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vj.errors import ParameterError
+from vj.train.augment import Augment
+from vj.train.boosting import Goal, Recipe
+from vj.train.flavours import Flavour
+from vj.train.search import SearchPlan
+
+FEATURES = ("BASIC", "CORE", "ALL", "LBP")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Parameters of `CascadeTrainer`, checked; the names and meanings are the same."""
+
+    window: tuple[int, int] = (24, 24)
+    features: str = "BASIC"
+    boost: str = "gentle"
+    depth: int = 1
+    n_stages: int = 20
+    hit_rate: float | Sequence[float] = 0.995
+    false_alarm: float | Sequence[float] = 0.5
+    max_trees: int = 200
+    target_rate: float = 1e-7
+    n_positives: int | None = None
+    n_negatives: int | None = None
+    min_negatives: int | None = None
+    held_out: float = 0.1
+    margin: float = 1.0
+    surroundings: bool = True
+    augment: Augment = field(default_factory=Augment)
+    views: int = 1
+    search: str = "screen"
+    share: float = 0.1
+    trim: float = 0.97
+    balance: float = 0.5
+    multi_exit: bool = False
+    memory: int = 2 << 30
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        rows, cols = self.window
+        if not (6 <= rows <= 256 and 6 <= cols <= 256):
+            raise ParameterError(f"`window` sides must be 6 to 256 pixels, got {cols}x{rows}")
+        if self.features not in FEATURES:
+            raise ParameterError(
+                f"`features` must be one of {', '.join(FEATURES)}, got {self.features!r}"
+            )
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ParameterError(f"`{name}` must be {low:g} to {high:g}, got {value}")
+        self.recipe()
+        for stage in range(self.n_stages):
+            self.goal(stage)
+
+    def recipe(self) -> Recipe:
+        """How a stage is boosted."""
+        plan = SearchPlan(self.search, share=self.share, memory=self.memory // 2)
+        return Recipe(Flavour(self.boost), self.depth, plan, self.trim, self.balance)
+
+    def goal(self, stage: int, inherited: int = 0) -> Goal:
+        """When stage number ``stage`` is finished that starts with ``inherited`` trees."""
+        hit, alarm = (
+            rates if isinstance(rates, int | float) else rates[min(stage, len(rates) - 1)]
+            for rates in (self.hit_rate, self.false_alarm)
+        )
+        # Exits that grow by half keep the trees that nested stages repeat below twice the last.
+        least = max(1, inherited + inherited // 2)
+        return Goal(float(hit), float(alarm), inherited // 2 + inherited + self.max_trees, least)
+
+    @property
+    def capacity(self) -> int:
+        """Negatives that the pool may hold."""
+        return int(max(0.4 * self.memory // (self.window[0] * self.window[1]), 10_000))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers and names."""
+        return asdict(self)
+
+
+_RANGES = (
+    ("n_stages", 1, 100),
+    ("target_rate", 0, 1),
+    ("n_positives", 1, 10**7),
+    ("n_negatives", 10, 10**7),
+    ("min_negatives", 1, 10**7),
+    ("held_out", 0, 0.9),
+    ("margin", 0.5, 4),
+    ("views", 1, 8),
+    ("memory", 1 << 26, 1 << 50),
+    ("random_state", 0, 2**31),
+)

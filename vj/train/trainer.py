@@ -1,0 +1,295 @@
+"""`CascadeTrainer`: pictures with and without the object in, a cascade out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vj.cascade.model import Cascade
+from vj.errors import ParameterError, SourceError, TrainingError
+from vj.evaluate.annotations import Picture
+from vj.evaluate.lists import picture_size
+from vj.train.augment import Crop
+from vj.train.check import Check, check_samples
+from vj.train.checkpoint import Checkpoint
+from vj.train.features import make_bank
+from vj.train.loop import Loop
+from vj.train.mining import NegativePool
+from vj.train.objects import ObjectSet
+from vj.train.report import TrainingReport
+from vj.train.samples import PatchStream, read_crops, split_groups
+from vj.train.settings import Settings
+from vj.train.sources import Scene, gather_scenes, list_positives
+from vj.train.workers import Workers
+
+COPIES = 25  # variants of one object, at most, that n_positives is made of by default
+
+
+class CascadeTrainer:
+    """Train a cascade of boosted Haar or LBP trees.
+
+    Parameters
+    ----------
+    n_jobs : int
+        Threads. The cascade does not depend on it.
+    time_limit : float, optional
+        Seconds after which training ends with the best cascade so far.
+    checkpoint : path, optional
+        Folder to save the state in, after every stage and every 50 trees.
+    resume : bool
+        Go on from the checkpoint; other settings or data are an error that lists the differences.
+    on_event : callable, optional
+        Told what happens, as dicts with an ``event``: check, mining, mined, tree, stage, stop, ...
+    on_cascade : callable, optional
+        Given the cascade so far after every stage.
+    window : (rows, cols)
+        Size of the objects that are learned. Default (24, 24).
+    features : {"BASIC", "CORE", "ALL", "LBP"}
+        Haar families as in opencv_traincascade, or multi-block LBP.
+    boost : {"gentle", "real", "discrete", "logit"}
+    depth : int
+        Nodes on the way to a leaf, 1 to 4; 1 makes stumps.
+    n_stages : int
+        At most so many stages.
+    hit_rate, false_alarm : float or sequence of float
+        What each stage must keep of the held-out objects, and let pass of the held-out negatives.
+        Of a sequence every stage takes its own, the last one holds for the rest.
+    max_trees : int
+        At most so many trees in a stage.
+    target_rate : float
+        Training ends when this share of background windows passes.
+    n_positives, n_negatives : int, optional
+        Samples of a stage. Default: up to 25 variants of an object, 1000 to 5000 in all; as many
+        negatives.
+    min_negatives : int, optional
+        Training ends when fewer are found. Default: a twentieth of `n_negatives`.
+    held_out : float
+        Share of the objects that sets thresholds and rates instead of being learned.
+    margin : float
+        Side of the window over the side of the box.
+    surroundings : bool
+        Take negatives from annotated pictures too, where no box is, if boxes cover less than a
+        quarter of them.
+    augment : Augment
+        How variants differ.
+    views : int
+        1 to 8: the backgrounds as they are, mirrored, turned by quarters.
+    search : {"screen", "exact", "random"}
+        `share` is the part of the features that a round of random search looks at.
+    trim, balance : float
+        Share of the weight that takes part in a round; share of it that the objects start with.
+    multi_exit : bool
+        Every stage goes on from the trees of the one before it (and repeats them in the file).
+    memory : int
+        Bytes for negatives and bins.
+    random_state : int
+        Same seed, same samples, same settings: same bytes, for any `n_jobs`.
+
+    Attributes
+    ----------
+    cascade_ : Cascade
+    report_ : TrainingReport
+        The log, why training ended, what would help.
+
+    Raises
+    ------
+    ParameterError
+        An unknown parameter, or a value that makes no sense.
+
+    References
+    ----------
+    Viola & Jones, IJCV 57(2), 2004, sections 3-4.  doi:10.1023/B:VISI.0000013087.49260.fb
+    """
+
+    cascade_: Cascade
+    report_: TrainingReport
+
+    def __init__(
+        self,
+        *,
+        n_jobs: int = 1,
+        time_limit: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        on_event: Callable[[Mapping[str, Any]], None] | None = None,
+        on_cascade: Callable[[Cascade], None] | None = None,
+        **settings: Any,
+    ) -> None:
+        known = [field.name for field in fields(Settings)]
+        for name in settings:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f": did you mean `{near[0]}`?" if near else ""
+                raise ParameterError(f"no parameter is named `{name}`{hint}")
+        if n_jobs < 1:
+            raise ParameterError(f"`n_jobs` must be at least 1, got {n_jobs}")
+        if time_limit is not None and not time_limit > 0:
+            raise ParameterError(f"`time_limit` must be above 0 seconds, got {time_limit}")
+        self.settings = Settings(**settings)
+        self.n_jobs, self.time_limit, self.resume = n_jobs, time_limit, resume
+        self.checkpoint = Path(checkpoint) if checkpoint is not None else None
+        self._tell = on_event or (lambda event: None)
+        self._on_cascade = on_cascade or (lambda cascade: None)
+
+    def fit(
+        self, positives: Any, negatives: Any = (), names: Sequence[str] | None = None
+    ) -> CascadeTrainer:
+        """Train.
+
+        Parameters
+        ----------
+        positives : path, Picture, array, or an iterable of these
+            Annotated pictures in any format of `vj.evaluate.annotations.read_annotations`, a
+            folder of crops, a .vec file; each uint8 array is one object.
+        negatives : path, Picture, array, or an iterable of these
+            Pictures without the object (annotated ones: everywhere but at the boxes).
+        names : sequence of str, optional
+            Classes to learn, where boxes have classes.
+
+        Returns
+        -------
+        CascadeTrainer
+            Itself, with ``cascade_`` and ``report_``.
+
+        Raises
+        ------
+        SourceError
+            Positives or negatives are missing or malformed.
+        TrainingError
+            They are too few or too small, or no stage can be trained.
+        """
+        started = time.monotonic()
+        with self._workers() as workers:
+            check, crops, scenes = self._gather(positives, negatives, names, workers)
+            settings = self._sized(crops)
+            loop = self._loop(settings, crops, scenes, check, workers)
+            loop.deadline = started + (self.time_limit or np.inf)
+            loop.run(self.resume)
+        self.cascade_ = loop.cascade()
+        self.report_ = TrainingReport(
+            settings.to_dict(),
+            loop.log,
+            loop.reason,
+            loop.advice,
+            time.monotonic() - started,
+            check,
+        )
+        return self
+
+    def check(
+        self, positives: Any, negatives: Any = (), names: Sequence[str] | None = None
+    ) -> Check:
+        """Look at the samples without training: problems, feasibility, memory and time."""
+        with self._workers() as workers:
+            return self._gather(positives, negatives, names, workers)[0]
+
+    @contextmanager
+    def _workers(self) -> Iterator[Workers]:
+        workers = Workers(self.n_jobs)
+        try:
+            yield workers
+        finally:
+            workers.close()
+
+    def _gather(
+        self, positives: Any, negatives: Any, names: Sequence[str] | None, workers: Workers
+    ) -> tuple[Check, list[Crop], list[Scene]]:
+        settings = self.settings
+        pictures, arrays = list_positives(positives, settings.window, names)
+        crops, findings = read_crops(
+            pictures,
+            settings.window,
+            arrays=arrays,
+            margin=settings.margin,
+            reach=settings.augment.reach(),
+            workers=workers,
+        )
+        scenes = gather_scenes(negatives)
+        if settings.surroundings:
+            scenes += [Scene.of(picture) for picture in pictures if _has_surroundings(picture)]
+        check, scenes = check_samples(
+            crops, findings, pictures, scenes, self._sized(crops), workers
+        )
+        self._tell({"event": "check", "text": str(check)})
+        check.refuse()
+        return check, crops, scenes
+
+    def _sized(self, crops: Sequence[Crop]) -> Settings:
+        """Settings with the numbers of samples filled in."""
+        settings = self.settings
+        objects = settings.n_positives or min(max(1000, len(crops)), 5000, COPIES * len(crops))
+        negatives = settings.n_negatives or max(objects, 1000)
+        least = settings.min_negatives or max(negatives // 20, 10)
+        return replace(settings, n_positives=objects, n_negatives=negatives, min_negatives=least)
+
+    def _loop(
+        self,
+        settings: Settings,
+        crops: list[Crop],
+        scenes: list[Scene],
+        check: Check,
+        workers: Workers,
+    ) -> Loop:
+        train, held = split_groups(
+            [crop.group for crop in crops], settings.held_out, settings.random_state
+        )
+        bank = make_bank(settings.window, settings.features)
+        count = settings.n_positives or 0
+
+        def objects(which: NDArray[np.intp], many: int, seed: int) -> ObjectSet:
+            mine = [crops[k] for k in which]
+            return ObjectSet(PatchStream(mine, settings.window, settings.augment, seed), many)
+
+        pool = NegativePool(
+            scenes,
+            settings.window,
+            views=settings.views,
+            capacity=settings.capacity,
+            seed=settings.random_state,
+            contrast=bank.ordered,
+        )
+        config = {**settings.to_dict(), "objects": _identity(crops), "scenes": check.scenes_digest}
+        saver = Checkpoint(self.checkpoint, config) if self.checkpoint is not None else None
+        return Loop(
+            settings,
+            bank,
+            objects(train, count, settings.random_state),
+            objects(held, max(count // 4, 1), settings.random_state + (1 << 32)),
+            pool,
+            workers,
+            saver,
+            tell=self._tell,
+            on_cascade=self._on_cascade,
+        )
+
+
+def _has_surroundings(picture: Picture) -> bool:
+    """Whether the boxes leave three quarters of the picture free: a crop teaches nothing else."""
+    if np.isinf(picture.boxes).any():
+        return False
+    try:
+        width, height = picture_size(picture.path)
+    except SourceError:
+        return False
+    area = (picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(axis=1).sum()
+    return bool(area < width * height / 4)
+
+
+def _identity(crops: Sequence[Crop]) -> str:
+    """A short name of what the crops show."""
+    digest = hashlib.sha256()
+    for crop in crops:
+        digest.update(crop.pixels.tobytes())
+    if not crops:
+        raise TrainingError("no objects to learn")
+    return f"{len(crops)} ({digest.hexdigest()[:12]})"
