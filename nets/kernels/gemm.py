@@ -20,25 +20,27 @@ TILE = 6  # pixels
 
 
 @device
-def place(k, left, i, j, cols, origin, row, pixel):
-    """Pixel k after (i, j) in reading order, the last of the `left` remaining ones repeated."""
-    j += min(k, left - 1)
-    return origin + (i + j // cols) * row + j % cols * pixel
+def place(k, left, i, j, cols, at, row, pixel):
+    """Pixel k after (i, j), which lies at `at`; the last of the `left` remaining ones repeated."""
+    k = min(k, left - 1)
+    if cols >= TILE:  # at most one row ends on the way
+        return at + k * pixel + (row - cols * pixel if j + k >= cols else 0)
+    return at + (j + k) // cols * row + ((j + k) % cols - j) * pixel
 
 
 @device
 def places(left, i, j, cols, origin, row, pixel):
     """Flat indices of the six pixels from row i, column j on."""
-    if j + 6 <= cols and left >= 6:
-        at = origin + i * row + j * pixel
+    at = origin + i * row + j * pixel
+    if j + TILE <= cols and left >= TILE:
         return (at, at + pixel, at + 2 * pixel, at + 3 * pixel, at + 4 * pixel, at + 5 * pixel)
     return (
-        place(0, left, i, j, cols, origin, row, pixel),
-        place(1, left, i, j, cols, origin, row, pixel),
-        place(2, left, i, j, cols, origin, row, pixel),
-        place(3, left, i, j, cols, origin, row, pixel),
-        place(4, left, i, j, cols, origin, row, pixel),
-        place(5, left, i, j, cols, origin, row, pixel),
+        at,
+        place(1, left, i, j, cols, at, row, pixel),
+        place(2, left, i, j, cols, at, row, pixel),
+        place(3, left, i, j, cols, at, row, pixel),
+        place(4, left, i, j, cols, at, row, pixel),
+        place(5, left, i, j, cols, at, row, pixel),
     )
 
 
