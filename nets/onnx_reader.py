@@ -12,12 +12,13 @@ from typing import Any
 
 from nets.graph.evaluate import operator_of
 from nets.graph.ir import Array, Graph, Node, Port
+from nets.graph.specialise import specialise
 from nets.onnx_tensors import dtype_of, read_attribute, read_tensor
 from nets.plan import Model
 from vj.errors import NetError
 
 _STANDARD = ("", "ai.onnx")
-_OPSETS = range(7, 27)
+_OPSETS = range(7, 29)
 
 
 def load_onnx(path: str | os.PathLike[str], *, n_jobs: int = 1) -> Model:
@@ -46,7 +47,10 @@ def load_onnx(path: str | os.PathLike[str], *, n_jobs: int = 1) -> Model:
     >>> model = nets.load_onnx("face_detection_yunet.onnx")  # doctest: +SKIP
     >>> model.run({"input": np.zeros((1, 3, 480, 640), np.float32)})  # doctest: +SKIP
     """
-    return Model(read_graph(Path(path)), n_jobs=n_jobs)
+    model = Model(read_graph(Path(path)), n_jobs=n_jobs)
+    if all(port.shape is not None and min(port.shape, default=1) > 0 for port in model.inputs):
+        specialise(model.graph, model.shapes())  # say now what does not fit
+    return model
 
 
 def read_graph(path: Path) -> Graph:

@@ -12,7 +12,7 @@ from nets.graph.operators import OPERATORS, Operator, Spec, UnknownError
 from vj.errors import NetError
 
 # What malformed attributes and inputs make NumPy and Python raise.
-_MALFORMED = (
+MALFORMED = (
     TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ArithmeticError,
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def infer(source: str, node: Node, inputs: Sequence[Spec | None]) -> list[Spec]:
         found = operator.infer(node, *given)
     except UnknownError:
         return [Spec(None, np.dtype(np.float32)) for _ in node.outputs]
-    except _MALFORMED as exc:
+    except MALFORMED as exc:
         raise NetError(f"{source}: {node}: {exc}") from exc
     specs = found if isinstance(found, list) else [found]
     if len(specs) < len(node.outputs):
@@ -67,7 +67,7 @@ def evaluate(source: str, node: Node, inputs: Sequence[Array | None]) -> list[Ar
     try:
         with np.errstate(all="ignore"):
             found: Any = OPERATORS[node.op].run(node, *given)
-    except (*_MALFORMED, MemoryError) as exc:
+    except (*MALFORMED, MemoryError) as exc:
         raise NetError(f"{source}: {node}: {exc}") from exc
     return list(found) if isinstance(found, (list, tuple)) else [found]
 

@@ -30,6 +30,8 @@ from vj.kernels.simd import (
     store,
 )
 
+IMAGES = 15  # of `planes_in` and `planes_out`: how many images
+
 # Fields of a task: the address of its kernel; address and length of weights, bias and shape; the
 # activation as an index into `limits`; the band; how many tasks must be done before it starts.
 (
@@ -104,10 +106,10 @@ def image_in(image, arena, shape, affine):
 
 @kernel(void(ro(float32, 1), rw(float32, 1), ro(int64, 1)))
 def planes_in(planes, arena, shape):
-    """NCHW planes into a map at Y of ROWS x COLS pixels and K channels; X_IMAGE counts images."""
+    """NCHW planes into a map at Y of ROWS x COLS pixels and K channels; IMAGES of them."""
     rows, cols, channels, pixel = shape[ROWS], shape[COLS], shape[K], shape[Y_PIXEL]
     plane = rows * cols
-    for image in range(shape[X_IMAGE]):
+    for image in range(shape[IMAGES]):
         for i in range(rows):
             x = (image * channels * rows + i) * cols
             y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
@@ -134,9 +136,9 @@ def planes_in(planes, arena, shape):
 
 @kernel(void(ro(float32, 1), ro(int64, 1), rw(float32, 1)))
 def planes_out(arena, shape, planes):
-    """A map at X as NCHW planes, 16 pixels at a time; Y_IMAGE counts images."""
+    """A map at X as NCHW planes, 16 pixels at a time; IMAGES of them."""
     rows, cols, channels, pixel = shape[ROWS], shape[COLS], shape[K], shape[X_PIXEL]
-    for image in range(shape[Y_IMAGE]):
+    for image in range(shape[IMAGES]):
         for i in range(rows):
             y = (image * channels * rows + i) * cols
             x = shape[X] + image * shape[X_IMAGE] + i * shape[X_ROW]

@@ -12,10 +12,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nets.graph.evaluate import MALFORMED
 from nets.graph.ir import Array, Node
 from nets.graph.operators import Spec
 from nets.graph.specialise import Special
 from nets.plan.layers.base import Form, Image, Layer, Rows
+from vj.errors import NetError
 
 F32 = np.dtype(np.float32)
 
@@ -30,7 +32,7 @@ class Numpy(Layer):
         self.node = node
 
     @property
-    def outputs(self) -> list[str]:
+    def outputs(self) -> list[str]:  # noqa: D102
         return [name for name in self.node.outputs if name]
 
 
@@ -43,7 +45,7 @@ class Import(Layer):
         super().__init__(source, [], source)
         self.form = form
 
-    def writes_lanes(self) -> bool:
+    def writes_lanes(self) -> bool:  # noqa: D102
         return False
 
 
@@ -83,8 +85,18 @@ class Lowering:
                 self.readers[name].append(node)
         self.final = {name for _, name in special.outputs}
         for node in special.nodes:
-            if not (node.op in RULES and self.known(node) and RULES[node.op](self, node)):
+            if not self.lowered(node):
                 self.layers.append(Numpy(node))
+
+    def lowered(self, node: Node) -> bool:
+        """Whether a rule has taken the node."""
+        if node.op not in RULES or not self.known(node):
+            return False
+        try:
+            with np.errstate(all="ignore"):
+                return RULES[node.op](self, node)
+        except MALFORMED as exc:
+            raise NetError(f"{self.special.source}: {node}: {exc}") from exc
 
     def known(self, node: Node) -> bool:
         """Whether all shapes about a node are known before it runs."""

@@ -13,7 +13,7 @@ from nets.graph.evaluate import evaluate, infer, spec_of
 from nets.graph.ir import Array, Node
 from nets.graph.specialise import Special
 from nets.kernels import layout
-from nets.packing.slots import F32, Slot, aligned
+from nets.packing.slots import F32, I64, Slot, aligned
 from nets.plan.arena import Arena, Buffer
 from nets.plan.choose import cost
 from nets.plan.layers.base import SHARED, Image, Layer, Step, geometry
@@ -51,6 +51,8 @@ class Plan:
             _share_weights(self.layers, weights)
         self.arena = Arena(lowering, self.layers)
         self.memory: F32 = aligned(self.arena.size)
+        self.views: dict[str, Array] = {}
+        self.geometry: dict[str, I64] = {}
         self.stages = self._stages()
 
     def _stages(self) -> list[Import | Numpy | Program]:
@@ -118,14 +120,25 @@ class Plan:
 
     def load(self, name: str, array: Array) -> None:
         """Copy an array of the graph's layout into its place in the arena."""
-        slot = self.arena.place(name).slot
-        shape = geometry(slot, slot, slot.height, slot.width, slot.channels)
-        shape[3] = slot.images
-        layout.planes_in(np.ascontiguousarray(array).reshape(-1), self.memory, shape)
+        layout.planes_in(np.ascontiguousarray(array).reshape(-1), self.memory, self._pixels(name))
 
     def view(self, name: str) -> Array:
         """An array that lies in the arena, in the graph's layout; valid until the next run."""
-        return self.arena.view(self.memory, name)
+        if name in self.views:
+            return self.views[name]
+        view = self.arena.view(self.memory, name)
+        if np.may_share_memory(view, self.memory):  # not so where the shape needed a copy
+            self.views[name] = view
+        return view
+
+    def _pixels(self, name: str) -> I64:
+        """Geometry of a map for the kernels that move planes."""
+        if name not in self.geometry:
+            slot = self.arena.place(name).slot
+            shape = geometry(slot, slot, slot.height, slot.width, slot.channels)
+            shape[layout.IMAGES] = slot.images
+            self.geometry[name] = shape
+        return self.geometry[name]
 
     def fetch(self, name: str, env: Mapping[str, Array]) -> Array:
         """An array wherever it is."""
@@ -147,11 +160,8 @@ class Plan:
         """A copy that the caller may keep."""
         form = self.lowering.forms.get(name)
         if isinstance(form, Image) and name not in env and form.height * form.width > 1:
-            slot = self.arena.place(name).slot
-            shape = geometry(slot, slot, slot.height, slot.width, slot.channels)
-            shape[7] = slot.images
             out: F32 = np.empty(int(np.prod(form)), np.float32)
-            layout.planes_out(self.memory, shape, out)
+            layout.planes_out(self.memory, self._pixels(name), out)
             return out.reshape(self.special.specs[name].dims)
         return np.array(self.fetch(name, env), order="C")
 
@@ -184,7 +194,7 @@ def estimate(layer: Layer, step: Step) -> float:
     """Rough nanoseconds of a step, to decide how many threads share it."""
     if isinstance(layer, Conv):
         return cost(layer, "direct")
-    rows, cols, run = step.shape[SHARED - 4 : SHARED - 1]
+    _, cols, run = step.shape[SHARED - 4 : SHARED - 1]
     return float(step.rows * cols * run) * 0.15
 
 

@@ -39,7 +39,7 @@ def table(plan: Plan, feeds: Mapping[str, Any] | None = None) -> str:
     for at, layer in enumerate(plan.layers):
         shapes = [plan.special.specs[n].shape for n in layer.outputs if n in plan.special.specs]
         form = plan.lowering.forms.get(layer.output)
-        shape = shapes[0] if shapes else tuple(form or ())
+        shape: Any = shapes[0] if shapes else tuple(form or ())
         size = 4 * int(np.prod(shape)) / 1e3 if shape is not None else 0
         seconds = times.get(at, 0.0)
         total += seconds

@@ -212,7 +212,14 @@ def prelu(node: Node, x: Array, slope: Array) -> Array:
     return np.where(x < 0, slope * x, x)
 
 
-@operator("Clip", infer=same, inputs=(1, 3), kinds="fiu")
+def _infer_clip(node: Node, x: Spec, *limits: Spec | None) -> Spec:
+    for spec in limits:
+        if spec is not None and (spec.dims not in ((), (1,)) or spec.dtype != x.dtype):
+            raise NetError(f"a limit must be a single {x.dtype}, got {spec.dtype} {spec.dims}")
+    return Spec(x.dims, x.dtype)
+
+
+@operator("Clip", infer=_infer_clip, inputs=(1, 3), kinds="fiu")
 def clip(node: Node, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
     """Limits are attributes up to opset 10, inputs since."""
     if node.opset < 11:

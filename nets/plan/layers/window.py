@@ -17,12 +17,11 @@ class Axis:
         self, size: int, out: int, kernel: int, stride: int, dilation: int, before: int, after: int
     ) -> None:
         starts = np.arange(out) * stride - before
-        taps = starts[:, None] + np.arange(kernel) * dilation
-        inside = (taps >= 0) & (taps < size)
-        self.lost = np.argmax(inside, axis=1)
+        self.lost = np.maximum(0, -(starts // dilation))
         self.start = starts + self.lost * dilation
-        self.count = inside.sum(1)
-        self.padded = ((taps >= -before) & (taps < size + after)).sum(1)
+        reached = np.minimum(kernel - 1, (size - 1 - starts) // dilation)
+        self.count = reached - self.lost + 1
+        self.padded = np.minimum(kernel - 1, (size + after - 1 - starts) // dilation) + 1
         self.dilation = dilation
 
     @classmethod

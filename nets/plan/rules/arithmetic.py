@@ -42,8 +42,8 @@ def clamp(lowering: Lowering, node: Node) -> bool:
         for i, value in enumerate((low, high), 1):
             if len(node.inputs) > i and node.inputs[i] and value is None:
                 return False
-        lo = float(node.get("min", -inf)) if low is None else float(low)
-        hi = float(node.get("max", inf)) if high is None else float(high)
+        lo = float(node.get("min", -inf)) if low is None else low.item()
+        hi = float(node.get("max", inf)) if high is None else high.item()
         if lo > hi or lowering.spec(node.inputs[0]).dtype != F32:
             return False
     before = lowering.alone(node.inputs[0])
