@@ -24,6 +24,7 @@ from vj.detect.detector import merge
 from vj.detect.grouping import Groups, group_rectangles
 from vj.detect.packing import pack
 from vj.detect.scanner import Scanner
+from vj.detect.window import one_stage_candidates
 from vj.errors import ImageError, ParameterError, SourceError, VJError
 from vj.images import as_gray
 
@@ -127,10 +128,13 @@ class CascadeClassifier:
     ) -> tuple[Any, Any, Any]:
         """Rectangles, stages passed (int32) and sums of the last stage (float64).
 
-        cv2 fails an assertion unless `outputRejectLevels` is set; here it makes no difference.
+        cv2 fails an assertion unless `outputRejectLevels` is set; here it only matters to a cascade
+        of one stage, which then reports windows without contrast too, as in cv2.
         """
         rects, _, levels, weights = _or_empty(
-            self._detect(image, scaleFactor, minNeighbors, minSize, maxSize)
+            self._detect(
+                image, scaleFactor, minNeighbors, minSize, maxSize, bool(outputRejectLevels)
+            )
         )
         return rects, levels, weights
 
@@ -146,6 +150,7 @@ class CascadeClassifier:
         min_neighbors: int,
         min_size: tuple[int, int],
         max_size: tuple[int, int],
+        with_levels: bool = False,
     ) -> Groups:
         cascade, scanner = self._loaded()
         gray = _gray(image)
@@ -158,7 +163,10 @@ class CascadeClassifier:
             None if 0 in high else high,
             strict=False,
         )
-        rects, weights = scanner.candidates(gray, levels, self.n_jobs)
+        if with_levels and cascade.n_stages == 1:
+            rects, weights = one_stage_candidates(cascade, gray, levels)
+        else:
+            rects, weights = scanner.candidates(gray, levels, self.n_jobs)
         return merge(rects, weights, cascade.n_stages, int(min_neighbors), gray.shape)
 
 

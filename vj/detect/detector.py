@@ -79,7 +79,7 @@ class CascadeDetector:
         self.min_size = _as_size("min_size", min_size)
         self.max_size = _as_size("max_size", max_size)
         self.n_jobs = _whole("n_jobs", n_jobs, 1)
-        pyramid.all_factors((1, 1), (1, 1), self.scale_factor)  # refuses a bad scale factor
+        pyramid.check_factor(self.scale_factor)
         low, high = self.min_size, self.max_size
         if low and high and (low[0] > high[0] or low[1] > high[1]):
             raise ParameterError(
@@ -121,7 +121,15 @@ class CascadeDetector:
             return list(pool.map(lambda image: self._detect(as_gray(image), 1), images))
 
     def explain(self, image: Any, box: ArrayLike) -> Explanation:
-        """Say why the window nearest to ``box`` (x1, y1, x2, y2) is accepted or rejected."""
+        """Say why a window is accepted or rejected.
+
+        Parameters
+        ----------
+        image : as for `detect`
+        box : (4,) or (2,)
+            ``x1, y1, x2, y2``: the window nearest to it; ``x, y``: the window about that point
+            that comes furthest.
+        """
         from vj.detect.explain import explain
 
         return explain(self.cascade, image, box, scale_factor=self.scale_factor)

@@ -51,6 +51,12 @@ class Level:
         return out
 
 
+def check_factor(scale_factor: float) -> None:
+    """Raise ParameterError unless `scale_factor` is a finite number above 1."""
+    if not (math.isfinite(scale_factor) and scale_factor > 1):
+        raise ParameterError(f"`scale_factor` must be a finite number above 1, got {scale_factor}")
+
+
 def all_factors(
     shape: tuple[int, int], window: tuple[int, int], scale_factor: float
 ) -> list[np.float32]:
@@ -62,9 +68,9 @@ def all_factors(
         `scale_factor` is not a finite number above 1, or so close to it that there would be more
         than ``MAX_LEVELS`` levels.
     """
-    if not (math.isfinite(scale_factor) and scale_factor > 1):
-        raise ParameterError(f"`scale_factor` must be a finite number above 1, got {scale_factor}")
-    largest = min(shape[0] / window[0], shape[1] / window[1])
+    check_factor(scale_factor)
+    # a window of 3 px may be rounded up to the image from 5/6 of its size on
+    largest = 1.2 * min(shape[0] / window[0], shape[1] / window[1])
     if largest > 1 and math.log(largest) / math.log(scale_factor) > MAX_LEVELS:
         raise ParameterError(
             f"`scale_factor` {scale_factor} makes more than {MAX_LEVELS} pyramid levels; "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vj.cascade.model import Cascade
-from vj.detect.pyramid import all_factors
+from vj.detect.pyramid import Level, all_factors
 from vj.errors import ImageError, ParameterError
 from vj.features.integral import integral_image, squared_integral_image, tilted_integral_image
 from vj.kernels import resize
@@ -140,3 +140,37 @@ def deepest(
             if rank > best:
                 best, found = rank, (scale, int(place[1]), int(place[0]))
     return found
+
+
+def one_stage_candidates(
+    cascade: Cascade, gray: Pixels, levels: list[Level]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """What OpenCV reports with reject levels for a cascade of one stage.
+
+    Windows without contrast are among it: for a single stage their code is that of a window that
+    passes. They carry the sum of the window before.
+    """
+    rows, cols = cascade.window
+    stale = np.zeros(1)
+    rects, weights = [np.empty((0, 4), np.int32)], [np.empty(0)]
+    for level in levels:
+        pixels = make_level(gray, level.factor)
+        # the rows that OpenCV scans, see `vj.detect.pyramid`
+        pixels = pixels[: (level.window_rows - 1) * level.step + rows]
+        room = level.window_rows * level.window_cols
+        windows, sums = np.empty((room, 2), np.int32), np.empty(room)
+        haar = cascade.feature_type == "HAAR"
+        total = integral_image(pixels)
+        n = kernels.one_stage_windows(
+            cascade.packed(),
+            total,
+            squared_integral_image(pixels) if haar else np.zeros((1, 1), np.int64),
+            tilted_integral_image(pixels) if cascade.has_tilted else total,
+            *(rows, cols, level.step),
+            (np.empty(cascade.n_trees, np.int32), np.empty(cascade.n_nodes, np.float32)),
+            stale,
+            (windows, sums),
+        )
+        rects.append(level.to_image(windows[:n, 0], windows[:n, 1]))
+        weights.append(sums[:n])
+    return np.concatenate(rects), np.concatenate(weights)

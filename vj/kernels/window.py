@@ -123,3 +123,42 @@ def evaluate_windows(cascade, ii, squares, iit, rows, cols, step, to_the_end, la
                 stage += 1
                 if not failed:
                     depth[y, x] = stage
+
+
+@kernel(
+    int64(
+        *(CASCADE, ro(int32, 2), ro(int64, 2), ro(int32, 2), int64, int64, int64),
+        *(Tuple((rw(int32, 1), rw(float32, 1))), rw(float64, 1)),
+        Tuple((rw(int32, 2), rw(float64, 1))),
+    )
+)
+def one_stage_windows(cascade, ii, squares, iit, rows, cols, step, scratch, stale, out):
+    """Windows of a cascade of one stage that OpenCV reports with their reject levels.
+
+    Those are the accepted ones, and those without contrast, with the sum that was computed last:
+    ``stale`` carries it on from level to level. As `evaluate_windows`; scratch: leaves (T,) and
+    values (N,). out: columns and rows (n, 2), sums (n,). Returns n.
+    """
+    is_lbp, pitch = cascade[7].shape[0] > 0, ii.shape[1]
+    leaves, values = scratch
+    windows, sums = out
+    found = 0
+    for y in range(0, ii.shape[0] - rows, step):
+        x = 0
+        while x < pitch - cols:
+            norm = float32(1)
+            origin = y * pitch + x
+            if not is_lbp:
+                norm = window_norm(ii, squares, origin, pitch, rows, cols)
+            failed = False
+            if norm != 0:
+                stale[0] = stage_sum(cascade, ii, iit, origin, norm, 0, leaves, values)
+                failed = stale[0] < float64(cascade[0][0])
+            if failed:
+                x += step
+            else:
+                windows[found, 0], windows[found, 1] = x, y
+                sums[found] = stale[0]
+                found += 1
+            x += step
+    return found
