@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vj.errors import ParameterError
 from vj.features.correlation import correlate
 from vj.features.integral import squared_integral_image
-from vj.features.spectral import correlate_valid
+from vj.features.spectral import correlate_tiles
 from vj.images import as_gray
 
 METHODS = ("sqdiff", "sqdiff_normed", "ccorr", "ccorr_normed", "ccoeff", "ccoeff_normed")
@@ -68,16 +68,18 @@ def match_template(image: Any, template: Any, method: str = "ccoeff_normed") -> 
             f"`template` of {cols}x{rows} px is larger than the image of "
             f"{gray.shape[1]}x{gray.shape[0]} px"
         )
+    shape = gray.shape[0] - rows + 1, gray.shape[1] - cols + 1
+    products, out = np.empty(shape), np.empty(shape, np.float32)
     if small.size <= _EXACT_PIXELS:
-        products = correlate(gray, small, "valid", method="direct").astype(np.float64)
+        products[:] = correlate(gray, small, "valid", method="direct")
     else:
-        products = correlate_valid(gray.astype(np.float64), small.astype(np.float64))
+        places = np.arange(gray.shape[0]), np.arange(gray.shape[1])
+        correlate_tiles(gray, *places, 0, small, products)
     ii = np.empty((gray.shape[0] + 1, gray.shape[1] + 1), np.int32)
     integral.integral_sum(gray, ii)
     pixels = small.astype(np.int64)
-    out = np.empty(products.shape, np.float32)
     matching.template_scores(
-        np.ascontiguousarray(products),
+        products,
         ii,
         squared_integral_image(gray),
         rows,

@@ -1,40 +1,45 @@
-"""Correlation by fast Fourier transforms of overlapping tiles, for kernels that are large."""
+"""Correlation by fast Fourier transforms, for kernels that are large."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-_TILE = 128  # below it the transforms cost more a pixel, above it they leave the cache
+_TILE = 192  # pixels a side: smaller ones overlap more, larger ones are new memory at every step
 
 
-def correlate_valid(image: NDArray[Any], kernel: NDArray[Any]) -> NDArray[Any]:
-    """Correlation where the kernel lies inside the image, by overlap and save.
+def correlate_tiles(
+    image: NDArray[Any],
+    rows: NDArray[Any],
+    columns: NDArray[Any],
+    cval: float,
+    kernel: NDArray[Any],
+    out: NDArray[Any],
+) -> None:
+    """Fill ``out`` (H', W') with the correlation of ``image`` and ``kernel`` (h, w).
 
-    image (H, W) and kernel (h, w) are float32, or both float64; the result, (H-h+1, W-w+1), too.
+    rows (H' + h - 1,) and columns (W' + w - 1,) are the pixels of the image (H, W) that stand in
+    the widened image, -1 for ``cval``. Sums are in the dtype of out, float32 or float64. By overlap
+    and save: of the product of two spectra those sums are kept that do not wrap around the tile.
     """
     from scipy import fft
 
-    rows, cols = (side - taps + 1 for side, taps in zip(image.shape, kernel.shape, strict=True))
-    tile = [
-        fft.next_fast_len(min(max(_TILE, 4 * taps), side), real=True)
-        for side, taps in zip(image.shape, kernel.shape, strict=True)
+    size = [
+        fft.next_fast_len(min(max(_TILE, 4 * taps), len(places)), real=True)
+        for taps, places in zip(kernel.shape, (rows, columns), strict=True)
     ]
-    # Every tile gives this many results a side that no other tile's pixels wrap into.
-    keep_y, keep_x = (side - taps + 1 for side, taps in zip(tile, kernel.shape, strict=True))
-    down, across = -(-rows // keep_y), -(-cols // keep_x)
-    padded = np.zeros(((down - 1) * keep_y + tile[0], (across - 1) * keep_x + tile[1]), image.dtype)
-    padded[: image.shape[0], : image.shape[1]] = image
-    tiles = sliding_window_view(padded, tile)[::keep_y, ::keep_x]
-    response = np.conj(fft.rfft2(kernel, tile))
-    out = np.empty((down * keep_y, across * keep_x), image.dtype)
-    for j in range(down):
-        spectrum = fft.rfft2(tiles[j])
-        spectrum *= response
-        sums = fft.irfft2(spectrum, tile, overwrite_x=True)[:, :keep_y, :keep_x]
-        strip = out[j * keep_y : (j + 1) * keep_y].reshape(keep_y, across, keep_x)
-        strip[:] = sums.transpose(1, 0, 2)
-    return out[:rows, :cols]
+    step_y, step_x = (side - taps + 1 for side, taps in zip(size, kernel.shape, strict=True))
+    response = np.conj(fft.rfft2(kernel.astype(out.dtype), size))
+    for y in range(0, out.shape[0], step_y):
+        for x in range(0, out.shape[1], step_x):
+            band, stretch = rows[y : y + size[0]], columns[x : x + size[1]]
+            tile = image[band][:, stretch].astype(out.dtype)
+            tile[band < 0] = cval
+            tile[:, stretch < 0] = cval
+            spectrum = fft.rfft2(tile, size)
+            spectrum *= response
+            target = out[y : y + step_y, x : x + step_x]
+            sums = fft.irfft2(spectrum, size, overwrite_x=True)
+            target[:] = sums[: target.shape[0], : target.shape[1]]

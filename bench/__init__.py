@@ -1,0 +1,1 @@
+"""Timings against other libraries; ``python -m bench.report`` turns them into bench/README.md."""
