@@ -10,7 +10,9 @@ from typing import Any
 
 _HOME = {
     "nets.onnx_reader": ["load_onnx"],
+    "nets.detectors": ["ScrfdDetector", "UltraLightDetector", "YuNetDetector"],
     "nets.plan": ["Model", "Plan", "compile"],
+    "nets.registry": ["load"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

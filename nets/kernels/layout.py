@@ -24,10 +24,14 @@ from vj.kernels.simd import (
     atomic_add,
     atomic_load,
     call,
+    fma,
     interleave,
     load8,
+    load16,
     splat8,
+    splat16,
     store,
+    to_f32,
 )
 
 IMAGES = 15  # of `planes_in` and `planes_out`: how many images
@@ -88,20 +92,32 @@ def clear_halo(arena, weights, bias, shape, lo, hi, first, last, scratch):
                     k += 1
 
 
-@kernel(void(ro(uint8, 3), rw(float32, 1), ro(int64, 1), ro(float32, 2)))
-def image_in(image, arena, shape, affine):
-    """Pixels to floats: channel c of the map is image[..., c] * affine[c, 0] + affine[c, 1].
+@kernel(void(ro(uint8, 3), rw(float32, 1), ro(int64, 1), int64, float32, float32, int64))
+def image_in(image, arena, shape, number, scale, shift, swap):
+    """RGB pixels into image `number` of a map at Y: value * scale + shift, BGR where swap is 1.
 
-    image (rows, cols, channels); the map lies at Y. `affine` may list the channels in any order:
-    affine[c, 2] is the channel to read.
+    image (rows, cols, 3). What the map of ROWS x COLS pixels has beyond it becomes `shift`, as if
+    the image went on in black.
     """
-    for i in range(image.shape[0]):
-        y = shape[Y] + i * shape[Y_ROW]
-        for j in range(image.shape[1]):
-            for c in range(affine.shape[0]):
-                value = float32(image[i, j, int(affine[c, 2])])
-                arena[y + c] = value * affine[c, 0] + affine[c, 1]
-            y += shape[Y_PIXEL]
+    rows, cols, pixel = shape[ROWS], shape[COLS], shape[Y_PIXEL]
+    start = shape[Y] + number * shape[Y_IMAGE]
+    for i in range(rows):
+        y = start + i * shape[Y_ROW]
+        wide = image.shape[1] if i < image.shape[0] else 0
+        x, k = 3 * i * wide, 0
+        if pixel == 3 and swap == 0:
+            while k + 16 <= 3 * wide:
+                v = to_f32(load16(image, x + k))
+                store(arena, y + k, fma(v, splat16(scale), splat16(shift)))
+                k += 16
+            k //= 3
+        for j in range(k, wide):
+            for c in range(3):
+                value = float32(image[i, j, 2 - c if swap == 1 else c])
+                arena[y + j * pixel + c] = value * scale + shift
+        for j in range(wide, cols):
+            for c in range(3):
+                arena[y + j * pixel + c] = shift
 
 
 @kernel(void(ro(float32, 1), rw(float32, 1), ro(int64, 1)))

@@ -43,7 +43,7 @@ class Model:
         self._algorithms = dict(algorithms or {})
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._packed: dict[Any, Any] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._threads: ThreadPoolExecutor | None = None
 
     def run(self, feeds: Mapping[str, ArrayLike]) -> dict[str, Array]:
@@ -65,14 +65,14 @@ class Model:
             An input is missing or does not fit.
         """
         arrays = self._checked(feeds)
-        with self._lock:
+        with self.lock:
             plan = self.plan({name: array.shape for name, array in arrays.items()})
             return plan.run(arrays, self.threads())
 
     def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         """The plan for input shapes, made when they are first seen; the last few are kept."""
         key = tuple(sorted((name, tuple(shape)) for name, shape in shapes.items()))
-        with self._lock:
+        with self.lock:
             if key not in self._plans:
                 special = specialise(self.graph, dict(key), self.max_bytes)
                 self._plans[key] = Plan(

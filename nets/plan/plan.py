@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from time import perf_counter
 from typing import Any
@@ -23,7 +23,9 @@ from nets.plan.merge import merge_siblings
 from nets.plan.program import Program
 from vj.errors import NetError
 
-Feeds = Mapping[str, Array]
+# An array, or a function that fills the place of an input in the arena itself.
+Feed = Array | Callable[["Plan"], None]
+Feeds = Mapping[str, Feed]
 
 
 class Plan:
@@ -108,19 +110,23 @@ class Plan:
 
     def execute(self, feeds: Feeds, threads: Executor | None = None) -> dict[str, Array]:
         """Run; the arrays outside the arena come back, the others are seen by `view`."""
-        env: dict[str, Array] = dict(feeds)
+        env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
         for stage in self.stages:
             if isinstance(stage, Program):
                 stage.run(self.memory, threads)
             elif isinstance(stage, Import):
-                self.load(stage.name, env[stage.name])
+                self.load(stage.name, env.get(stage.name, feeds.get(stage.name)))
             else:
                 self._evaluate(stage.node, env)
         return env
 
-    def load(self, name: str, array: Array) -> None:
-        """Copy an array of the graph's layout into its place in the arena."""
-        layout.planes_in(np.ascontiguousarray(array).reshape(-1), self.memory, self._pixels(name))
+    def load(self, name: str, feed: Any) -> None:
+        """Bring an input, or what a node has made, into the arena."""
+        if callable(feed):
+            feed(self)
+            return
+        array: Array = feed
+        layout.planes_in(np.ascontiguousarray(array).reshape(-1), self.memory, self.pixels(name))
 
     def view(self, name: str) -> Array:
         """An array that lies in the arena, in the graph's layout; valid until the next run."""
@@ -131,7 +137,7 @@ class Plan:
             self.views[name] = view
         return view
 
-    def _pixels(self, name: str) -> I64:
+    def pixels(self, name: str) -> I64:
         """Geometry of a map for the kernels that move planes."""
         if name not in self.geometry:
             slot = self.arena.place(name).slot
@@ -161,7 +167,7 @@ class Plan:
         form = self.lowering.forms.get(name)
         if isinstance(form, Image) and name not in env and form.height * form.width > 1:
             out: F32 = np.empty(int(np.prod(form)), np.float32)
-            layout.planes_out(self.memory, self._pixels(name), out)
+            layout.planes_out(self.memory, self.pixels(name), out)
             return out.reshape(self.special.specs[name].dims)
         return np.array(self.fetch(name, env), order="C")
 
@@ -171,7 +177,7 @@ class Plan:
         """Least seconds of each layer, by its position."""
         best: dict[int, float] = {}
         for _ in range(repeats):
-            env: dict[str, Array] = dict(feeds)
+            env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
             for at, layer in enumerate(self.layers):
                 start = perf_counter()
                 if isinstance(layer, Import):

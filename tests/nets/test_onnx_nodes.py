@@ -19,8 +19,8 @@ CLAIMED = set(
 Add AveragePool BatchNormalization Cast Clip Concat Constant Conv ConvTranspose DepthToSpace Div
 Dropout Elu Exp Flatten GRU Gather Gemm GlobalAveragePool GlobalMaxPool GroupNormalization
 HardSigmoid HardSwish InstanceNormalization LRN LSTM LayerNormalization LeakyRelu MatMul
-MaxPool MaxUnpool Mul NonMaxSuppression PRelu Pad RNN ReduceMax ReduceMean ReduceSum Relu Reshape Resize Shape Sigmoid
-Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Upsample
+MaxPool MaxUnpool Mul NonMaxSuppression PRelu Pad RNN ReduceMax ReduceMean ReduceSum Relu
+Reshape Resize Shape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze Upsample
     """.split()  # noqa: SIM905
 )
 

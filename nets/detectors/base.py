@@ -1,0 +1,247 @@
+"""What all detectors share: scaling, padding, batches, a second pass, suppression.
+
+A family of networks says how pixels become numbers (`Pixels`) and how its outputs become boxes
+(`decode`); everything else stands here.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nets.graph.ir import Graph
+from nets.kernels import layout
+from nets.onnx_reader import load_onnx
+from nets.plan import Model, Plan
+from vj.detections import Detections
+from vj.errors import NetError, ParameterError
+from vj.images import as_rgb
+from vj.kernels import group
+
+F32 = NDArray[np.float32]
+SMALLEST = 32  # pixels of the longer side that a coarse pass still looks at
+BATCH = 8  # images that run together
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How an image becomes the input of a network: ``value * scale + shift``, RGB or BGR."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+    bgr: bool = False
+
+
+class Found(NamedTuple):
+    """Faces above the threshold, in pixels of the network's input, in any order."""
+
+    xyxy: F32
+    score: F32
+    landmarks: F32 | None
+
+
+class NetDetector(ABC):
+    """Base of the network detectors.
+
+    Parameters
+    ----------
+    model : str, path or Model
+        ONNX file of the family, or a model that was read already.
+    score_threshold : float
+        0 to 1; the network's own score, not calibrated.
+    iou_threshold : float
+        0 to 1; of two boxes that overlap more the better one stays.
+    size : int or None
+        Images whose longer side exceeds this many pixels are scaled down to it; None never scales.
+    second_pass : bool
+        Look again at a quarter of the size: finds faces that fill the image.
+    min_size, max_size : int, optional
+        Limits of the longer side of a face, in pixels of the image.
+    n_jobs : int
+        Threads; the result does not depend on it.
+
+    Raises
+    ------
+    ParameterError
+        A parameter has a value that makes no sense.
+    NetError
+        The file is no network of this family.
+    """
+
+    stride = 32  # input sizes are multiples of this
+    pixels = Pixels()
+    about = ""
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Model,
+        *,
+        score_threshold: float = 0.6,
+        iou_threshold: float = 0.3,
+        size: int | None = 640,
+        second_pass: bool = False,
+        min_size: int | tuple[int, int] | None = None,
+        max_size: int | tuple[int, int] | None = None,
+        n_jobs: int = 1,
+    ) -> None:
+        self.model = model if isinstance(model, Model) else load_onnx(model, n_jobs=n_jobs)
+        self.score_threshold = _share("score_threshold", score_threshold)
+        self.iou_threshold = _share("iou_threshold", iou_threshold)
+        if size is not None and (not isinstance(size, int) or size < SMALLEST):
+            raise ParameterError(f"`size` must be None or at least {SMALLEST}, got {size!r}")
+        self.size, self.second_pass = size, second_pass
+        self.min_size, self.max_size = _side("min_size", min_size), _side("max_size", max_size)
+        if not self.recognises(self.model.graph):
+            outputs = ", ".join(port.name for port in self.model.outputs)
+            raise NetError(f"{self.model.graph.source}: is no {self.about}: outputs are {outputs}")
+
+    # ----------------------------------------------------------------- what a family defines
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, graph: Graph) -> bool:
+        """Whether a graph belongs to the family."""
+
+    @abstractmethod
+    def decode(self, plan: Plan, image: int, outputs: dict[str, F32]) -> Found:
+        """Boxes of one image of a batch; `outputs` are valid until the next run."""
+
+    # ----------------------------------------------------------------- public
+
+    def detect(self, image: Any) -> Detections:
+        """Find the faces in an image.
+
+        Parameters
+        ----------
+        image : (H, W), (H, W, 3) or (H, W, 4) uint8, or PIL.Image.Image
+            Gray, RGB or RGBA of any size.
+
+        Returns
+        -------
+        Detections
+            Best score first; ``score`` and ``confidence`` are the network's score, ``landmarks``
+            the (n, 5, 2) points where it has them: eyes, nose, corners of the mouth, those on the
+            left of the picture first.
+
+        Raises
+        ------
+        ImageError
+            The image has another dtype or shape, or no pixels.
+        """
+        return next(self._detect([as_rgb(image)]))
+
+    def detect_many(self, images: Iterable[Any]) -> list[Detections]:
+        """Detections of each image, in order; neighbours of one size run as a batch."""
+        found: list[Detections] = []
+        for _, same in groupby((as_rgb(image) for image in images), key=lambda a: a.shape):
+            batch: list[NDArray[np.uint8]] = []
+            for image in same:
+                batch.append(image)
+                if len(batch) == BATCH:
+                    found += self._detect(batch)
+                    batch = []
+            if batch:
+                found += self._detect(batch)
+        return found
+
+    # ----------------------------------------------------------------- inside
+
+    def _detect(self, images: list[NDArray[np.uint8]]) -> Iterator[Detections]:
+        """Detections of images of one size."""
+        rows, cols = images[0].shape[:2]
+        longer = max(rows, cols)
+        first = min(longer, self.size or longer)
+        sides = [first]
+        if self.second_pass and first // 4 >= SMALLEST:
+            sides.append(first // 4)
+        passes = [self._pass(images, side / longer) for side in sides]
+        for parts in zip(*passes, strict=True):
+            yield self._finish(_join(list(parts)))
+
+    def _pass(self, images: list[NDArray[np.uint8]], factor: float) -> list[Found]:
+        """Run the network on all images, scaled by ``factor``; boxes in pixels of the images."""
+        rows, cols = images[0].shape[:2]
+        small = (max(1, round(rows * factor)), max(1, round(cols * factor)))
+        if factor < 1:
+            images = [_shrink(image, small) for image in images]
+        name = self.model.inputs[0].name
+        shape = (len(images), 3, *(-(-n // self.stride) * self.stride for n in small))
+        scale = np.array([cols / small[1], rows / small[0]], np.float32)
+
+        def fill(plan: Plan) -> None:
+            p = self.pixels
+            geometry = plan.pixels(name)
+            for i, image in enumerate(images):
+                layout.image_in(image, plan.memory, geometry, i, p.scale, p.shift, int(p.bgr))
+
+        with self.model.lock:
+            plan = self.model.plan({name: shape})
+            env = plan.execute({name: fill}, self.model.threads())
+            outputs = {out: plan.fetch(at, env) for out, at in plan.special.outputs}
+            found = [self.decode(plan, i, outputs) for i in range(len(images))]
+        return [_scaled(f, scale) for f in found]
+
+    def _finish(self, found: Found) -> Detections:
+        """Suppress, filter by size, sort."""
+        boxes = self.suppression_boxes(found.xyxy)
+        order = np.argsort(-found.score, kind="stable")
+        keep, gone = np.empty(len(order), np.int64), np.empty(len(order), np.bool_)
+        kept = keep[: group.suppress(boxes, order, self.iou_threshold, gone, keep)]
+        side = (found.xyxy[kept, 2:] - found.xyxy[kept, :2]).max(axis=1, initial=0)
+        kept = kept[(side >= (self.min_size or 0)) & (side <= (self.max_size or np.inf))]
+        score = found.score[kept]
+        points = None if found.landmarks is None else found.landmarks[kept]
+        return Detections(found.xyxy[kept], score, confidence=score, landmarks=points).sorted()
+
+    def suppression_boxes(self, xyxy: F32) -> F32:
+        """The boxes whose overlap is measured."""
+        return np.ascontiguousarray(xyxy)
+
+
+def _join(parts: list[Found]) -> Found:
+    if len(parts) == 1:
+        return parts[0]
+    points = [part.landmarks for part in parts if part.landmarks is not None]
+    return Found(
+        np.concatenate([part.xyxy for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate(points) if points else None,
+    )
+
+
+def _scaled(found: Found, scale: F32) -> Found:
+    if (scale == 1).all():
+        return found
+    points = None if found.landmarks is None else found.landmarks * scale
+    return Found(found.xyxy * np.tile(scale, 2), found.score, points)
+
+
+def _shrink(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A smaller image, every pixel the mean of what it covers."""
+    from PIL import Image
+
+    small = Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(small)
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ParameterError(f"`{name}` must be 0 to 1, got {value}")
+    return float(value)
+
+
+def _side(name: str, value: int | tuple[int, int] | None) -> int | None:
+    """A size in pixels; of (rows, cols) the larger, as faces are measured by their longer side."""
+    if value is None:
+        return None
+    side = max(value) if isinstance(value, tuple) else value
+    if side < 0:
+        raise ParameterError(f"`{name}` must not be negative, got {value}")
+    return int(side)
