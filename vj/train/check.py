@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,10 +232,3 @@ def sample_sheet(crops: Sequence[Crop], scenes: Sequence[Scene], settings: Setti
     for k in rng.permutation(len(scenes))[:32]:
         parts += list(finder.find(scenes[k], 0, 2, rng).patches)
     return contact_sheet(np.stack(parts))
-
-
-def write_sheet(path: Path, sheet: Pixels) -> None:
-    """Write a contact sheet as a picture."""
-    from vj.images import write_image
-
-    write_image(path, sheet)

@@ -23,6 +23,7 @@ from vj.train.settings import Settings
 from vj.train.workers import Workers
 
 PARTIAL_EVERY = 50  # trees between two checkpoints within a stage; a multiple of screen's refresh
+_SHOWN = 48  # samples of a kind in the report
 _CALIBRATION = 512  # samples that set the ranges of the bins
 Event = Mapping[str, Any]
 
@@ -46,6 +47,7 @@ class Loop:
     reason: str = ""
     advice: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, Pixels] = field(default_factory=dict)
 
     def run(self, resume: bool = False) -> None:
         """Train until a limit is met; TrainingError if not even one stage can be made."""
@@ -177,7 +179,7 @@ class Loop:
     def _stage(self, trees: list[Tree]) -> bool:
         """Boost the next stage; False ends the training."""
         s, settings, started = len(self.stages), self.settings, time.monotonic()
-        train, held = self._samples()
+        train, held, held_patches = self._samples()
         rng = np.random.default_rng([settings.random_state, 8, s])
         some = rng.choice(train.table.n, min(_CALIBRATION, train.table.n), replace=False)
         self.bank.calibrate(train.table.pick(np.sort(some)))
@@ -200,10 +202,19 @@ class Loop:
             trees=trees or inherited,
             on_round=on_round,
         )
+        self._show(result, held, held_patches)
         return self._accept(result, train, held, time.monotonic() - started)
 
-    def _samples(self) -> tuple[Samples, Samples]:
-        """Objects, then negatives: to train on, and held out."""
+    def _show(self, result: StageResult, held: Samples, patches: Pixels) -> None:
+        """Keep the pictures that tell most: what the stage is least sure of."""
+        order = np.argsort(result.held_scores, kind="stable")
+        objects, negatives = order[order < held.objects], order[order >= held.objects]
+        self.pictures["mean"] = patches[: held.objects].mean(axis=0).astype(np.uint8)[None]
+        self.pictures["hardest objects"] = patches[objects[:_SHOWN]]
+        self.pictures["hardest negatives"] = patches[negatives[::-1][:_SHOWN]]
+
+    def _samples(self) -> tuple[Samples, Samples, Pixels]:
+        """Objects, then negatives: to train on, and held out; and the pixels of the latter."""
         s, settings = len(self.stages), self.settings
         out = []
         need = settings.n_negatives or 0
@@ -217,7 +228,7 @@ class Loop:
                 mine = np.sort(rng.choice(mine, count, replace=False))
             patches: Pixels = np.concatenate([side.patches, self.pool.patches[mine]])
             out.append(Samples(Table.of(patches, self.bank.tilted), len(side.patches)))
-        return out[0], out[1]
+        return out[0], out[1], patches
 
     def _accept(self, result: StageResult, train: Samples, held: Samples, seconds: float) -> bool:
         s = len(self.stages)

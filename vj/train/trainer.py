@@ -19,8 +19,9 @@ from vj.cascade.model import Cascade
 from vj.errors import ParameterError, SourceError, TrainingError
 from vj.evaluate.annotations import Picture
 from vj.evaluate.lists import picture_size
+from vj.images import Pixels
 from vj.train.augment import Crop
-from vj.train.check import Check, check_samples
+from vj.train.check import Check, check_samples, sample_sheet
 from vj.train.checkpoint import Checkpoint
 from vj.train.features import make_bank
 from vj.train.loop import Loop
@@ -183,6 +184,8 @@ class CascadeTrainer:
             loop.advice,
             time.monotonic() - started,
             check,
+            self.cascade_,
+            {"samples": sample_sheet(crops, scenes, settings), **loop.pictures},
         )
         return self
 
@@ -192,6 +195,14 @@ class CascadeTrainer:
         """Look at the samples without training: problems, feasibility, memory and time."""
         with self._workers() as workers:
             return self._gather(positives, negatives, names, workers)[0]
+
+    def sheet(
+        self, positives: Any, negatives: Any = (), names: Sequence[str] | None = None
+    ) -> Pixels:
+        """Contact sheet of what training would see: objects, their variants, negatives."""
+        with self._workers() as workers:
+            _, crops, scenes = self._gather(positives, negatives, names, workers)
+            return sample_sheet(crops, scenes, self._sized(crops))
 
     @contextmanager
     def _workers(self) -> Iterator[Workers]:

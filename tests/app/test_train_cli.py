@@ -1,0 +1,191 @@
+"""``vj-train`` and ``vj-samples`` in this process: what they write, what they refuse."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from train.test_trainer import clutter, target
+
+from vj.app import samples_cli, tools, train_cli
+from vj.app.opencv_flags import translate
+from vj.app.progress import Console
+from vj.app.status import Status
+from vj.cascade.opencv_xml import read
+from vj.errors import ParameterError
+from vj.evaluate.annotations import read_annotations
+from vj.images import read_image, write_image
+from vj.train.vec import read_vec, write_vec
+
+QUICK = [
+    "--positives",
+    "120",
+    "--negatives",
+    "120",
+    "--stages",
+    "2",
+    "--max-trees",
+    "10",
+    "--hit-rate",
+    "0.98",
+    "-j",
+    "1",
+]
+
+
+def run(tool, *argv):
+    """Status, standard output and what was said."""
+    said = io.StringIO()
+    console = Console(io.BytesIO(), io.BytesIO(), said)
+    name = f"vj-{tool.__name__.rpartition('.')[2].removesuffix('_cli')}"
+    status = tools.program(name, tool.parse, tool.run, [str(a) for a in argv], console)
+    return status, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Pictures with boxes around a disc with a cross, and pictures without."""
+    root, rng = tmp_path_factory.mktemp("ein Ordner"), np.random.default_rng(1)
+    for name in ("labels", "backgrounds"):
+        (root / name).mkdir()
+    entries = []
+    for k in range(30):
+        scene = clutter(rng)
+        x, y = rng.integers(0, 90), rng.integers(0, 70)
+        scene[y : y + 28, x : x + 28] = target(rng)
+        write_image(root / "labels" / f"ä {k}.png", scene)
+        entries.append({"file": f"ä {k}.png", "boxes": [[int(x), int(y), 28, 28]]})
+    (root / "labels" / "annotations.json").write_text(json.dumps(entries))
+    for k in range(6):
+        write_image(root / "backgrounds" / f"{k}.jpg", clutter(rng))
+    return root
+
+
+def test_train_writes_cascade_report_log_and_goes_on(folders, tmp_path):
+    out = tmp_path / "new" / "disc.xml"
+    argv = [folders / "labels", folders / "backgrounds", "-o", out, "--window", "14x14", *QUICK]
+    status, said = run(train_cli, *argv)
+    assert status == Status.DONE, said
+    assert read(out).window == (14, 14)
+    assert "30 objects; their shape suggests a window of 24x24" in said
+    assert f"{out}: 2 stages" in said
+    page = out.with_suffix(".html").read_text()
+    assert page.count("<svg") == 2
+    assert "hardest negatives" in page
+    assert json.loads(out.with_suffix(".json").read_text())["reason"] == "all stages are trained"
+    first = out.read_bytes()
+    status, said = run(train_cli, *argv, "--resume")
+    assert (status, out.read_bytes()) == (Status.DONE, first)
+    assert "resuming after 1 stages" in said
+    status, said = run(train_cli, *argv, "--resume", "--depth", "2")
+    assert status != Status.DONE
+    assert "depth: 1 then, 2 now" in said
+
+
+def test_check_says_what_would_be_and_draws_it(folders, tmp_path):
+    out = tmp_path / "c.xml"
+    status, said = run(train_cli, folders / "labels", folders / "backgrounds", "-o", out, "--check")
+    assert status == Status.DONE
+    assert "false-alarm rates down to about" in said
+    assert read_image(tmp_path / "c.samples.png").ndim == 2
+    assert not out.exists()
+
+
+def test_quiet_says_nothing(folders, tmp_path):
+    out = tmp_path / "c.xml"
+    argv = (folders / "labels", "-o", out, "--window", "14", *QUICK, "-q")
+    assert run(train_cli, *argv) == (Status.DONE, "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["x"], "the following arguments are required: -o/--output"),
+        (["x", "-o", "c.txt"], "name a file that ends in .xml"),
+        (["nowhere", "-o", "c.xml"], "nowhere: no such file or folder"),
+        (["x", "-o", "c.xml", "--window", "24,24"], "wanted W or WxH in pixels"),
+        (["x", "-o", "c.xml", "--time", "soon"], "wanted a time such as 90s, 20m or 1.5h"),
+        (["x", "-o", "c.xml", "--memory", "lots"], "wanted an amount such as 500M or 2G"),
+        (["x", "-o", "c.xml", "--hit-rate", "0.9,x"], "wanted a rate, or rates between commas"),
+        (["x", "-o", "c.xml", "--depth", "9"], "`depth` must be 1 to 4, got 9"),
+        (["x", "-o", "c.xml", "--hitrate", "1"], "unrecognized arguments"),
+    ],
+)
+def test_errors_are_one_line_with_a_status(argv, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, said = run(train_cli, *argv)
+    assert status in (Status.USAGE, Status.INPUT)
+    assert says in said
+    assert said.startswith("vj-train: ")
+    assert said.count("\n") == 1
+
+
+def test_flags_of_opencv_traincascade(folders, tmp_path):
+    vec, bg = tmp_path / "a.vec", tmp_path / "bg.txt"
+    rng = np.random.default_rng(0)
+    write_vec(vec, np.stack([target(rng, 16) for _ in range(60)]))
+    bg.write_text("".join(f"{p}\n" for p in (folders / "backgrounds").iterdir()))
+    flags = f"-data {tmp_path}/out -vec {vec} -bg {bg} -w 16 -h 16 -numPos 50 -numNeg 60".split()
+    flags += [
+        "-numStages",
+        "2",
+        "-minHitRate",
+        "0.98",
+        "-featureType",
+        "LBP",
+        "-bt",
+        "GAB",
+        "-numThreads",
+        "1",
+    ]
+    status, said = run(train_cli, "--opencv", *flags, "-precalcValBufSize", "2048")
+    assert status == Status.DONE, said
+    assert read(tmp_path / "out" / "cascade.xml").feature_type == "LBP"
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("-data d -vec v", "-bg is missing"),
+        ("-data d -vec v -bg b \N{EN DASH}w 24", "starts with a typographic dash: write '-w'"),
+        ("-data d -vec v -bg b -width 24", "'-width' is no flag of opencv_traincascade"),
+        ("-data d -vec v -bg -w 24", "-bg needs a value"),
+        ("-data d -vec v -bg b -featureType HOG", "no detector reads that"),
+        ("-data d -vec v -bg b -baseFormatSave", "the old file format is not written"),
+    ],
+)
+def test_refuses_what_opencv_swallowed(flags, says):
+    with pytest.raises(ParameterError, match=says):
+        translate(flags.split())
+
+
+def test_opencv_defaults_are_those_of_opencv():
+    args = train_cli.parse(["--opencv", "-data", "d", "-vec", "v", "-bg", "b"])
+    assert (args.n_positives, args.n_negatives, args.n_stages) == (2000, 1000, 20)
+    assert (args.hit_rate, args.false_alarm, args.max_trees) == (0.995, 0.5, 100)
+    assert (args.window, args.features, args.trim) == ((24, 24), "BASIC", 0.95)
+
+
+def test_samples_become_a_vec_file_and_back(folders, tmp_path):
+    vec = tmp_path / "a.vec"
+    status, said = run(
+        samples_cli, folders / "labels", "-o", vec, "--window", "20x14", "--count", 50
+    )
+    assert (status, "50 samples of 20x14" in said) == (Status.DONE, True)
+    assert read_vec(vec, (14, 20)).shape == (50, 14, 20)
+    for name, made in (("s.png", "s.png"), ("crops", "crops/000049.png")):
+        status, _ = run(samples_cli, vec, "-o", tmp_path / name, "--window", "20x14")
+        assert status == Status.DONE
+        assert read_image(tmp_path / made).ndim == 2
+    status, said = run(samples_cli, vec, "-o", tmp_path / "s.png", "--window", "30")
+    assert (status, "samples have 280 pixels, not 30x30" in said) == (Status.INPUT, True)
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "info.dat"])
+def test_boxes_are_converted(folders, tmp_path, name):
+    out = tmp_path / "converted" / name
+    assert run(samples_cli, folders / "labels", "-o", out)[0] == Status.DONE
+    before, after = (read_annotations(path) for path in (folders / "labels", out))
+    for a, b in zip(before, after, strict=True):
+        assert a.boxes.tolist() == b.boxes.tolist()
+        np.testing.assert_array_equal(a.read(), b.read())
