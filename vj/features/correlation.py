@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -13,6 +13,9 @@ from vj.features.spectral import correlate_tiles
 MODES = ("same", "full", "valid")
 BOUNDARIES = ("reflect", "constant", "nearest", "mirror", "wrap")
 METHODS = ("auto", "direct", "separable", "fft")
+
+# Which rows and columns of the image, or -1, stand in the widened one, and from where as they are.
+Border = tuple[NDArray[np.int32], NDArray[np.int32], int]
 
 # Where one method begins to beat another; timed on 640x480 and 1920x1080.
 _SEPARABLE_TAPS = 9
@@ -142,14 +145,6 @@ def separate(kernel: ArrayLike, tolerance: float = 1e-6) -> tuple[Any, Any] | No
     return (column, row) if error <= tolerance**2 * np.square(taps).sum() else None
 
 
-class _Border(NamedTuple):
-    """Which pixel of the image, or -1, stands where in the widened image."""
-
-    rows: NDArray[np.int32]
-    columns: NDArray[np.int32]
-    left: int
-
-
 def _filter(
     image: Any,
     taps: NDArray[np.float64],
@@ -173,22 +168,21 @@ def _filter(
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     flat = pixels.reshape(pixels.shape[0], -1)  # a row of interleaved channels
     size = pixels.shape[:2]
-    if mode == "valid" and (taps.shape[0] > size[0] or taps.shape[1] > size[1]):
+    more = {"same": 0, "full": 1, "valid": -1}[mode]
+    shape = [side + more * (n - 1) for side, n in zip(size, taps.shape, strict=True)]
+    before = {"same": centre, "full": [n - 1 for n in taps.shape], "valid": (0, 0)}[mode]
+    if min(shape) < 1:
         raise ParameterError(
             f"`kernel` of {taps.shape} is larger than the image of {size}: no place is 'valid'"
         )
-    before = {"same": centre, "valid": (0, 0), "full": (taps.shape[0] - 1, taps.shape[1] - 1)}[mode]
-    shape = {
-        "same": size,
-        "valid": (size[0] - taps.shape[0] + 1, size[1] - taps.shape[1] + 1),
-        "full": (size[0] + taps.shape[0] - 1, size[1] + taps.shape[1] - 1),
-    }[mode]
-    rows = _places(size[0], before[0], shape[0] + taps.shape[0] - 1, boundary)
-    columns = _places(size[1], before[1], shape[1] + taps.shape[1] - 1, boundary)
+    rows, columns = (
+        _places(size[axis], before[axis], shape[axis] + taps.shape[axis] - 1, boundary)
+        for axis in (0, 1)
+    )
     if channels > 1:  # -1, the constant, becomes -channels to -1
         columns = np.add.outer(columns * channels, np.arange(channels, dtype=np.int32)).ravel()
-    border = _Border(rows, columns, before[1] * channels)
     out = np.empty((shape[0], shape[1] * channels), real)
+    border = rows, columns, before[1] * channels
     _run(flat, border, real.type(cval), taps, channels, method, out)
     out = out.reshape(*shape, channels) if pixels.ndim == 3 else out
     if wanted == np.uint8:
@@ -198,7 +192,7 @@ def _filter(
 
 def _run(
     flat: NDArray[Any],
-    border: _Border,
+    border: Border,
     cval: Any,
     taps: NDArray[np.float64],
     channels: int,
@@ -217,7 +211,7 @@ def _run(
     if method == "fft" or (method == "auto" and factors is None and taps.size > _FFT_TAPS):
         for channel in range(channels):
             mine = slice(channel, None, channels)
-            correlate_tiles(flat, border.rows, border.columns[mine], cval, taps, out[:, mine])
+            correlate_tiles(flat, border[0], border[1][mine], cval, taps, out[:, mine])
         return
     suffix = "u8" if flat.dtype == np.uint8 else "f32" if real is np.float32 else "f64"
     height, width = taps.shape
@@ -227,11 +221,11 @@ def _run(
         down, across = (np.ascontiguousarray(factor, real) for factor in factors)
         ring = np.zeros((2, line), real), np.zeros((height + 1, pitch), real)
         run = getattr(kernels, f"separable_{suffix}")
-        run(flat, tuple(border), cval, (across, down), channels, ring, out)
+        run(flat, border, cval, (across, down), channels, ring, out)
     else:
         weights = np.ascontiguousarray(taps, real)
         run = getattr(kernels, f"correlate_{suffix}")
-        run(flat, tuple(border), cval, weights, channels, np.zeros((height + 4, line), real), out)
+        run(flat, border, cval, weights, channels, np.zeros((height + 4, line), real), out)
 
 
 def _places(side: int, before: int, total: int, boundary: str) -> NDArray[np.int32]:

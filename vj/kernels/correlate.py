@@ -12,12 +12,8 @@ from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import at, fma, load8, load16, splat8, splat16, store
 
 _BORDER = Tuple((ro(int32, 1), ro(int32, 1), int64))
-_IN_F32, _OUT_F32, _IN_F64, _OUT_F64 = (
-    ro(float32, 2),
-    rw(float32, 2),
-    ro(float64, 2),
-    rw(float64, 2),
-)
+_IN_F32, _OUT_F32 = ro(float32, 2), rw(float32, 2)
+_IN_F64, _OUT_F64 = ro(float64, 2), rw(float64, 2)
 
 
 @device
