@@ -200,7 +200,7 @@ def detect(image: Any, detector: Any = "frontalface", **options: Any) -> Detecti
     >>> import vj
     >>> faces = vj.detect(vj.sample("astronaut"))
     >>> faces.xyxy.tolist()
-    [[170.0, 74.0, 275.0, 179.0]]
+    [[171.0, 64.0, 275.0, 168.0]]
     """
     from vj.detect.registry import open_detector
 

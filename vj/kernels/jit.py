@@ -17,7 +17,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ FLAGS: dict[str, Any] = {
     "error_model": "numpy",
     "_nrt": False,
 }
-_KERNEL_FOLDERS = [Path(__file__).parent, Path(__file__).parents[2] / "nets" / "kernels"]
 
 
 def ro(dtype: types.Type, ndim: int) -> types.Array:
@@ -55,7 +54,7 @@ class Kernel:
         self._signature = signature
         self._lock = threading.Lock()
         self._ready = False
-        with _cache_folder_in_force() as cached:
+        with _cache_in_force(Path(function.__code__.co_filename).parent) as cached:
             self.dispatcher = njit(cache=cached, **{**FLAGS, **flags})(function)
 
     def __call__(self, *args: Any) -> Any:
@@ -111,16 +110,18 @@ def on_compile(tell: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-@lru_cache(maxsize=1)
-def cache_folder() -> Path | None:
+@cache
+def cache_folder(sources: Path) -> Path | None:
     """Folder of the compiled kernels: ``VJ_CACHE_DIR``, the user's cache, or a temporary folder.
 
-    Its last part is a hash of every kernel source, because an edit to a file does not invalidate
-    the cached kernels of another file that inline it. None where nothing is writable.
+    Its last part is a hash of all files in the folder ``sources`` and beside this one, because an
+    edit to a file does not invalidate the cached kernels of another file that inline it. None
+    where nothing is writable.
     """
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(path for folder in _KERNEL_FOLDERS for path in folder.glob("*.py")):
-        digest.update(source.read_bytes())
+    for folder in sorted({Path(__file__).parent, sources}):
+        for source in sorted(folder.glob("*.py")):
+            digest.update(source.read_bytes())
     stamp = digest.hexdigest()[:16]
     for base in _cache_candidates():
         folder = base / stamp
@@ -145,12 +146,12 @@ def _cache_candidates() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _cache_folder_in_force() -> Iterator[bool]:
+def _cache_in_force(sources: Path) -> Iterator[bool]:
     """Point Numba's cache to our folder while a function is declared, then give it back.
 
     The setting is read at declaration only, so the caches of other packages stay where they are.
     """
-    folder, before = cache_folder(), numba.config.CACHE_DIR
+    folder, before = cache_folder(sources), numba.config.CACHE_DIR
     if folder is None:
         yield False
         return
