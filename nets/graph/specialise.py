@@ -140,17 +140,27 @@ class _Pass:
         was = self.exported.get(node.inputs[0]) if self.exported and x is not None else None
         if x is None or was is None or was.shape in (None, x.shape):
             return inputs
-        if node.op == "Reshape" and inputs[1] is not None and inputs[1].value is not None:
-            target = _follow(was.dims, x.dims, inputs[1].value.tolist())
-            return [x, spec_of(np.array(target, np.int64))]
-        sizes = inputs[3] if node.op == "Resize" and len(inputs) > 3 else None
-        if sizes is not None and sizes.value is not None and len(sizes.value) == x.rank:
+        if node.op == "Reshape":
+            target = self.frozen(node, 1)
+            if target is not None:
+                return [x, spec_of(np.array(_follow(was.dims, x.dims, target), np.int64))]
+        sizes = self.frozen(node, 3) if node.op == "Resize" else None
+        if sizes is not None and len(sizes) == x.rank:
             new = [
-                round(int(size) * now / then) if then else int(size)
-                for size, now, then in zip(sizes.value, x.dims, was.dims, strict=True)
+                round(size * now / then) if then else size
+                for size, now, then in zip(sizes, x.dims, was.dims, strict=True)
             ]
             return [*inputs[:3], spec_of(np.array(new, np.int64))]
         return inputs
+
+    def frozen(self, node: Node, index: int) -> list[int] | None:
+        """The value of an input that is the same at the exported size: it does not follow."""
+        if index >= len(node.inputs) or not node.inputs[index] or self.exported is None:
+            return None
+        now, was = (specs[node.inputs[index]].value for specs in (self.specs, self.exported))
+        if now is None or was is None or now.size == 0 or not np.array_equal(now, was):
+            return None
+        return [int(n) for n in now.ravel()]
 
 
 def _nothing_to_do(node: Node, inputs: list[Spec | None], found: list[Spec]) -> bool:
