@@ -26,9 +26,10 @@ is s x s such convolutions (phases) with a subset of the taps, each writing ever
 
 from numba import float32, int64, void
 
-from nets.kernels.gemm import TILE, multiply, places
+from nets.kernels.gemm import TILE, multiply, places, rows_of_tile
 from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import (
+    lanes_of,
     load_like,
     splat8,
     splat16,
@@ -65,36 +66,47 @@ P_Y, P_R, P_ROWS, P_COLS, P_TAP, P_TAPS, P_RUN, P_WEIGHT, PHASE = range(9)
 
 
 @device
+def conv_tile(tile, arena, weights, bias, shape, lo, hi, phase, k, at, where, target, extra):
+    """Pixels at the places `where`, the channels from k on: sum, residual, activation, store."""
+    run, first = shape[phase + P_RUN], shape[phase + P_TAP]
+    lanes = lanes_of(tile[0])
+    for t in range(first, first + shape[phase + P_TAPS]):
+        tile = multiply(tile, arena, where, shape[t], run, lanes, weights, at)
+        at += run * lanes
+    if shape[R] >= 0:
+        tile = tile_add(tile, arena, extra, 0)
+    if shape[SLOPE] >= 0:
+        tile = tile_slope(tile, load_like(tile[0], bias, shape[SLOPE], k))
+    tile_store(tile_clamp(tile, lo, hi), arena, target, 0)
+
+
+@device
 def conv_block(like, arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k):
     """Rows top..bottom of one phase and one image, the channels k to k + lanes of `like`."""
-    lanes = 16 if k + 16 <= shape[K] else 8
-    taps, first_tap, run = shape[phase + P_TAPS], shape[phase + P_TAP], shape[phase + P_RUN]
-    slope = shape[SLOPE]
-    first_weight = shape[phase + P_WEIGHT] + k * taps * run
+    at = shape[phase + P_WEIGHT] + k * shape[phase + P_TAPS] * shape[phase + P_RUN]
     x = shape[X] + image * shape[X_IMAGE] + shape[shape[CHANNELS] + k // 16]
     y = shape[Y] + image * shape[Y_IMAGE] + shape[phase + P_Y] + k
     r = shape[R] + image * shape[R_IMAGE] + shape[phase + P_R] + k
-    x_row, x_pixel = shape[X_ROW], shape[X_PIXEL]
-    y_row, y_pixel = shape[Y_ROW], shape[Y_PIXEL]
     cols = shape[phase + P_COLS]
     start = load_like(like, bias, k, 0)
-    i, j = top, 0
-    for done in range(0, (bottom - top) * cols, TILE):
-        left = (bottom - top) * cols - done
-        where = places(left, i, j, cols, x, x_row, x_pixel)
-        tile = (start, start, start, start, start, start)
-        at = first_weight
-        for t in range(taps):
-            tile = multiply(tile, arena, where, shape[first_tap + t], run, lanes, weights, at)
-            at += run * lanes
+    six = (start, start, start, start, start, start)
+    i, j, left = top, 0, (bottom - top) * cols
+    while left > 0:
+        where = places(left, i, j, cols, x, shape[X_ROW], shape[X_PIXEL])
+        target = places(left, i, j, cols, y, shape[Y_ROW], shape[Y_PIXEL])
+        extra = target
         if shape[R] >= 0:
-            where = places(left, i, j, cols, r, shape[R_ROW], shape[R_PIXEL])
-            tile = tile_add(tile, arena, where, 0)
-        if slope >= 0:
-            tile = tile_slope(tile, load_like(like, bias, slope, k))
-        where = places(left, i, j, cols, y, y_row, y_pixel)
-        tile_store(tile_clamp(tile, lo, hi), arena, where, 0)
-        j += TILE
+            extra = places(left, i, j, cols, r, shape[R_ROW], shape[R_PIXEL])
+        count = rows_of_tile(left)
+        if count == TILE:
+            conv_tile(six, arena, weights, bias, shape, lo, hi, phase, k, at, where, target, extra)
+        else:
+            conv_tile(
+                six[:4], arena, weights, bias, shape, lo, hi, phase, k, at,
+                where[:4], target[:4], extra[:4],
+            )  # fmt: skip
+        left -= count
+        j += count
         while j >= cols:
             j -= cols
             i += 1

@@ -1,4 +1,4 @@
-"""The register tile that every dense layer is made of: six pixels by sixteen (or eight) channels.
+"""The register tile of every dense layer: six (or four) pixels by sixteen (or eight) channels.
 
 Six vectors of sixteen float32 are twelve AVX registers (of sixteen, two more hold the weights and
 one the pixel), six AVX-512 registers, or twenty-four NEON registers. One step multiplies one
@@ -42,6 +42,12 @@ def places(left, i, j, cols, origin, row, pixel):
         place(4, left, i, j, cols, at, row, pixel),
         place(5, left, i, j, cols, at, row, pixel),
     )
+
+
+@device
+def rows_of_tile(left):
+    """Pixels of the next tile: six, or four where that leaves fewer repetitions at the end."""
+    return TILE if left > 8 or left == 5 or left == 6 else 4
 
 
 @device

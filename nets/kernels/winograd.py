@@ -36,7 +36,7 @@ from nets.kernels.conv import (
     X,
     Y,
 )
-from nets.kernels.gemm import TILE, multiply, places
+from nets.kernels.gemm import TILE, multiply, places, rows_of_tile
 from vj.kernels.jit import device, kernel
 from vj.kernels.simd import (
     WIDEST,
@@ -145,6 +145,13 @@ def enter_tile(like, enter, side, arena, at, row, pixel, down, right, scratch, o
 
 
 @device
+def multiply_tile(tile, scratch, where, target, channels, weights, at):
+    """One element of V times U for as many tiles as `tile` has vectors."""
+    tile = multiply(tile, scratch, where, 0, channels, lanes_of(tile[0]), weights, at)
+    tile_store(tile, scratch, target, 0)
+
+
+@device
 def multiply_block(
     like, side, weights, first, bias, k, channels, count, scratch, v, v_plane, m, m_plane
 ):
@@ -156,12 +163,16 @@ def multiply_block(
     for e in range(side * side):
         at = first + (k * side * side + e * lanes_of(like)) * channels
         start = load_like(like, bias, k, 0) if e == side + 1 else zero
-        for done in range(0, count, TILE):
-            where = places(count - done, 0, done, count, v + e * v_plane, 0, channels)
-            tile = (start, start, start, start, start, start)
-            tile = multiply(tile, scratch, where, 0, channels, lanes_of(like), weights, at)
-            where = places(count - done, 0, done, count, m + e * m_plane, 0, 16)
-            tile_store(tile, scratch, where, 0)
+        six = (start, start, start, start, start, start)
+        left = count
+        while left > 0:
+            where = places(left, 0, count - left, count, v + e * v_plane, 0, channels)
+            target = places(left, 0, count - left, count, m + e * m_plane, 0, 16)
+            if rows_of_tile(left) == TILE:
+                multiply_tile(six, scratch, where, target, channels, weights, at)
+            else:
+                multiply_tile(six[:4], scratch, where[:4], target[:4], channels, weights, at)
+            left -= rows_of_tile(left)
 
 
 @device

@@ -758,6 +758,17 @@ def call(typing, address, args):
 
 
 @intrinsic
+def call_plain(typing, address):
+    """Call the C function ``int f(void)`` at an address."""
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.IntType(32), [])
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
+
+    return types.int32(types.int64), codegen
+
+
+@intrinsic
 def atomic_add(typing, array, index, value):
     """Add to ``array.flat[index]`` (int64), seen by all threads at once; the value before."""
 
