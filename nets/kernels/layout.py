@@ -24,6 +24,7 @@ from vj.kernels.simd import (
     atomic_add,
     atomic_load,
     call,
+    call_plain,
     fma,
     interleave,
     load8,
@@ -34,6 +35,8 @@ from vj.kernels.simd import (
     to_f32,
 )
 
+TAKEN, DONE = 0, 8  # in `progress`, a cache line apart
+PATIENCE = 2000  # looks at DONE before a thread gives way
 IMAGES = 15  # of `planes_in` and `planes_out`: how many images
 
 # Fields of a task: the address of its kernel; address and length of weights, bias and shape; the
@@ -43,20 +46,25 @@ IMAGES = 15  # of `planes_in` and `planes_out`: how many images
 ) = range(12)  # fmt: skip
 
 
-@kernel(void(rw(float32, 1), ro(int64, 2), ro(float32, 2), rw(int64, 1), rw(float32, 1)))
-def run_tasks(arena, tasks, limits, progress, scratch):
+@kernel(void(rw(float32, 1), ro(int64, 2), ro(float32, 2), rw(int64, 1), int64, rw(float32, 1)))
+def run_tasks(arena, tasks, limits, progress, give_way, scratch):
     """Run the layers of a network without coming back to Python in between.
 
     tasks (n, TASK); limits (m, 2) lo and hi; scratch is private to the calling thread. Threads that
-    share `progress` (two zeros: tasks taken, tasks done) share the tasks: each takes the next one
+    share `progress` (zeros; TAKEN and DONE count tasks) share the tasks: each takes the next one
     and waits for those that it hangs on. What is computed does not depend on who computes it.
+    A thread that has waited for a while calls the C function at `give_way` (0: none), so that
+    another one can run.
     """
     while True:
-        t = atomic_add(progress, 0, 1)
+        t = atomic_add(progress, TAKEN, 1)
         if t >= tasks.shape[0]:
             break
-        while atomic_load(progress, 1) < tasks[t, AFTER]:
-            pass
+        waited = 0
+        while atomic_load(progress, DONE) < tasks[t, AFTER]:
+            waited += 1
+            if waited > PATIENCE and give_way != 0:
+                call_plain(give_way)
         weights = array_f32(tasks[t, WEIGHTS], tasks[t, N_WEIGHTS])
         bias = array_f32(tasks[t, BIAS], tasks[t, N_BIAS])
         shape = array_i64(tasks[t, SHAPE], tasks[t, N_SHAPE])
@@ -65,7 +73,7 @@ def run_tasks(arena, tasks, limits, progress, scratch):
             tasks[t, KERNEL],
             (arena, weights, bias, shape, lo, hi, tasks[t, FIRST], tasks[t, LAST], scratch),
         )
-        atomic_add(progress, 1, 1)
+        atomic_add(progress, DONE, 1)
 
 
 @kernel(LAYER)

@@ -6,8 +6,12 @@ share the table by taking the next line.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +29,17 @@ def address_of(kernel: Kernel) -> int:
     compiled = next(iter(kernel.dispatcher.overloads.values()))
     name = compiled.fndesc.llvm_func_name
     return int(compiled.library.get_pointer_to_function(name))
+
+
+@cache
+def give_way() -> int:
+    """Address of the system's function that lets another thread run; 0 if there is none."""
+    try:
+        library: Any = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("kernel32")
+        function = library.sched_yield if os.name == "posix" else library.SwitchToThread
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+    except (OSError, AttributeError):
+        return 0
 
 
 class Program:
@@ -56,15 +71,12 @@ class Program:
 
     def run(self, arena: F32, threads: Executor | None = None) -> None:
         """Run all steps, with the threads' help where they are given."""
-        self.progress[:2] = 0
+        self.progress[:] = 0
+        shared = (arena, self.table, self.limits, self.progress, give_way())
         helpers = []
         if threads is not None:
             for scratch in self.scratch[1:]:
-                helpers.append(
-                    threads.submit(
-                        layout.run_tasks, arena, self.table, self.limits, self.progress, scratch
-                    )
-                )
-        layout.run_tasks(arena, self.table, self.limits, self.progress, self.scratch[0])
+                helpers.append(threads.submit(layout.run_tasks, *shared, scratch))
+        layout.run_tasks(*shared, self.scratch[0])
         for helper in helpers:
             helper.result()
