@@ -378,10 +378,10 @@ def match_template(image, template, method):
 
 
 def conv2d(x, weights, bias, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
-    """Correlation of (N, C, H, W) with (K, C / groups, kh, kw); padding: top, left, bottom, right."""
+    """Correlation of (N, C, H, W) with (K, C / groups, kh, kw); padding top, left, bottom, right."""
     top, left, bottom, right = padding
     x = np.pad(np.float64(x), ((0, 0), (0, 0), (top, bottom), (left, right)))
-    count, channels, high, wide = x.shape
+    count, _, high, wide = x.shape
     outputs, per_group, kh, kw = weights.shape
     rows = (high - (kh - 1) * dilation[0] - 1) // stride[0] + 1
     cols = (wide - (kw - 1) * dilation[1] - 1) // stride[1] + 1

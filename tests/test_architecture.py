@@ -20,7 +20,7 @@ NETS_FLOORS = [
     "kernels",
     "simd",
     "packing",
-    "graph reference dilation state init",
+    "graph reference dilation state init onnx_tensors",
     "ops tensor plan",
     "onnx_reader layers losses optim",
     "train models registry",
