@@ -42,7 +42,9 @@ _HOME = {
     "vj.features.matching": ["match_template"],
     "vj.features.named": ["named_kernel"],
     "vj.images": ["as_gray", "read_image", "sample", "write_image"],
+    "vj.train.trainer": ["CascadeTrainer"],
     "vj.detect.grouping": ["group_boxes", "nms"],
+    "vj.track": ["Tracker"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _SUBMODULES = ("compat",)
