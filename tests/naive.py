@@ -378,7 +378,7 @@ def match_template(image, template, method):
 
 
 def conv2d(x, weights, bias, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
-    """Correlation of (N, C, H, W) with (K, C / groups, kh, kw); padding top, left, bottom, right."""
+    """Correlation of (N, C, H, W) with (K, C / groups, kh, kw); padding t, l, b, r."""
     top, left, bottom, right = padding
     x = np.pad(np.float64(x), ((0, 0), (0, 0), (top, bottom), (left, right)))
     count, _, high, wide = x.shape
