@@ -76,7 +76,7 @@ def test_responses(race, samples, lib, features):
 @pytest.mark.parametrize("mode", ["exact", "screen", "random"])
 @pytest.mark.parametrize("lib", ["vj"])
 def test_stage(race, samples, bank, lib, mode):
-    """Five GentleBoost stumps out of 162,336 features on 10,000 samples, ready-made integral images;
+    """Five GentleBoost stumps out of 162,336 features on 10,000 samples, integral images ready;
     exact search recomputes its bins in every round.
     """
     recipe = Recipe(plan=SearchPlan(mode, memory=0))
