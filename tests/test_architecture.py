@@ -14,6 +14,7 @@ VJ_FLOORS = [
     "cascade",
     "detect compat",
     "track draw evaluate train",
+    "trajectories",
     "app",
 ]
 NETS_FLOORS = [
