@@ -92,12 +92,12 @@ class _Pass:
 
     def visit(self, node: Node) -> None:
         node = replace(node, inputs=tuple(map(self.name, node.inputs)))
+        if self.exported is not None:
+            node = self.reshaped(node)
         inputs = [self.specs[name] if name else None for name in node.inputs]
         if any(spec is not None and spec.shape is None for spec in inputs):
             self.keep(node, [Spec(None, np.dtype(np.float32)) for _ in node.outputs])
             return
-        if self.exported is not None:
-            inputs = self.reshaped(node, inputs)
         found = infer(self.graph.source, node, inputs)
         found = [self.counted(f"{self.graph.source}: {node}", spec) for spec in found]
         named = [spec for name, spec in zip(node.outputs, found, strict=False) if name]
@@ -105,6 +105,7 @@ class _Pass:
             self.keep(None, found, node)
         elif _nothing_to_do(node, inputs, found):
             self.alias[node.outputs[0]] = node.inputs[0]
+            self.specs[node.outputs[0]] = found[0]
         elif (
             all(spec is None or spec.value is not None for spec in inputs)
             and all(spec.shape is not None for spec in found)
@@ -134,24 +135,26 @@ class _Pass:
                 )
         return spec
 
-    def reshaped(self, node: Node, inputs: list[Spec | None]) -> list[Spec | None]:
+    def reshaped(self, node: Node) -> Node:
         """Replace constants that hold the exported size."""
-        x = inputs[0] if inputs else None
-        was = self.exported.get(node.inputs[0]) if self.exported and x is not None else None
-        if x is None or was is None or was.shape in (None, x.shape):
-            return inputs
+        if node.op not in ("Reshape", "Resize") or self.exported is None:
+            return node
+        now, was = self.specs[node.inputs[0]].shape, self.exported[node.inputs[0]].shape
+        if now is None or was is None or now == was:
+            return node
+        index = 1 if node.op == "Reshape" else 3
+        old = self.frozen(node, index)
+        if old is None or (node.op == "Resize" and len(old) != len(now)):
+            return node
         if node.op == "Reshape":
-            target = self.frozen(node, 1)
-            if target is not None:
-                return [x, spec_of(np.array(_follow(was.dims, x.dims, target), np.int64))]
-        sizes = self.frozen(node, 3) if node.op == "Resize" else None
-        if sizes is not None and len(sizes) == x.rank:
-            new = [
-                round(size * now / then) if then else size
-                for size, now, then in zip(sizes, x.dims, was.dims, strict=True)
-            ]
-            return [*inputs[:3], spec_of(np.array(new, np.int64))]
-        return inputs
+            new = _follow(was, now, old)
+        else:
+            new = [round(n * a / b) if b else n for n, a, b in zip(old, now, was, strict=True)]
+        name = f"{node.name} for {now}"
+        self.specs[name] = spec_of(np.array(new, np.int64))
+        inputs = list(node.inputs)
+        inputs[index] = name
+        return replace(node, inputs=tuple(inputs))
 
     def frozen(self, node: Node, index: int) -> list[int] | None:
         """The value of an input that is the same at the exported size: it does not follow."""

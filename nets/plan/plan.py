@@ -173,6 +173,12 @@ class Plan:
 
     # ----------------------------------------------------------------- looking at it
 
+    def report(self, feeds: Feeds | None = None) -> str:
+        """One line for each layer; with ``feeds`` the network is run and timed."""
+        from nets.plan.report import table
+
+        return table(self, feeds)
+
     def profile(self, feeds: Feeds, repeats: int = 5) -> dict[int, float]:
         """Least seconds of each layer, by its position."""
         best: dict[int, float] = {}

@@ -53,3 +53,14 @@ def conv_net(rng, channels=8):
         node("Relu", ["n"], ["y"]),
     ]
     return nodes, [value("x", ["n", 3, "h", "w"])], [value("y", None)], constants
+
+
+def plain(net, feeds):
+    """Run a model node by node on NumPy operators: the general tier as an oracle."""
+    from nets.graph.evaluate import evaluate
+
+    arrays = {**net.graph.constants, **feeds}
+    for item in net.graph.nodes:
+        inputs = [arrays[name] if name else None for name in item.inputs]
+        arrays.update(zip(item.outputs, evaluate("test", item, inputs), strict=False))
+    return {port.name: arrays[port.name] for port in net.outputs}

@@ -95,6 +95,7 @@ class Resize(Layer):
     def steps(self, place: Places) -> list[Step]:
         x, y = place(self.inputs[0]).slot, place(self.output).slot
         r = place(self.residual).slot if self.residual else None
+        assert [len(i) for i in self.index] == [*self.y[2:]]
         tables = [*(self.index[0] * x.row).ravel(), *(self.index[1] * x.pixel).ravel()]
         shape = geometry(
             x, y, self.y.height, self.y.width, padded(self.y.channels), tables, residual=r

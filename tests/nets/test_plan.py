@@ -1,0 +1,413 @@
+"""Plans against the same graphs run node by node on NumPy operators."""
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("onnx")
+from onnx_graphs import conv_net, model, node, plain, proto, reference, value
+
+import nets
+from nets.onnx_reader import parse_graph
+from nets.plan import Model
+from vj.errors import NetError
+
+
+def weights(rng, *shape):
+    return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+
+def check(net, feeds, fast=True, tolerance=1e-5):
+    """Equal to the oracle, twice; ``fast`` means that nothing was left to NumPy."""
+    want = plain(net, feeds)
+    for _ in range(2):
+        got = net.run(feeds)
+        for name, array in want.items():
+            assert got[name].shape == array.shape
+            scale = max(1e-6, np.abs(array).max(initial=0))
+            np.testing.assert_allclose(got[name], array, atol=tolerance * scale, rtol=1e-4)
+    plan = net.plan({k: v.shape for k, v in feeds.items()})
+    slow = [layer.name for layer in plan.layers if layer.kind == "numpy"]
+    assert bool(slow) != fast, slow
+    return plan
+
+
+def single(rng, op, shape, *others, opset=17, **attrs):
+    """A net of one node on a 1x1 convolution, so that its input lies in the arena."""
+    c = shape[1]
+    names = [f"k{i}" if a is not None else "" for i, a in enumerate(others)]
+    constants = {n: a for n, a in zip(names, others, strict=True) if n}
+    constants["w"] = weights(rng, c, c, 1, 1)
+    return model(
+        [node("Conv", ["x", "w"], ["a"]), node(op, ["a", *names], ["y"], **attrs)],
+        [value("x", ["n", c, "h", "w"])], [value("y", None)], constants, opset=opset,
+    )  # fmt: skip
+
+
+f4 = np.float32
+CHANNEL = np.linspace(0.5, 1.5, 5, dtype=f4)
+ONE_NODE = [
+    ("Relu", (), {}),
+    ("LeakyRelu", (), {"alpha": 0.2}),
+    ("PRelu", (CHANNEL.reshape(5, 1, 1),), {}),
+    ("PRelu", (f4([0.3]),), {}),
+    ("Clip", (f4(-0.2), f4(0.3)), {}),
+    ("Clip", (None, f4(0.3)), {}),
+    *((op, (), {}) for op in ("Sigmoid", "Tanh", "Exp", "HardSwish", "Abs")),
+    ("HardSigmoid", (), {"alpha": 0.3, "beta": 0.4}),
+    ("Elu", (), {"alpha": 0.7}),
+    ("Add", (CHANNEL.reshape(1, 5, 1, 1),), {}),
+    ("Mul", (f4(0.7),), {}),
+    ("Sub", (CHANNEL.reshape(5, 1, 1),), {}),
+    ("Div", (CHANNEL.reshape(5, 1, 1),), {}),
+    ("Softmax", (), {"axis": 1}),
+    ("LRN", (), {"size": 3, "alpha": 0.5, "beta": 0.6, "bias": 1.5}),
+    ("InstanceNormalization", (CHANNEL, CHANNEL - 1), {}),
+    ("BatchNormalization", (CHANNEL, CHANNEL - 1, CHANNEL - 0.5, CHANNEL), {}),
+    ("GlobalAveragePool", (), {}),
+    ("GlobalMaxPool", (), {}),
+    ("ReduceMean", (), {"axes": [2, 3]}),
+    ("ReduceMax", (), {"axes": [2, 3], "keepdims": 0}),
+    ("MaxPool", (), {"kernel_shape": [2, 2], "strides": [2, 2]}),
+    ("MaxPool", (), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("MaxPool", (), {"kernel_shape": [3, 2], "dilations": [2, 1], "ceil_mode": 1}),
+    ("AveragePool", (), {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
+    ("AveragePool", (), {"kernel_shape": [3, 3], "pads": [1, 0, 1, 1], "count_include_pad": 1}),
+    ("AveragePool", (), {"kernel_shape": [3, 3], "pads": [1, 1, 0, 1]}),
+    ("Split", (np.array([2, 3]),), {"axis": 1}),
+    ("Slice", (np.array([1]), np.array([4]), np.array([1])), {}),
+    ("Transpose", (), {"perm": [0, 2, 3, 1]}),
+    ("Flatten", (), {}),
+    *(
+        ("Resize", (None, f4([1, 1, 2, 1.5])),
+         {"mode": mode, "coordinate_transformation_mode": how})
+        for mode in ("nearest", "linear")
+        for how in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(
+    ("op", "others", "attrs"), ONE_NODE, ids=lambda v: v if isinstance(v, str) else None
+)
+def test_one_node(op, others, attrs, images):
+    rng = np.random.default_rng(1)
+    opset = 22 if op == "HardSwish" else 17
+    x = rng.standard_normal((images, 5, 7, 9)).astype(f4)
+    check(single(rng, op, x.shape, *others, opset=opset, **attrs), {"x": x})
+
+
+def test_conv_with_everything_behind_it():
+    """Pad, convolution, batch normalisation, residual, PReLU and clamp are a single layer."""
+    rng = np.random.default_rng(2)
+    c = 12
+    constants = {
+        "w": weights(rng, c, c, 3, 3), "b": weights(rng, c), "slope": weights(rng, c, 1, 1),
+        "p": np.array([0, 0, 1, 1, 0, 0, 1, 2]), "lo": f4(-0.5), "hi": f4(1),
+        **{k: rng.uniform(0.5, 1.5, c).astype(f4) for k in ("s", "o", "m", "v")},
+    }  # fmt: skip
+    nodes = [
+        node("Pad", ["x", "p"], ["xp"]),
+        node("Conv", ["xp", "w", "b"], ["a"], pads=[0, 0, 0, 0], strides=[1, 1]),
+        node("BatchNormalization", ["a", "s", "o", "m", "v"], ["n"]),
+        node("Conv", ["x", "w"], ["side"], pads=[1, 1, 1, 2]),
+        node("Add", ["side", "n"], ["sum"]),
+        node("PRelu", ["sum", "slope"], ["r"]),
+        node("Clip", ["r", "lo", "hi"], ["y"]),
+    ]
+    net = model(nodes, [value("x", [1, c, 9, 11])], [value("y", None)], constants)
+    plan = check(net, {"x": rng.standard_normal((1, c, 9, 11)).astype(f4)})
+    assert [layer.kind for layer in plan.layers] == ["import", "conv", "conv"]
+
+
+def test_heads_are_merged():
+    """Thin convolutions of one map become one, and so do the depthwise ones behind them."""
+    rng = np.random.default_rng(3)
+    nodes, constants, outputs = [node("Relu", ["x"], ["f"])], {"f0": weights(rng, 8, 8, 1, 1)}, []
+    nodes = [node("Conv", ["x", "f0"], ["f"])]
+    for name, k in (("a", 1), ("b", 4), ("c", 10)):
+        constants |= {f"{name}w": weights(rng, k, 8, 1, 1), f"{name}d": weights(rng, k, 1, 3, 3)}
+        nodes += [
+            node("Conv", ["f", f"{name}w"], [f"{name}1"]),
+            node("Conv", [f"{name}1", f"{name}d"], [f"{name}2"], pads=[1, 1, 1, 1], group=k),
+            node("Transpose", [f"{name}2"], [f"{name}3"], perm=[0, 2, 3, 1]),
+            node("Reshape", [f"{name}3", f"{name}s"], [f"{name}4"]),
+            node("Sigmoid", [f"{name}4"], [name]),
+        ]
+        constants[f"{name}s"] = np.array([0, -1, k])
+        outputs.append(value(name, None))
+    net = model(nodes, [value("x", ["n", 8, "h", "w"])], outputs, constants)
+    for shape in ((1, 8, 6, 5), (2, 8, 7, 9)):
+        plan = check(net, {"x": rng.standard_normal(shape).astype(f4)})
+        assert sum(layer.kind == "conv" for layer in plan.layers) == 3
+
+
+@pytest.mark.parametrize("parts", [(8, 16, 8), (5, 8, 3), (12, 4)])
+def test_concat(parts):
+    rng = np.random.default_rng(4)
+    constants = {f"w{i}": weights(rng, k, 3, 3, 3) for i, k in enumerate(parts)}
+    nodes = [
+        node("Conv", ["x", f"w{i}"], [f"p{i}"], pads=[1, 1, 1, 1], dilations=[1, 1])
+        for i in range(len(parts))
+    ]
+    nodes += [
+        node("Relu", ["p0"], ["q0"]),
+        node("Concat", ["q0", *[f"p{i}" for i in range(1, len(parts))]], ["c"], axis=1),
+        node("Conv", ["c", "v"], ["y"], pads=[2, 2, 2, 2], dilations=[2, 2]),
+    ]
+    constants["v"] = weights(rng, 6, sum(parts), 3, 3)
+    net = model(
+        nodes, [value("x", ["n", 3, "h", "w"])], [value("y", None), value("c", None)], constants
+    )
+    check(net, {"x": rng.standard_normal((2, 3, 8, 9)).astype(f4)})
+
+
+def test_rows_are_joined():
+    rng = np.random.default_rng(5)
+    nodes, constants, names = [], {"s": np.array([1, -1, 2])}, []
+    for i, stride in enumerate((1, 2, 4)):
+        constants[f"w{i}"] = weights(rng, 4, 3, 3, 3)
+        nodes += [
+            node("Conv", ["x", f"w{i}"], [f"a{i}"], pads=[1, 1, 1, 1], strides=[stride, stride]),
+            node("Transpose", [f"a{i}"], [f"t{i}"], perm=[0, 2, 3, 1]),
+            node("Reshape", [f"t{i}", "s"], [f"r{i}"]),
+        ]
+        names.append(f"r{i}")
+    nodes += [node("Concat", names, ["c"], axis=1), node("Softmax", ["c"], ["y"], axis=2)]
+    net = model(nodes, [value("x", [1, 3, "h", "w"])], [value("y", None)], constants, opset=11)
+    plan = check(net, {"x": rng.standard_normal((1, 3, 9, 10)).astype(f4)})
+    assert sum(layer.kind == "copy" for layer in plan.layers) == 3
+
+
+@pytest.mark.parametrize("small", [(2, 8, 1, 1), (2, 1, 6, 7), (2, 8, 6, 7), (1, 8, 1, 1)])
+@pytest.mark.parametrize("op", ["Add", "Mul", "Sub", "Div", "Max"])
+def test_broadcast(op, small):
+    """Gates of squeeze-and-excitation and spatial attention, and plain sums."""
+    rng = np.random.default_rng(6)
+    constants = {"w": weights(rng, 8, 8, 1, 1), "v": weights(rng, small[1], small[1], 1, 1)}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]), node("Conv", ["g", "v"], ["b"]),
+        node("Sigmoid", ["b"], ["s"]), node(op, ["a", "s"], ["y"]),
+    ]  # fmt: skip
+    net = model(
+        nodes, [value("x", [2, 8, 6, 7]), value("g", list(small))], [value("y", None)], constants
+    )
+    feeds = {
+        "x": rng.standard_normal((2, 8, 6, 7)).astype(f4),
+        "g": rng.standard_normal(small).astype(f4),
+    }
+    check(net, feeds)
+
+
+def test_swish_and_classifier():
+    rng = np.random.default_rng(7)
+    constants = {
+        "w": weights(rng, 16, 3, 3, 3), "g": weights(rng, 10, 16 * 20), "b": weights(rng, 10),
+        "m": weights(rng, 10, 4),
+    }  # fmt: skip
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]),
+        node("Sigmoid", ["a"], ["s"]), node("Mul", ["a", "s"], ["z"]),
+        node("Flatten", ["z"], ["f"]), node("Gemm", ["f", "g", "b"], ["d"], transB=1, alpha=0.5),
+        node("Relu", ["d"], ["e"]), node("MatMul", ["e", "m"], ["h"]),
+        node("Softmax", ["h"], ["y"]),
+    ]  # fmt: skip
+    net = model(nodes, [value("x", ["n", 3, 8, 10])], [value("y", None)], constants)
+    check(net, {"x": rng.standard_normal((3, 3, 8, 10)).astype(f4)})
+
+
+def test_upsample_and_add():
+    """As in feature pyramids: the sum is made while the small map is enlarged."""
+    rng = np.random.default_rng(8)
+    constants = {"w": weights(rng, 12, 3, 3, 3), "s": f4([1, 1, 2, 2])}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        node("MaxPool", ["a"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Resize", ["p", "", "s"], ["u"], mode="nearest",
+             coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        node("Add", ["a", "u"], ["t"]), node("Relu", ["t"], ["y"]),
+    ]  # fmt: skip
+    net = model(nodes, [value("x", [1, 3, 8, 10])], [value("y", None)], constants)
+    plan = check(net, {"x": rng.standard_normal((1, 3, 8, 10)).astype(f4)})
+    assert [layer.kind for layer in plan.layers] == ["import", "conv", "pool", "resize"]
+
+
+def test_what_has_no_kernel_runs_on_numpy():
+    rng = np.random.default_rng(9)
+    constants = {"w": weights(rng, 6, 6, 3, 3), "v": weights(rng, 4, 6, 1, 1)}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]), node("Erf", ["a"], ["e"]),
+        node("CumSum", ["e", "one"], ["c"]), node("Conv", ["c", "v"], ["y"]),
+    ]  # fmt: skip
+    constants["one"] = np.array(2)
+    net = model(nodes, [value("x", [1, 6, 5, 6])], [value("y", None), value("e", None)], constants)
+    check(net, {"x": rng.standard_normal((1, 6, 5, 6)).astype(f4)}, fast=False)
+
+
+@st.composite
+def chains(draw):
+    """Random small networks of convolutions, poolings, sums and joins."""
+    rng = np.random.default_rng(draw(st.integers(0, 1 << 30)))
+    maps, nodes, constants = [("x", draw(st.integers(1, 20)), 1)], [], {}
+    first = maps[0][1]
+    for i in range(draw(st.integers(1, 6))):
+        source, c, scale = maps[draw(st.integers(max(0, len(maps) - 3), len(maps) - 1))]
+        kind = draw(st.sampled_from(["conv", "depthwise", "down", "pool", "add", "join", "relu"]))
+        name, w = f"t{i}", f"w{i}"
+        if kind in ("conv", "down"):
+            k, size = draw(st.integers(1, 20)), draw(st.sampled_from([1, 3]))
+            constants[w] = weights(rng, k, c, size, size)
+            stride = 2 if kind == "down" else 1
+            nodes.append(node("Conv", [source, w], [name], pads=[size // 2] * 4,
+                              strides=[stride, stride]))  # fmt: skip
+            maps.append((name, k, scale * stride))
+        elif kind == "depthwise":
+            constants[w] = weights(rng, c, 1, 3, 3)
+            nodes.append(node("Conv", [source, w], [name], pads=[1] * 4, group=c))
+            maps.append((name, c, scale))
+        elif kind == "pool":
+            nodes.append(node("MaxPool", [source], [name], kernel_shape=[2, 2], strides=[2, 2],
+                              ceil_mode=1))  # fmt: skip
+            maps.append((name, c, scale * 2))
+        elif kind == "relu":
+            nodes.append(node("Relu", [source], [name]))
+            maps.append((name, c, scale))
+        else:
+            same = [m for m in maps if m[2] == scale and (kind == "join" or m[1] == c)]
+            other = same[draw(st.integers(0, len(same) - 1))]
+            op = "Concat" if kind == "join" else "Add"
+            attrs = {"axis": 1} if kind == "join" else {}
+            nodes.append(node(op, [source, other[0]], [name], **attrs))
+            maps.append((name, c + other[1] if kind == "join" else c, scale))
+    if maps[-1][0] == "x":
+        nodes.append(node("Relu", ["x"], ["t9"]))
+        maps.append(("t9", first, 1))
+    outputs = {maps[-1][0], draw(st.sampled_from([m[0] for m in maps[1:]]))}
+    size = (draw(st.integers(1, 2)), first, draw(st.integers(8, 20)), draw(st.integers(8, 20)))
+    net = model(
+        nodes, [value("x", list(size))], [value(o, None) for o in sorted(outputs)], constants
+    )
+    return net, rng.standard_normal(size).astype(f4)
+
+
+@settings(max_examples=150)
+@given(chains())
+def test_random_networks(made):
+    net, x = made
+    want = plain(net, {"x": x})
+    got = net.run({"x": x})
+    for name in want:
+        scale = max(1e-6, np.abs(want[name]).max(initial=0))
+        np.testing.assert_allclose(got[name], want[name], atol=2e-5 * scale, rtol=1e-4)
+    threaded = Model(net.graph, n_jobs=3).run({"x": x})
+    for name in got:
+        np.testing.assert_array_equal(threaded[name], got[name])
+    many = np.concatenate([x, x[::-1] * 0.5, x])
+    if net.inputs[0].shape is not None:
+        batch = net.run({"x": many})
+        for name in got:
+            np.testing.assert_array_equal(batch[name][: len(x)], got[name])
+
+
+def test_arena_is_clean_after_nan():
+    """What one input leaves behind does not reach the next answer."""
+    rng = np.random.default_rng(10)
+    constants = {"w": weights(rng, 5, 3, 3, 3), "v": weights(rng, 3, 10, 3, 3)}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1] * 4), node("Sigmoid", ["a"], ["s"]),
+        node("Concat", ["a", "s"], ["c"], axis=1),
+        node("MaxPool", ["c"], ["p"], kernel_shape=[3, 3], pads=[1] * 4),
+        node("Conv", ["p", "v"], ["y"], pads=[2] * 4, dilations=[2, 2]),
+    ]  # fmt: skip
+    net = model(nodes, [value("x", [1, 3, 9, 10])], [value("y", None)], constants)
+    x = rng.standard_normal((1, 3, 9, 10)).astype(f4)
+    want = net.run({"x": x})["y"]
+    net.run({"x": np.full_like(x, np.nan)})
+    np.testing.assert_array_equal(net.run({"x": x})["y"], want)
+
+
+def test_nothing_is_allocated_after_the_first_run():
+    nodes, inputs, outputs, constants = conv_net(np.random.default_rng(0), 16)
+    net = model(nodes, inputs, outputs, constants)
+    x = np.ones((1, 3, 64, 64), np.float32)
+    plan = net.plan({"x": x.shape})
+    plan.execute({"x": x})
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            plan.execute({"x": x})
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(20):
+            plan.execute({"x": x})
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 512  # no growth
+    assert peak - before < 4096  # a few Python objects, no arrays of pixels
+
+
+def test_plans_are_kept_and_bounded():
+    net = model(*conv_net(np.random.default_rng(0)))
+    first = net.plan({"x": (1, 3, 8, 8)})
+    assert net.plan({"x": (1, 3, 8, 8)}) is first
+    for n in range(9, 20):
+        net.plan({"x": (1, 3, n, 8)})
+    assert net.plan({"x": (1, 3, 8, 8)}) is not first
+
+
+def test_describe():
+    net = model(*conv_net(np.random.default_rng(0)))
+    text = net.describe((16, 24), profile=True)
+    assert "Conv->c" in text
+    assert "(1, 8, 16, 24)" in text
+    assert "+ clamp" in text
+    assert text.splitlines()[-1].startswith("total")
+    with pytest.raises(NetError, match="needs a `size`"):
+        net.describe()
+
+
+@pytest.mark.parametrize("how", ["direct", "winograd2", "winograd4"])
+def test_algorithm_can_be_chosen(how):
+    rng = np.random.default_rng(1)
+    made = proto(*conv_net(rng, 16))
+    made.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 16
+    w = weights(rng, 16, 16, 3, 3)
+    made.graph.initializer[0].CopyFrom(__import__("onnx").numpy_helper.from_array(w, "w"))
+    net = Model(parse_graph(made.SerializeToString(), "t"), algorithms={"Conv->c": how})
+    x = rng.standard_normal((1, 16, 13, 18)).astype(f4)
+    np.testing.assert_allclose(net.run({"x": x})["y"], reference(made, {"x": x})["y"], atol=1e-4)
+    assert how in nets.compile(net, (13, 18)).report()
+
+
+def test_fixed_export_at_another_size():
+    """Reshape and Resize targets that were frozen at 16x16 follow the input."""
+    rng = np.random.default_rng(11)
+    constants = {
+        "w": weights(rng, 4, 3, 3, 3), "rows": np.array([1, 256, 4]),
+        "up": np.array([1, 4, 32, 32]), "shuffle": np.array([1, 2, 2, 16, 16]),
+    }  # fmt: skip
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]), node("Reshape", ["t", "rows"], ["y"]),
+        node("Resize", ["a", "", "", "up"], ["u"]), node("Reshape", ["a", "shuffle"], ["s"]),
+    ]  # fmt: skip
+    outputs = [value(name, None) for name in ("y", "u", "s")]
+    net = model(nodes, [value("x", [1, 3, 16, 16])], outputs, constants)
+    got = net.run({"x": np.ones((1, 3, 20, 24), f4)})
+    assert {k: v.shape for k, v in got.items()} == {
+        "y": (1, 480, 4), "u": (1, 4, 40, 48), "s": (1, 2, 2, 20, 24),
+    }  # fmt: skip
+    assert net.run({"x": np.ones((2, 3, 16, 16), f4)})["y"].shape == (2, 256, 4)
+    stuck = model(
+        [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "m"], ["y"])],
+        [value("x", [1, 3, 4, 4])], [value("y", None)], {"m": weights(rng, 48, 2)},
+    )  # fmt: skip
+    with pytest.raises(NetError, match=r"do not multiply \(the graph was exported for x"):
+        stuck.run({"x": np.ones((1, 3, 5, 5), f4)})
