@@ -17,7 +17,7 @@ from vj.detect.pyramid import Level
 from vj.kernels import pyramid as columns
 from vj.kernels import scan
 
-_ROOM = 1 << 15  # windows that one call of the kernel can report, at least
+_ROOM = 1 << 15  # windows that one call of the kernel can report, if there are so many
 _CHUNKS = 8  # pieces of work a thread
 
 
@@ -133,7 +133,8 @@ class _Workspace:
             np.empty(blocks, np.int64),
             np.empty(blocks, np.uint32),
         )
-        room = max(_ROOM, int((table[:, columns.ROWS] * table[:, columns.COLS]).max()))
+        windows = table[:, columns.ROWS] * table[:, columns.COLS]
+        room = min(int(windows.sum()), max(_ROOM, int(windows.max())))
         self.out = np.empty((room, 3), np.int32), np.empty(room)
 
 
