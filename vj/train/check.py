@@ -149,6 +149,7 @@ def _check_scenes(
     workers: Workers,
 ) -> list[Scene]:
     known = {_bytes_digest(p.path): p.where or p.name for p in pictures}
+    known.pop("", None)
     rows, cols = settings.window
 
     def look(scene: Scene) -> tuple[tuple[int, int] | None, str, str]:
@@ -159,14 +160,13 @@ def _check_scenes(
 
     usable, unreadable, small, mixed, copies = [], [], [], [], []
     seen: dict[str, str] = {}
-    own = {id(p.boxes) for p in pictures}
     digest = hashlib.sha256()
     for scene, (size, problem, name) in zip(scenes, workers.map(look, scenes), strict=True):
         if size is None:
             unreadable.append(problem)
         elif size[0] < cols or size[1] < rows:
             small.append(f"{scene.name} is {size[0]}x{size[1]}")
-        elif name and name in known and id(scene.boxes) not in own:
+        elif name in known and not len(scene.boxes):
             mixed.append(f"{scene.name} is {known[name]}")
         elif name and name in seen:
             copies.append(f"{scene.name} repeats {seen[name]}")
