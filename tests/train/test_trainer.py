@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from vj.cascade.opencv_xml import read
+from vj.detect import pyramid
 from vj.detect.detector import CascadeDetector
 from vj.errors import ParameterError, SourceError, TrainingError
 from vj.images import write_image
@@ -134,7 +135,7 @@ def test_stages_of_a_multi_exit_cascade_are_nested():
 
 
 @pytest.mark.parametrize("features", ["ALL", "LBP"])
-def test_cv2_decides_the_same(features, tmp_path):
+def test_cv2_decides_the_same_on_a_million_windows(features, tmp_path):
     cv2 = pytest.importorskip("cv2")
     if not hasattr(cv2, "CascadeClassifier"):
         pytest.skip("this cv2 has no CascadeClassifier")
@@ -145,7 +146,9 @@ def test_cv2_decides_the_same(features, tmp_path):
     assert not theirs.empty()
     ours = CascadeDetector(read(path), min_neighbors=0)
     cv2.setNumThreads(1)
-    gray = clutter(np.random.default_rng(9), 500, 640)
+    gray = clutter(np.random.default_rng(9), 800, 1000)
+    every = pyramid.levels(gray.shape, WINDOW, 1.1, None, None)
+    assert sum(level.window_rows * level.window_cols for level in every) > 10**6
     want = theirs.detectMultiScale(gray, 1.1, 0)
     got = ours.detect(gray).xywh.astype(int)
     assert len(want) > 20
@@ -321,7 +324,8 @@ def test_where_no_box_is_there_is_a_negative(tmp_path):
         ({"views": 9}, "`views` must be 1 to 8, got 9"),
         ({"n_jobs": 0}, "`n_jobs` must be at least 1"),
         ({"time_limit": 0}, "`time_limit` must be above 0 seconds"),
-        ({"depth": 5}, "`depth` must be 1 to 4"),
+        ({"depth": [1, 5]}, "`depth` must be 1 to 4, got 5"),
+        ({"depth": []}, "a sequence of one value a stage must not be empty"),
     ],
 )
 def test_refuses_nonsense(more, says):
@@ -332,4 +336,6 @@ def test_refuses_nonsense(more, says):
 def test_settings_say_what_they_are():
     settings = CascadeTrainer(hit_rate=[0.9, 0.99], false_alarm=0.4).settings
     assert [settings.goal(k).hit_rate for k in range(3)] == [0.9, 0.99, 0.99]
+    mixed = CascadeTrainer(depth=[1, 2]).settings
+    assert [mixed.recipe(k).depth for k in range(3)] == [1, 2, 2]
     assert replace(settings, memory=1 << 30).capacity == int(0.4 * (1 << 30) / 576)

@@ -104,3 +104,11 @@ def rates(text: str) -> float | list[float]:
             f"wanted a rate, or rates between commas, got {text!r}"
         ) from None
     return values[0] if len(values) == 1 else values
+
+
+def depths(text: str) -> int | list[int]:
+    """``2`` or one depth a stage: ``1,1,2``."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"wanted a depth, or depths between commas, got {text!r}")
+    values = [int(part) for part in text.split(",")]
+    return values[0] if len(values) == 1 else values

@@ -82,7 +82,7 @@ def _add_samples(add: Any) -> None:
 def _add_training(add: Any) -> None:
     add("--features", choices=["BASIC", "CORE", "ALL", "LBP"], help="default: BASIC (Haar)")
     add("--boost", metavar="NAME", help="gentle (default), real, discrete, logit")
-    add("--depth", type=int, metavar="N", help="depth of trees (default: 1, stumps)")
+    add("--depth", type=tools.depths, metavar="N", help="of trees, or N,N,... (default: 1, stumps)")
     add("--stages", dest="n_stages", type=int, metavar="N", help="at most (default: 20)")
     add("--hit-rate", type=tools.rates, metavar="P", help="of a stage, or p,p,... (default: 0.995)")
     add("--false-alarm", type=tools.rates, metavar="P", help="of a stage (default: 0.5)")

@@ -89,7 +89,8 @@ def check_samples(
     crops_size = sum(crop.pixels.nbytes for crop in crops)
     table = count * (rows + 1) * (cols + 1) * 5
     check.memory = crops_size + table + pool * rows * cols + features * 120 + count * 1500
-    trees = settings.n_stages * min(settings.max_trees, 60) * settings.depth
+    depth = settings.recipe(settings.n_stages - 1).depth
+    trees = settings.n_stages * min(settings.max_trees, 60) * depth
     work = trees * (count * 1000 / 1.2e9 + features * 1024 / 5e9)
     check.seconds = (work + 2 * check.windows / 8e6) / workers.n_jobs + 5
     return check, scenes

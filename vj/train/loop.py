@@ -196,7 +196,7 @@ class Loop:
             train,
             held,
             settings.goal(s, len(inherited)),
-            settings.recipe(),
+            settings.recipe(s),
             seed=(settings.random_state, 7, s),
             workers=self.workers,
             trees=trees or inherited,

@@ -22,7 +22,7 @@ class Settings:
     window: tuple[int, int] = (24, 24)
     features: str = "BASIC"
     boost: str = "gentle"
-    depth: int = 1
+    depth: int | Sequence[int] = 1
     n_stages: int = 20
     hit_rate: float | Sequence[float] = 0.995
     false_alarm: float | Sequence[float] = 0.5
@@ -56,24 +56,22 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise ParameterError(f"`{name}` must be {low:g} to {high:g}, got {value}")
-        self.recipe()
         for stage in range(self.n_stages):
+            self.recipe(stage)
             self.goal(stage)
 
-    def recipe(self) -> Recipe:
-        """How a stage is boosted."""
+    def recipe(self, stage: int) -> Recipe:
+        """How stage number ``stage`` is boosted."""
         plan = SearchPlan(self.search, share=self.share, memory=self.memory // 2)
-        return Recipe(Flavour(self.boost), self.depth, plan, self.trim, self.balance)
+        depth = int(_of_stage(self.depth, stage))
+        return Recipe(Flavour(self.boost), depth, plan, self.trim, self.balance)
 
     def goal(self, stage: int, inherited: int = 0) -> Goal:
         """When stage number ``stage`` is finished that starts with ``inherited`` trees."""
-        hit, alarm = (
-            rates if isinstance(rates, int | float) else rates[min(stage, len(rates) - 1)]
-            for rates in (self.hit_rate, self.false_alarm)
-        )
+        hit, alarm = (_of_stage(rates, stage) for rates in (self.hit_rate, self.false_alarm))
         # Exits that grow by half keep the trees that nested stages repeat below twice the last.
         least = max(1, inherited + inherited // 2)
-        return Goal(float(hit), float(alarm), inherited // 2 + inherited + self.max_trees, least)
+        return Goal(hit, alarm, inherited // 2 + inherited + self.max_trees, least)
 
     @property
     def capacity(self) -> int:
@@ -83,6 +81,15 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and names."""
         return asdict(self)
+
+
+def _of_stage(values: float | Sequence[float], stage: int) -> float:
+    """The value of a stage: its own of a sequence, whose last one holds for the rest."""
+    if isinstance(values, int | float):
+        return float(values)
+    if not len(values):
+        raise ParameterError("a sequence of one value a stage must not be empty")
+    return float(values[min(stage, len(values) - 1)])
 
 
 _RANGES = (

@@ -58,8 +58,8 @@ class CascadeTrainer:
     features : {"BASIC", "CORE", "ALL", "LBP"}
         Haar families as in opencv_traincascade, or multi-block LBP.
     boost : {"gentle", "real", "discrete", "logit"}
-    depth : int
-        Nodes on the way to a leaf, 1 to 4; 1 makes stumps.
+    depth : int or sequence of int
+        Nodes on the way to a leaf, 1 to 4; 1 makes stumps. Sequences as for `hit_rate`.
     n_stages : int
         At most so many stages.
     hit_rate, false_alarm : float or sequence of float
