@@ -90,7 +90,7 @@ def conv_block(like, arena, weights, bias, shape, lo, hi, image, phase, top, bot
     cols = shape[phase + P_COLS]
     start = load_like(like, bias, k, 0)
     six = (start, start, start, start, start, start)
-    i, j, left = top, 0, (bottom - top) * cols
+    i, j, left = top, int64(0), (bottom - top) * cols
     while left > 0:
         where = places(left, i, j, cols, x, shape[X_ROW], shape[X_PIXEL])
         target = places(left, i, j, cols, y, shape[Y_ROW], shape[Y_PIXEL])
@@ -125,15 +125,14 @@ def conv_direct(arena, weights, bias, shape, lo, hi, first, last, scratch):
             for p in range(shape[N_PHASES]):
                 phase = shape[PHASES] + p * PHASE
                 bottom = min(top + shape[BLOCK], end, shape[phase + P_ROWS])
-                k = 0
-                while k + 16 <= shape[K]:
-                    conv_block(
-                        splat16(float32(0)),
-                        arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
-                    )  # fmt: skip
-                    k += 16
-                if k < shape[K]:
-                    conv_block(
-                        splat8(float32(0)),
-                        arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
-                    )  # fmt: skip
+                for k in range(0, shape[K], 16):
+                    if k + 16 <= shape[K]:
+                        conv_block(
+                            splat16(float32(0)),
+                            arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
+                        )  # fmt: skip
+                    else:
+                        conv_block(
+                            splat8(float32(0)),
+                            arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
+                        )  # fmt: skip

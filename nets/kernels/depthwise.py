@@ -5,7 +5,7 @@ per tap one load of weights and six multiply-adds that read the pixels from memo
 six pixels are computed before the next six, so that every cache line is read whole and once.
 """
 
-from numba import float32
+from numba import float32, int64
 
 from nets.kernels.conv import (
     COLS,
@@ -101,7 +101,7 @@ def rows_of(like, arena, weights, bias, shape, lo, hi, image, top, bottom):
     y, y_row, y_pixel = shape[Y] + image * shape[Y_IMAGE], shape[Y_ROW], shape[Y_PIXEL]
     r, r_row, r_pixel = shape[R] + image * shape[R_IMAGE], shape[R_ROW], shape[R_PIXEL]
     add = shape[R] >= 0
-    i, j = top, 0
+    i, j = top, int64(0)
     for done in range(0, (bottom - top) * cols, TILE):
         left = (bottom - top) * cols - done
         whole = slide and left >= TILE and j + TILE <= cols

@@ -13,6 +13,8 @@ References: Goto & van de Geijn, Anatomy of high-performance matrix multiplicati
 2008; Georganas et al., Anatomy of high-performance deep learning convolutions, SC 2018.
 """
 
+from numba import int64
+
 from vj.kernels.jit import device
 from vj.kernels.simd import load_like, tile_outer
 
@@ -30,17 +32,21 @@ def place(k, left, i, j, cols, at, row, pixel):
 
 @device
 def places(left, i, j, cols, origin, row, pixel):
-    """Flat indices of the six pixels from row i, column j on."""
+    """Flat indices of the six pixels from row i, column j on.
+
+    Numbers are wrapped as int64 where they go into a function: Numba compiles one more version of
+    it for every literal.
+    """
     at = origin + i * row + j * pixel
     if j + TILE <= cols and left >= TILE:
         return (at, at + pixel, at + 2 * pixel, at + 3 * pixel, at + 4 * pixel, at + 5 * pixel)
     return (
         at,
-        place(1, left, i, j, cols, at, row, pixel),
-        place(2, left, i, j, cols, at, row, pixel),
-        place(3, left, i, j, cols, at, row, pixel),
-        place(4, left, i, j, cols, at, row, pixel),
-        place(5, left, i, j, cols, at, row, pixel),
+        place(int64(1), left, i, j, cols, at, row, pixel),
+        place(int64(2), left, i, j, cols, at, row, pixel),
+        place(int64(3), left, i, j, cols, at, row, pixel),
+        place(int64(4), left, i, j, cols, at, row, pixel),
+        place(int64(5), left, i, j, cols, at, row, pixel),
     )
 
 

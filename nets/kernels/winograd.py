@@ -15,7 +15,7 @@ References: Lavin & Gray, Fast algorithms for convolutional neural networks, CVP
 The points are 0, 1, -1, infinity, and for m = 4 also 2 and -2.
 """
 
-from numba import float32
+from numba import float32, int64
 
 from nets.kernels.conv import (
     COLS,
@@ -166,8 +166,10 @@ def multiply_block(
         six = (start, start, start, start, start, start)
         left = count
         while left > 0:
-            where = places(left, 0, count - left, count, v + e * v_plane, 0, channels)
-            target = places(left, 0, count - left, count, m + e * m_plane, 0, 16)
+            where = places(left, int64(0), count - left, count, v + e * v_plane, int64(0), channels)
+            target = places(
+                left, int64(0), count - left, count, m + e * m_plane, int64(0), int64(16)
+            )
             if rows_of_tile(left) == TILE:
                 multiply_tile(six, scratch, where, target, channels, weights, at)
             else:

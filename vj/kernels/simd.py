@@ -19,7 +19,7 @@ from functools import cache
 
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 from numba.np.arrayobj import populate_array
@@ -64,8 +64,15 @@ def vector(elem, lanes):
     return Vec(elem, lanes)
 
 
-# Lanes of float32 in the widest register here. Longer vectors work, in several registers.
-WIDEST = 16 if get_host_cpu_features().get("avx512f") else 8
+def _has(feature):
+    """Whether Numba compiles for a processor with ``feature``: this one, or the one asked for."""
+    if config.CPU_NAME is None and config.CPU_FEATURES is None:
+        return bool(get_host_cpu_features().get(feature))
+    return f"+{feature}" in (config.CPU_FEATURES or "")
+
+
+# Lanes of float32 in the widest register; longer vectors take several registers.
+WIDEST = 16 if _has("avx512f") else 8
 
 f32x8, f32x16 = vector(types.float32, 8), vector(types.float32, 16)
 i32x8, i32x16 = vector(types.int32, 8), vector(types.int32, 16)
