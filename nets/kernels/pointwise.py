@@ -112,6 +112,13 @@ def vtanh(x):
 
 
 @device
+def clamped(x, lo, hi):
+    """To lo..hi; NaN stays NaN."""
+    x = select(lt(x, splat8(lo)), splat8(lo), x)
+    return select(gt(x, splat8(hi)), splat8(hi), x)
+
+
+@device
 def apply(code, x, a, b):
     """One of the functions above by number; a and b are its parameters."""
     if code == SIGMOID:
@@ -127,21 +134,13 @@ def apply(code, x, a, b):
     if code == SWISH:
         return x * vsigmoid(splat8(a) * x)
     if code == HARD_SIGMOID or code == HARD_SWISH:
-        s = fma(splat8(a), x, splat8(b))
-        s = vmin(vmax(s, splat8(float32(0))), splat8(float32(1)))
+        s = clamped(fma(splat8(a), x, splat8(b)), float32(0), float32(1))
         return x * s if code == HARD_SWISH else s
     if code == SQRT:
         return sqrt(x)
     if code == ABS:
         return fabs(x)
     return x
-
-
-@device
-def clamped(x, lo, hi):
-    """To lo..hi; NaN stays NaN."""
-    x = select(lt(x, splat8(lo)), splat8(lo), x)
-    return select(gt(x, splat8(hi)), splat8(hi), x)
 
 
 @kernel(LAYER)

@@ -118,6 +118,24 @@ class Affine(Layer):
         ]  # fmt: skip
 
 
+class Maxout(Layer):
+    """The largest of neighbouring channels."""
+
+    kind = "maxout"
+
+    def __init__(self, name: str, source: str, output: str, pieces: int) -> None:
+        super().__init__(name, [source], output)
+        self.pieces = pieces
+
+    def writes_lanes(self) -> bool:
+        return False
+
+    def steps(self, place: Places) -> list[Step]:
+        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        shape = geometry(x, y, y.height, y.width, y.channels, [self.pieces])
+        return [Step(kernels.maxout, shape, y.images * y.height)]
+
+
 class Softmax(Layer):
     """Softmax over the channels, or over the last axis of rows."""
 

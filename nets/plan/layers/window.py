@@ -50,12 +50,21 @@ class Pool(Layer):
         *,
         mean: bool,
         include_pad: bool = False,
+        switches: str = "",
+        window: int = 0,
     ) -> None:
         super().__init__(name, [source], output)
+        self.switches, self.window = switches, window
         self.x, self.y, self.axes, self.mean, self.include_pad = x, y, axes, mean, include_pad
+
+    @property
+    def outputs(self) -> list[str]:
+        return [self.output, self.switches] if self.switches else [self.output]
 
     def steps(self, place: Places) -> list[Step]:
         x, y = place(self.inputs[0]).slot, place(self.output).slot
+        r = place(self.switches).slot if self.switches else None
+        assert [len(axis.start) for axis in self.axes] == [*self.y[2:]]
         tables = []
         for axis, stride in zip(self.axes, (x.row, x.pixel), strict=True):
             share = axis.padded if self.include_pad else axis.count
@@ -64,9 +73,41 @@ class Pool(Layer):
         down, across = (
             axis.dilation * stride for axis, stride in zip(self.axes, (x.row, x.pixel), strict=True)
         )
-        extra = [int(self.mean), down, across, 0, *tables]
-        shape = geometry(x, y, self.y.height, self.y.width, padded(self.y.channels), extra)
+        extra = [int(self.mean), down, across, self.window, *tables]
+        shape = geometry(
+            x, y, self.y.height, self.y.width, padded(self.y.channels), extra, residual=r
+        )
         return [Step(pool_kernels.pool, shape, self.y.images * self.y.height)]
+
+
+class Unpool(Layer):
+    """Numbers back to where a pooling found them, by its switches."""
+
+    kind = "unpool"
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        switches: str,
+        output: str,
+        y: Image,
+        axes: tuple[Axis, Axis],
+        window: int,
+    ) -> None:
+        super().__init__(name, [source, switches], output)
+        self.y, self.axes, self.window = y, axes, window
+
+    def steps(self, place: Places) -> list[Step]:
+        x, r = (place(name).slot for name in self.inputs)
+        y = place(self.output).slot
+        tables: list[int] = []
+        for axis in self.axes:
+            first = axis.start - axis.lost * axis.dilation
+            tables += np.stack([first, axis.count, axis.count, axis.lost], 1).ravel().tolist()
+        extra = [self.y.height, self.window, 0, self.y.width, *tables]
+        shape = geometry(x, y, x.height, x.width, padded(x.channels), extra, residual=r)
+        return [Step(pool_kernels.unpool, shape, self.y.images)]
 
 
 class Resize(Layer):

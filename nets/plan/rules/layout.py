@@ -64,7 +64,8 @@ def reshape(lowering: Lowering, node: Node) -> bool:
         return lowering.rename(source, output, Rows(shape))
     if isinstance(form, Image) and shape and shape[0] == form.images:
         flat = shape == (form.images, prod(form[1:]))
-        if flat or (form[2:] == (1, 1) and shape == (*form,)):
+        pieces = len(shape) == 5 and shape[3:] == form[2:]  # groups of channels
+        if flat or pieces or (form[2:] == (1, 1) and shape == (*form,)):
             return lowering.rename(source, output, form)
     return False
 

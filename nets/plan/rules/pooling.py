@@ -13,23 +13,25 @@ from nets.graph.operators.resize import coordinates, nearest_index, target_of
 from nets.graph.operators.windows import text
 from nets.plan.layers.base import Image
 from nets.plan.layers.dense import Conv
-from nets.plan.layers.window import Axis, Pool, Resize
-from nets.plan.lower import Lowering, rule
+from nets.plan.layers.pointwise import Maxout
+from nets.plan.layers.window import Axis, Pool, Resize, Unpool
+from nets.plan.lower import F32, Lowering, rule
 
 
 @rule("MaxPool", "AveragePool")
 def pooling(lowering: Lowering, node: Node) -> bool:
     """A 2 x 2 maximum behind a depthwise convolution is computed with it."""
     spec = lowering.spec(node.inputs[0])
-    if spec.rank != 4 or len([name for name in node.outputs if name]) != 1:
+    switches = node.outputs[1] if len(node.outputs) > 1 else ""
+    if spec.rank != 4 or (switches and not _only_unpooled(lowering, node, switches)):
         return False
     geometry = pool_geometry(node, spec)
     before = lowering.alone(node.inputs[0])
     plain = geometry.kernel == geometry.strides == (2, 2) and geometry.dilations == (1, 1)
     halved = geometry.out == (spec.dims[2] // 2, spec.dims[3] // 2)
+    plain = plain and halved and geometry.pads == ((0, 0), (0, 0)) and not switches
     if (
-        node.op == "MaxPool" and plain and halved and geometry.pads == ((0, 0), (0, 0))
-        and isinstance(before, Conv) and before.depthwise
+        node.op == "MaxPool" and plain and isinstance(before, Conv) and before.depthwise
         and not before.pooled and before.residual is None
     ):  # fmt: skip
         before.pooled = True
@@ -53,9 +55,50 @@ def pooling(lowering: Lowering, node: Node) -> bool:
     mean = node.op == "AveragePool"
     layer = Pool(
         node.name, node.inputs[0], node.outputs[0], x, y, (axes[0], axes[1]),
-        mean=mean, include_pad=include,
+        mean=mean, include_pad=include, switches=switches, window=geometry.kernel[1],
     )  # fmt: skip
+    if switches:
+        lowering.forms[switches], lowering.maker[switches] = y, layer
     return lowering.add(layer, y)
+
+
+def _only_unpooled(lowering: Lowering, node: Node, switches: str) -> bool:
+    """Whether the indices of a MaxPool only serve to undo it: then switches will do."""
+    source = lowering.spec(node.inputs[0])
+
+    def undoes(reader: Node) -> bool:
+        same = ("kernel_shape", "strides", "pads")
+        return (
+            reader.op == "MaxUnpool"
+            and [n for n in reader.inputs[1:] if n] == [switches]
+            and all(list(reader.get(k) or []) == list(node.get(k) or []) for k in same)
+            and lowering.spec(reader.outputs[0]).shape == source.shape
+            and lowering.spec(reader.inputs[0]).dtype == source.dtype
+            and lowering.specs[reader.inputs[0]].value is None
+        )
+
+    plain = not node.get("storage_order", 0) and max(node.get("dilations", [1])) == 1
+    return (
+        plain
+        and text(node, "auto_pad", "NOTSET") == "NOTSET"
+        and source.dtype == F32
+        and switches not in lowering.final
+        and all(undoes(reader) for reader in lowering.readers[switches])
+    )
+
+
+@rule("MaxUnpool")
+def unpooling(lowering: Lowering, node: Node) -> bool:
+    """By the switches of a pooling in the arena."""
+    pool = lowering.maker.get(node.inputs[1])
+    if not isinstance(pool, Pool) or node.inputs[1] != pool.switches:
+        return False
+    if lowering.wanted(node.inputs[0]) is None:
+        return False
+    layer = Unpool(
+        node.name, node.inputs[0], node.inputs[1], node.outputs[0], pool.x, pool.axes, pool.window
+    )
+    return lowering.add(layer, pool.x)
 
 
 def _global(lowering: Lowering, node: Node, mean: bool) -> bool:
@@ -76,12 +119,28 @@ def global_pooling(lowering: Lowering, node: Node) -> bool:
 
 @rule("ReduceMean", "ReduceMax")
 def reduction(lowering: Lowering, node: Node) -> bool:
-    """Over both pixel axes it is a global pooling; anything else is left to NumPy."""
+    """Over both pixel axes a global pooling, over pieces of the channels maxout."""
     spec, given = lowering.spec(node.inputs[0]), lowering.constant(node, 1)
     axes: Any = node.get("axes") if given is None else given
-    if spec.rank != 4 or axes is None or axes_of(axes, 4) != (2, 3):
+    if axes is None:
+        return False
+    if spec.rank == 5 and node.op == "ReduceMax" and axes_of(axes, 5) == (2,):
+        return _maxout(lowering, node, spec.dims)
+    if spec.rank != 4 or axes_of(axes, 4) != (2, 3):
         return False
     return _global(lowering, node, node.op == "ReduceMean")
+
+
+def _maxout(lowering: Lowering, node: Node, dims: tuple[int, ...]) -> bool:
+    """(N, K, pieces, H, W), a reshaped map, and the largest of the pieces."""
+    source = lowering.root(node.inputs[0])
+    form = lowering.forms.get(source)
+    if not isinstance(form, Image) or node.get("keepdims", 1):
+        return False
+    if dims != (form.images, dims[1], dims[2], *form[2:]) or dims[1] * dims[2] != form.channels:
+        return False
+    layer = Maxout(node.name, source, node.outputs[0], dims[2])
+    return lowering.add(layer, form._replace(channels=dims[1]))
 
 
 @rule("Resize", "Upsample")
