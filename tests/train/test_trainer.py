@@ -18,7 +18,7 @@ from vj.detect import pyramid
 from vj.detect.detector import CascadeDetector
 from vj.errors import ParameterError, SourceError, TrainingError
 from vj.images import write_image
-from vj.train.augment import Augment
+from vj.train.augment import PLAIN, Augment
 from vj.train.trainer import CascadeTrainer
 
 WINDOW = (14, 14)
@@ -115,8 +115,9 @@ def test_the_report_tells_what_happened(trained, tmp_path):
         {"features": "LBP", "depth": 2},
         {"features": "ALL", "search": "random", "boost": "real"},
         {"multi_exit": True, "boost": "logit"},
+        {"features": "CORE", "depth": 4, "boost": "discrete"},
     ],
-    ids=["haar", "lbp-depth2", "tilted-random", "multi-exit"],
+    ids=["haar", "lbp-depth2", "tilted-random", "multi-exit", "depth4"],
 )
 def test_same_bytes_for_any_threads(more, tmp_path):
     one, two = train(**more), train(n_jobs=2, **more)
@@ -241,6 +242,27 @@ def test_exhausted_backgrounds_are_told_with_the_rate_reached():
     assert "more, larger or harder ones" in report.advice
 
 
+def test_objects_that_run_out_end_the_training_with_what_was_achieved():
+    positives, negatives = task()
+    settings = {"hit_rate": 0.2, "false_alarm": 0.9, "augment": PLAIN, "min_negatives": 1}
+    settings["n_stages"] = 6
+    trainer = CascadeTrainer(**{**QUICK, **settings})
+    report = trainer.fit(positives, negatives).report_
+    assert "objects still pass" in report.reason
+    assert "raise the hit rate" in report.advice
+    assert trainer.cascade_.n_stages >= 1
+
+
+def test_negatives_that_are_objects_are_told_apart_by_nothing():
+    rng = np.random.default_rng(0)
+    same = rng.integers(0, 256, (40, 14, 14)).astype(np.uint8)
+    wall = np.concatenate(np.concatenate(same.reshape(5, 8, 14, 14), axis=1), axis=1)
+    with pytest.raises(TrainingError, match=r"no stage could be trained: .*contact sheet"):
+        CascadeTrainer(**{**QUICK, "max_trees": 1, "hit_rate": 0.999, "augment": PLAIN}).fit(
+            [np.roll(wall, (k, 3 * k), (0, 1))[:14, :14] for k in range(60)], [wall] * 5
+        )
+
+
 def test_a_target_rate_ends_the_training():
     report = train(n_stages=20, target_rate=0.2).report_
     assert "as asked for" in report.reason
@@ -295,6 +317,19 @@ def test_duplicates_and_objects_among_the_backgrounds_are_left_out(tmp_path):
     assert "1 backgrounds are pictures of objects too" in text
     assert "1 backgrounds are exact copies" in text
     assert "MB and" in text
+
+
+def test_every_unreadable_background_is_named_with_the_reason(tmp_path):
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "good.png", clutter(rng))
+    (tmp_path / "bad.jpg").write_bytes(b"not a picture")
+    (tmp_path / "bg.txt").write_bytes(b"\r\ngood.png\r\nbad.jpg\r\ngone.png\r\n")
+    check = CascadeTrainer(**QUICK).check(task()[0], tmp_path / "bg.txt")
+    (text,) = (w for w in check.warnings if "cannot be read" in w)
+    assert text.startswith("2 backgrounds cannot be read")
+    assert "bad.jpg: no picture that can be read" in text
+    assert "bg.txt:4: no picture at" in text
+    assert (check.scenes, check.errors) == (1, [])
 
 
 def test_where_no_box_is_there_is_a_negative(tmp_path):
