@@ -88,6 +88,7 @@ class _Direction:
     def __init__(
         self, node: Node, w: Array, r: Array, bias: Array, peep: Array, functions: list[Function]
     ) -> None:
+        peep = np.ascontiguousarray(peep)
         self.w, self.r, self.size, self.functions = w, r, r.shape[-1], functions
         half = len(bias) // 2
         self.bias_x, self.bias_h = bias[:half], bias[half:]
@@ -95,6 +96,9 @@ class _Direction:
         self.clip = node.get("clip")
         self.coupled = bool(node.get("input_forget", 0))
         self.late_reset = bool(node.get("linear_before_reset", 0))
+        usual = functions in ([sigmoid, np.tanh, np.tanh], [sigmoid, np.tanh])
+        usual = usual and self.clip is None and not self.coupled and w.dtype == np.float32
+        self.compiled = usual and (node.op == "LSTM" or (node.op == "GRU" and self.late_reset))
         self.step = {"RNN": self.rnn, "GRU": self.gru, "LSTM": self.lstm}[node.op]
 
     def limit(self, x: Array) -> Array:
@@ -131,19 +135,33 @@ class _Direction:
         leave = f(self.limit(self.gate(gates, 1) + p[1] * cell))
         return leave * out(cell), cell
 
+    def advance(self, rows: Array, h: Array, c: Array, lengths: Array, step: int) -> Any:
+        """One step of the sequences that have not ended."""
+        if self.compiled:
+            from nets.kernels import rnn
+
+            products = h @ self.r.T + self.bias_h
+            if len(self.functions) == 3:
+                rnn.lstm_gates(rows + products, self.peep.ravel(), lengths, step, h, c)
+            else:
+                rnn.gru_gates(rows, products, lengths, step, h)
+            return h, c
+        alive = (step < lengths)[:, None]
+        new_h, new_c = self.step(rows, h, c)
+        return np.where(alive, new_h, h), np.where(alive, new_c, c)
+
     def run(self, x: Array, lengths: Array, h: Array, c: Array, back: bool) -> Any:
         """All steps; sequences that have ended keep their state and write zeros."""
         steps, batch = x.shape[:2]
+        h, c = h.copy(), c.copy()
         inputs = x @ self.w.T + self.bias_x
         out = np.zeros((steps, batch, self.size), x.dtype)
         for step in range(steps):
             # Backwards each sequence starts at its own last entry.
             at = np.where(back, lengths - 1 - step, step)
-            alive = (step < lengths)[:, None]
             rows = inputs[np.maximum(at, 0), np.arange(batch)]
-            new_h, new_c = self.step(rows, h, c)
-            h, c = np.where(alive, new_h, h), np.where(alive, new_c, c)
-            live = np.flatnonzero(alive)
+            h, c = self.advance(rows, h, c, lengths, step)
+            live = np.flatnonzero(step < lengths)
             out[at[live], live] = h[live]
         return out, h, c
 
@@ -167,7 +185,7 @@ def recurrent(
         x = x.swapaxes(0, 1)
         h0, c0 = (None if s is None else s.swapaxes(0, 1) for s in (h0, c0))
     steps, batch = x.shape[:2]
-    ends = np.full(batch, steps) if lengths is None else lengths.astype(np.int64)
+    ends = np.full(batch, steps, np.int64) if lengths is None else lengths.astype(np.int64)
     if ends.shape != (batch,) or (batch and not 0 <= ends.min() <= ends.max() <= steps):
         raise NetError(f"`sequence_lens` must be {batch} numbers from 0 to {steps}")
     zeros = np.zeros((directions, batch, hidden), x.dtype)
