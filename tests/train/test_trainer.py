@@ -242,15 +242,15 @@ def test_exhausted_backgrounds_are_told_with_the_rate_reached():
     assert "more, larger or harder ones" in report.advice
 
 
-def test_objects_that_run_out_end_the_training_with_what_was_achieved():
+def test_objects_that_the_detector_would_refuse_are_counted_not_waited_for():
     positives, negatives = task()
-    settings = {"hit_rate": 0.2, "false_alarm": 0.9, "augment": PLAIN, "min_negatives": 1}
-    settings["n_stages"] = 6
-    trainer = CascadeTrainer(**{**QUICK, **settings})
-    report = trainer.fit(positives, negatives).report_
-    assert "objects still pass" in report.reason
-    assert "raise the hit rate" in report.advice
-    assert trainer.cascade_.n_stages >= 1
+    rng = np.random.default_rng(0)
+    dull = [(90 + rng.integers(0, 5, (28, 28))).astype(np.uint8) for _ in range(78)]
+    trainer = CascadeTrainer(**{**QUICK, "augment": PLAIN})
+    check = trainer.check([*positives[:2], *dull], negatives)
+    assert "78 objects have so little contrast" in str(check)
+    with pytest.raises(TrainingError, match=r"only \d+ of 150 objects still pass: raise"):
+        trainer.fit([*positives[:2], *dull], negatives)
 
 
 def test_negatives_that_are_objects_are_told_apart_by_nothing():

@@ -158,7 +158,7 @@ class Loop:
         if self.stages and rate <= settings.target_rate and (seen.visited or self.pool.complete):
             self._stop(f"the false-alarm rate is {rate:.1e} a window, as asked for", "")
             return False
-        if n >= (settings.min_negatives or 1):
+        if int((~self.pool.held).sum()) >= (settings.min_negatives or 1):
             return True
         windows = seen.visited or self.pool.windows
         if not self.stages:
