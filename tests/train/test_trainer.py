@@ -197,6 +197,24 @@ def test_the_same_bytes_when_resumed_within_a_stage(tmp_path, monkeypatch):
     assert digest(resumed.cascade_, tmp_path) == digest(train(**hard).cascade_, tmp_path)
 
 
+def test_a_finished_stage_is_not_boosted_again(trained, tmp_path):
+    class Crash(Exception):
+        pass
+
+    def crash(event):
+        if event["event"] == "mining" and event["stage"] == 2:
+            raise Crash
+
+    with pytest.raises(Crash):
+        train(checkpoint=tmp_path, on_event=crash)
+    told = []
+    resumed = train(checkpoint=tmp_path, resume=True, on_event=told.append)
+    trees = [event["stage"] for event in told if event["event"] == "tree"]
+    assert trees
+    assert min(trees) == 2
+    assert digest(resumed.cascade_, tmp_path) == digest(trained.cascade_, tmp_path)
+
+
 def test_resuming_with_other_settings_shows_the_difference(tmp_path):
     train(checkpoint=tmp_path, n_stages=1)
     with pytest.raises(TrainingError, match=r"max_trees: 20 then, 30 now"):

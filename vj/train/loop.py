@@ -202,6 +202,8 @@ class Loop:
             trees=trees or inherited,
             on_round=on_round,
         )
+        if self.checkpoint is not None:  # the scan for the next stage may take long
+            self._try(lambda saver: saver.save_partial(s, result.trees))
         self._show(result, held, held_patches)
         return self._accept(result, train, held, time.monotonic() - started)
 
