@@ -205,7 +205,7 @@ class Plan:
 def estimate(layer: Layer, step: Step) -> float:
     """Rough nanoseconds of a step, to decide how many threads share it."""
     if isinstance(layer, Conv):
-        return cost(layer, "direct")
+        return layer.y.images * cost(layer, "direct")
     _, cols, run = step.shape[SHARED - 4 : SHARED - 1]
     return float(step.rows * cols * run) * 0.15
 
