@@ -54,7 +54,7 @@ class Loop:
         partial = self._restore() if resume else None
         while len(self.stages) < self.settings.n_stages:
             if time.monotonic() > self.deadline:
-                self._stop("the time is up", "give it more with --time, or resume")
+                self._time_is_up()
                 break
             if partial is None:
                 if not self._prepare():
@@ -75,6 +75,9 @@ class Loop:
     def _stop(self, reason: str, advice: str) -> None:
         self.reason, self.advice = reason, advice
         self.tell({"event": "stop", "reason": reason, "advice": advice})
+
+    def _time_is_up(self) -> None:
+        self._stop("the time is up", "give it more time, or resume")
 
     def _restore(self) -> list[Tree]:
         if self.checkpoint is None:
@@ -141,7 +144,7 @@ class Loop:
         self.log.append(row)
         self.tell(row)
         if time.monotonic() > self.deadline:
-            self._stop("the time is up", "give it more with --time, or resume")
+            self._time_is_up()
             return False
         return self._enough(rate, seen)
 
@@ -235,11 +238,14 @@ class Loop:
     def _accept(self, result: StageResult, train: Samples, held: Samples, seconds: float) -> bool:
         s = len(self.stages)
         if not result.rounds or result.rounds[-1].false_alarm > 0.97:
-            why = "time is up" if time.monotonic() > self.deadline else "nothing tells them apart"
-            self._stop(
-                f"stage {s} lets all negatives pass: {why}",
-                "look at the contact sheet: are the objects aligned, are some in the backgrounds?",
-            )
+            if time.monotonic() > self.deadline:
+                self._time_is_up()
+            else:
+                self._stop(
+                    f"stage {s} lets all negatives pass: nothing tells them from the objects",
+                    "look at the contact sheet: are the objects aligned, are there any in the "
+                    "backgrounds?",
+                )
             return False
         self.stages.append(TrainedStage(result.trees, result.threshold))
         last = result.rounds[-1]
