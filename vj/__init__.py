@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "vj.app.source": ["frames"],
     "vj.boxes": ["iou"],
     "vj.cascade.model": ["Cascade"],
     "vj.cascade.zoo": ["list_cascades", "load_cascade", "save_cascade"],

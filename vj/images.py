@@ -79,8 +79,9 @@ def as_pixels(image: Any, name: str = "image") -> Pixels:
     """The image as it is, (H, W), (H, W, 3) or (H, W, 4); takes what `as_gray` takes."""
     if image is None:
         raise ImageError(f"`{name}` is None: the file was not read (cv2.imread returns None then)")
-    pil = sys.modules.get("PIL.Image")  # only a program that imported Pillow can pass its images
-    if pil is not None and isinstance(image, pil.Image):
+    # Only a program that has imported Pillow can pass its images; a thread may be importing it now.
+    pil = getattr(sys.modules.get("PIL.Image"), "Image", None)
+    if pil is not None and isinstance(image, pil):
         image = _pixels_of(image, name)
     array = np.asarray(image)
     if array.dtype != np.uint8:

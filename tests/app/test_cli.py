@@ -154,7 +154,7 @@ def test_pictures_beside_the_inputs(command, photos):
     for left_out in (False, True):
         done = command("in", "--suffix", "_faces")
         assert "2 faces in 3 pictures" in done.err
-        assert ("3 pictures of an earlier run left out" in done.err) is left_out
+        assert ("3 files of an earlier run left out" in done.err) is left_out
     assert "a_faces.png" in files("in")
     assert "a_faces_faces.png" not in files("in")
 
@@ -238,7 +238,7 @@ def bomb():
         ("half.jpg", truncated(), "half.jpg: broken picture: image file is truncated"),
         ("bomb.png", bomb(), "bomb.png: too many pixels, which is how a decompression bomb looks"),
         ("no*match", None, "no*match: nothing matches"),
-        ("folder", "mkdir", "folder: no pictures in this folder (--recursive searches"),
+        ("folder", "mkdir", "folder: no pictures or videos in this folder (--recursive searches"),
     ],
 )
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -65,7 +65,7 @@ def test_the_first_run_says_that_it_compiles_and_the_second_is_silent(vj_detect,
 def test_a_detection_imports_neither_scikit_image_nor_scipy(tmp_path):
     code = (
         "import sys; from vj.app.cli import main; main();"
-        "print({'skimage', 'scipy.linalg', 'cv2', 'tqdm', 'PIL.ImageDraw'} & {*sys.modules})"
+        "print({'skimage', 'scipy.linalg', 'cv2', 'tqdm', 'PIL.ImageDraw', 'av'} & {*sys.modules})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "--sample"], capture_output=True, text=True, check=True

@@ -13,7 +13,7 @@ def test_sizes_are_rows_and_columns():
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "nothing to do: name a picture, or try --sample -o faces.jpg"),
+        ([], "nothing to do: name a picture or video, or try --sample -o faces.jpg"),
         (["--frobnicate"], "unrecognized arguments: --frobnicate .see vj-detect --help"),
         (["a", "--min-size", "ten"], "--min-size: a size is W or WxH in pixels, not 'ten'"),
         (["a", "--min-size", "5x"], "not '5x'"),

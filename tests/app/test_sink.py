@@ -73,10 +73,15 @@ def test_own_output_is_never_read(photos):
 @pytest.mark.parametrize(
     ("specs", "target", "suffix", "says"),
     [
-        (["in"], "out.jpg", "", "-o out.jpg is one picture for 3: name a folder"),
-        (["in/a.png"], "out.jpg", "_x", "--suffix is for pictures in a folder"),
-        (["in/a.png"], "out.xyz", "", "not written as '.xyz': use .jpg or .png, or end"),
-        (["in/a.png"], "out.json", "", "not written as '.json'"),
+        (["in"], "out.jpg", "", "-o out.jpg is one file for 3: name a folder"),
+        (["in/a.png"], "out.jpg", "_x", "--suffix is for files in a folder"),
+        (
+            ["in/a.png"],
+            "out.xyz",
+            "",
+            "nothing is written as '.xyz': use .jpg or .png, .mp4 or",
+        ),
+        (["in/a.png"], "out.json", "", "nothing is written as '.json'"),
         (["in/a.png"], "in/a.png", "", "in/a.png: would be overwritten"),
         (["in"], "in", "", "in/a.png: would be overwritten"),
         (["in/a.png"], "./in/../in", "", "would be overwritten"),

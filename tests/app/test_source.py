@@ -78,7 +78,11 @@ def test_standard_input(photos):
         ("gone.png", SourceError, "gone.png: cannot read: No such file"),
         ("", SourceError, "'': an empty name"),
         ("*.gif", SourceError, r"\*.gif: nothing matches"),
-        ("empty", SourceError, r"empty: no pictures in this folder \(--recursive searches"),
+        (
+            "empty",
+            SourceError,
+            "empty: no pictures or videos in this folder",
+        ),
         ("in/notes.txt", ImageError, "in/notes.txt: not a picture"),
     ],
 )
@@ -94,7 +98,7 @@ def test_an_empty_tree_gives_no_idle_advice(photos):
     (photos / "empty").mkdir()
     (item,) = find_inputs(["empty"], io.BytesIO(), recursive=True)
     assert isinstance(item, Missing)
-    assert str(item.error) == "empty: no pictures in this folder"
+    assert str(item.error) == "empty: no pictures or videos in this folder"
 
 
 def test_an_unreadable_folder(photos, monkeypatch):

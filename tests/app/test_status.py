@@ -16,6 +16,7 @@ def test_numbers_are_part_of_the_interface():
         "NO_FACE": 10,
         "FACE": 11,
         "INTERRUPTED": 130,
+        "TERMINATED": 143,
     }
 
 

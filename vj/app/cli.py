@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vj.app.film import Film
     from vj.app.pipeline import Paint
     from vj.app.sink import Task
     from vj.detect.registry import Detector
@@ -67,13 +68,16 @@ def run(args: Namespace, console: Console) -> Status:
         console.write(_information(args).encode())
         return Status.DONE
     console.talk = Talk.QUIET if args.quiet else Talk.VERBOSE if args.verbose else Talk.NORMAL
+    from vj.app.sink import has_film
+
     if args.max_pixels:
         from PIL import Image
 
         Image.MAX_IMAGE_PIXELS = args.max_pixels
     tasks = _tasks(args, console)
     jobs = args.jobs or min(8, _processors())
-    detector = _detector(args, n_jobs=jobs if len(tasks) == 1 else 1)
+    alone = len(tasks) == 1 and not has_film(tasks)  # frames share the threads among them
+    detector = _detector(args, n_jobs=jobs if alone else 1)
     console.detail(f"detector {args.detector}, inputs {len(tasks)}, threads {jobs}")
     work = _explain if args.explain else _detect
     return work(args, tasks, detector, jobs, console)
@@ -83,22 +87,26 @@ def _detect(
     args: Namespace, tasks: list[Task], detector: Detector, jobs: int, console: Console
 ) -> Status:
     from vj.app import pipeline
-    from vj.app.sink import data_sink
+    from vj.app.sink import data_sink, has_film
 
+    film = has_film(tasks)
     todo = [t for t in tasks if not (args.skip_existing and t.path and t.path.exists())]
     targets = [(kind, getattr(args, kind)) for kind in DATA if getattr(args, kind)]
-    if not args.quiet and "-" not in [target for _, target in targets]:
+    shown = film and bool(args.output or args.suffix or targets)  # its frames would be a flood
+    if not args.quiet and not shown and "-" not in [target for _, target in targets]:
         targets.append(("text", "-"))
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         announced = stack.enter_context(_compilation_announced(console))
         sinks = [stack.enter_context(data_sink(*target, console)) for target in targets]
-        plan = pipeline.Pipeline(detector, args.detector, _paint(args), console)
+        frames = _film(args, jobs) if film else None
+        plan = pipeline.Pipeline(detector, args.detector, _paint(args), console, frames)
         tally = pipeline.run(plan, todo, [announced, *sinks], jobs)
-    words = [f"{count(tally.faces, 'face')} in {count(tally.images, 'picture')}"]
+    images = count(tally.images, "frame" if film else "picture")
+    words = [f"{count(tally.faces, 'face')} in {images}"]
     words += [f"{tally.failed} failed"] * bool(tally.failed)
     words += [f"{len(tasks) - len(todo)} skipped"] * (len(todo) < len(tasks))
-    words += ["interrupted"] * tally.interrupted
+    words += ["interrupted"] * (tally.interrupted is not None)
     words += [f"{time.perf_counter() - started:.2f} s"]
     words += [f"see {args.output}"] * bool(args.output and tally.images)
     if tally.images or len(tasks) > 1:
@@ -110,11 +118,12 @@ def _explain(
     args: Namespace, tasks: list[Task], detector: Detector, jobs: int, console: Console
 ) -> Status:
     from vj.app.explanation import explanation_picture
-    from vj.app.sink import picture_sink
+    from vj.app.sink import has_film, picture_sink
     from vj.detect.detector import CascadeDetector
 
-    if len(tasks) != 1:
-        raise ParameterError(f"--explain is about one picture, not {len(tasks)}")
+    if len(tasks) != 1 or has_film(tasks):
+        what = "a video" if has_film(tasks) else len(tasks)
+        raise ParameterError(f"--explain is about one picture, not {what}")
     if not isinstance(detector, CascadeDetector):
         raise ParameterError(f"--explain needs a cascade, and {args.detector} is none")
     (task,) = tasks
@@ -133,22 +142,34 @@ def _explain(
 
 def _tasks(args: Namespace, console: Console) -> list[Task]:
     """What is to be done, in order."""
-    from vj.app.sink import is_picture, plan
+    from vj.app.sink import is_file, plan
     from vj.app.source import Picture, find_inputs
+    from vj.app.video_source import Span
 
     out = Path(args.output) if args.output else None
-    items = find_inputs(args.inputs, console.stdin, recursive=args.recursive, leave_out=out)
+    span = Span(args.start, args.duration, args.max_frames, args.fps_limit)
+    items = find_inputs(
+        args.inputs, console.stdin, recursive=args.recursive, leave_out=out, span=span
+    )
     if args.sample:
         from vj.images import sample_path
 
         items.append(Picture("astronaut", sample_path(), Path("astronaut.png")))
     tasks = plan(items, args.output, args.suffix)
     if len(tasks) < len(items):
-        console.say(f"{count(len(items) - len(tasks), 'picture')} of an earlier run left out")
-    if args.output and not is_picture(args.output):
+        console.say(f"{count(len(items) - len(tasks), 'file')} of an earlier run left out")
+    if args.output and not is_file(args.output):
         with writing(args.output):  # now, because data may be wanted in it
             Path(args.output).mkdir(parents=True, exist_ok=True)
     return tasks
+
+
+def _film(args: Namespace, jobs: int) -> Film:
+    """How the frames of videos are handled."""
+    from vj.app.film import Film
+    from vj.app.video_sink import Encoding
+
+    return Film(jobs, Encoding(args.codec, args.crf, not args.no_audio, args.start))
 
 
 def _detector(args: Namespace, n_jobs: int) -> Detector:

@@ -15,7 +15,7 @@ exit status:
   0 done, faces or not       3 input missing or unreadable   6 output cannot be written
   1 some inputs failed       4 cascade or model unusable     10 no face (--fail-if-none)
   2 wrong arguments          5 live stream lost              11 a face (--fail-if-any)
-  130 interrupted
+  130 interrupted            143 terminated
 """
 EXAMPLES = """\
 examples:
@@ -23,6 +23,7 @@ examples:
   vj-detect photo.jpg                       print the faces
   vj-detect photos -r -o out --redact blur  hide the faces of a folder
   vj-detect '*.jpg' --json - | jq           data for a program
+  vj-detect clip.mp4 -o out.mp4             a video, its sound kept
 """
 
 
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     p = _Parser(
         prog="vj-detect",
         usage="vj-detect INPUT... [-o PATH] [options]",
-        description="Find faces in pictures; show them, hide them, or write down where they are.",
+        description="Find faces in pictures and videos; show, hide or locate them.",
         epilog=EXAMPLES + "\n" + EXIT_STATUS,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
             prog, max_help_position=30, width=96
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     p.set_defaults(method=None)
     _add_input(p.add_argument_group("input").add_argument)
     _add_pictures(p.add_argument_group("pictures").add_argument)
+    _add_video(p.add_argument_group("video").add_argument)
     data = p.add_argument_group("data (- is standard output)").add_argument
     data("--json", metavar="FILE", help="one document with a row for every picture")
     data("--jsonl", metavar="FILE", help="one row a line, as they come")
@@ -72,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_input(add: Any) -> None:
-    add("inputs", nargs="*", metavar="INPUT", help="picture, folder, glob, or - for stdin")
+    add("inputs", nargs="*", metavar="INPUT", help="picture, video, folder, glob, or - for stdin")
     add("-r", "--recursive", action="store_true", help="search the folders of folders too")
     add("--sample", action="store_true", help="use a photograph that comes with scikit-image")
     add(
@@ -84,9 +86,14 @@ def _add_input(add: Any) -> None:
 
 
 def _add_pictures(add: Any) -> None:
-    add("-o", "--output", metavar="PATH", help="picture to write, or folder for many")
-    add("--suffix", default="", help="added to the names of pictures: _faces")
-    add("--skip-existing", action="store_true", help="leave out inputs whose picture is there")
+    add(
+        "-o",
+        "--output",
+        metavar="PATH",
+        help="picture or video to write, or folder for many; x-%%06d.png for pictures of a video",
+    )
+    add("--suffix", default="", help="added to the names in a folder: _faces")
+    add("--skip-existing", action="store_true", help="leave out inputs whose output is there")
     add("--draw", action="store_true", help="frame the faces (default)")
     add("--redact", choices=["blur", "pixelate", "solid"], help="hide the faces")
     add("--grow", type=_factor, metavar="F", help="enlarge what is hidden (default: 1.3)")
@@ -97,6 +104,16 @@ def _add_pictures(add: Any) -> None:
         metavar="X,Y",
         help="show how the cascade judges the window about a point",
     )
+
+
+def _add_video(add: Any) -> None:
+    add("--start", type=_seconds, default=0.0, metavar="S", help="begin here, in seconds")
+    add("--duration", type=_factor, metavar="S", help="stop after this many seconds")
+    add("--max-frames", type=_positive, metavar="N", help="stop after this many frames")
+    add("--fps-limit", type=_factor, metavar="R", help="leave out frames beyond this rate")
+    add("--no-audio", action="store_true", help="leave out the sound")
+    add("--codec", metavar="NAME", help="encoder (default: libx264; libvpx-vp9 for .webm)")
+    add("--crf", type=_quality, metavar="N", help="0 best to 63 smallest (default: 20)")
 
 
 def _add_detector(add: Any) -> None:
@@ -122,7 +139,7 @@ def _check(args: argparse.Namespace) -> None:
     """What argparse cannot express."""
     pictures = bool(args.output or args.suffix)
     if not args.inputs and not args.sample:
-        raise ParameterError("nothing to do: name a picture, or try --sample -o faces.jpg")
+        raise ParameterError("nothing to do: name a picture or video, or try --sample -o faces.jpg")
     if args.output == "-":
         raise ParameterError("-o - has no format: name a picture or a folder")
     together = [
@@ -187,6 +204,16 @@ def _point(text: str) -> tuple[float, float]:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    return 0.0 if text in ("0", "0.0") else _factor(text)
+
+
+def _quality(text: str) -> int:
+    if not text.isdecimal() or int(text) > 63:
+        raise argparse.ArgumentTypeError(f"a whole number of 0 to 63 is wanted, not {text!r}")
     return int(text)
 
 

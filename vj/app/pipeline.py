@@ -5,26 +5,29 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vj.app.formats import Record
 from vj.app.progress import Console
-from vj.app.sink import Task, picture_sink
-from vj.app.status import Status, status_of
+from vj.app.sink import Task, has_film, picture_sink
+from vj.app.status import Status, Terminated, status_of
+from vj.app.video_source import Video
 from vj.errors import ImageError, SinkError, VJError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vj.app.film import Film
+    from vj.app.source import Frame
     from vj.detect.registry import Detector
     from vj.detections import Detections
 
     Paint = Callable[[NDArray[np.uint8], Detections], NDArray[np.uint8]]
 
-Outcome = list[Record] | VJError
+Outcome = Iterable[Record] | VJError
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ class Pipeline:
     name: str  # of the detector, as it appears in data
     paint: Paint
     console: Console
+    film: Film | None = None  # what videos need beyond that
 
     def records(self, task: Task) -> Iterator[Record]:
-        """Detect in every frame of an input, write its picture, and tell what was found."""
+        """Detect in a picture, write it, and tell what was found."""
         with picture_sink(task.path) as write:
             for frame in task.item.frames():
                 started = time.perf_counter()
@@ -46,13 +50,19 @@ class Pipeline:
                 self.console.detail(f"{task.item.name}: detected in {milliseconds:.1f} ms")
                 if task.path is not None:
                     write(self.paint(frame.image, found))
-                height, width = frame.image.shape[:2]
-                yield Record(
-                    *(task.item.name, frame.index, frame.time, width, height, self.name, found)
-                )
+                yield self.record(task, frame, found)
+
+    def record(self, task: Task, frame: Frame, found: Detections) -> Record:
+        """What was found in a frame of an input."""
+        height, width = frame.image.shape[:2]
+        moment = None if frame.time is None else float(frame.time)
+        return Record(task.item.name, frame.index, moment, width, height, self.name, found)
 
     def outcome(self, task: Task) -> Outcome:
-        """The records of an input that is soon done, or why there are none."""
+        """The records of an input, or why there are none; those of a video as they are read."""
+        if isinstance(task.item, Video):
+            assert self.film is not None
+            return self.film.records(self, task)
         try:
             return list(self.records(task))
         except SinkError:  # what stops one output stops them all
@@ -71,17 +81,22 @@ class Tally:
     faces: int = 0
     failed: int = 0
     first_failure: VJError | None = None
-    interrupted: bool = False
+    interrupted: Status | None = None
 
     def add(self, record: Record) -> None:
         """Count a record."""
         self.images += 1
         self.faces += len(record.detections)
 
+    def fail(self, error: VJError) -> None:
+        """Count an input that is not, or not all, done."""
+        self.failed += 1
+        self.first_failure = self.first_failure or error
+
     def status(self, *, fail_if_none: bool = False, fail_if_any: bool = False) -> Status:
         """The exit status; a face that was found counts whatever else failed."""
-        if self.interrupted:
-            return Status.INTERRUPTED
+        if self.interrupted is not None:
+            return self.interrupted
         if fail_if_any and self.faces:
             return Status.FACE
         if self.first_failure is not None:
@@ -107,22 +122,32 @@ def run(
     """
     tally, console = Tally(), pipeline.console
     outcomes = _in_order(pipeline.outcome, tasks, jobs)
-    with console.bar(len(tasks), "picture") as advance, contextlib.closing(outcomes):
+    bar = console.bar(1 if has_film(tasks) else len(tasks), "picture")  # a film has its own
+    with bar as advance, contextlib.closing(outcomes):
         try:
             for outcome in outcomes:
-                if isinstance(outcome, VJError):
-                    console.error(str(outcome))
-                    tally.failed += 1
-                    tally.first_failure = tally.first_failure or outcome
-                else:
-                    for record in outcome:
+                try:
+                    for record in _raised(outcome):
                         tally.add(record)
                         for write in sinks:
                             write(record)
+                except SinkError:
+                    raise
+                except VJError as exc:
+                    console.error(str(exc))
+                    tally.fail(exc)
                 advance()
+        except Terminated:
+            tally.interrupted = Status.TERMINATED
         except KeyboardInterrupt:
-            tally.interrupted = True
+            tally.interrupted = Status.INTERRUPTED
     return tally
+
+
+def _raised(outcome: Outcome) -> Iterable[Record]:
+    if isinstance(outcome, VJError):
+        raise outcome
+    return outcome
 
 
 def _in_order(

@@ -85,14 +85,19 @@ class Console:
             raise SinkError(f"standard output: cannot write: {reason}") from exc
 
     @contextlib.contextmanager
-    def bar(self, total: int, unit: str) -> Iterator[Any]:
-        """A function that moves the bar by one; the bar shows on a terminal only."""
-        if not self.interactive or self.talk < Talk.NORMAL or total < 2:
+    def bar(self, total: int | None, unit: str) -> Iterator[Any]:
+        """A function that moves the bar by one; the bar shows on a terminal only.
+
+        A total of None is not known; one of 1 needs no bar.
+        """
+        few = total is not None and total < 2
+        if not self.interactive or self.talk < Talk.NORMAL or few:
             yield lambda: None
             return
         from tqdm import tqdm
 
-        with tqdm(total=total, unit=unit, file=self.stderr, leave=False) as self._bar:
+        self._bar = tqdm(total=total, unit=unit, file=self.stderr, leave=False, dynamic_ncols=True)
+        with self._bar:
             yield self._bar.update
         self._bar = None
 

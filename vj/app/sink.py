@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING
 
 from vj.app.formats import FORMATS, Record
 from vj.app.progress import Console
-from vj.app.source import PICTURES, Item, Picture
+from vj.app.source import PICTURES, Item, Missing, Picture
+from vj.app.video_source import CONTAINERS, Video
 from vj.errors import ParameterError
 from vj.files import replacing, writing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from vj.app.source import Frame
+    from vj.app.video_sink import Encoding, Write
 
 
 @contextlib.contextmanager
@@ -61,12 +66,49 @@ def picture_sink(path: Path | None) -> Iterator[Callable[[NDArray[np.uint8]], No
     yield write
 
 
+@contextlib.contextmanager
+def frame_sink(task: Task, encoding: Encoding) -> Iterator[Write | None]:
+    """A function that adds a frame of a video to its output, or None where there is none.
+
+    It takes the frame and its painted image, or None where nothing was painted.
+    """
+    path, item = task.path, task.item
+    if path is None:
+        yield None
+    elif "%" in path.name:
+        yield _sequence(path)
+    else:
+        from vj.app.video_sink import video_sink
+
+        source = item.source if isinstance(item, Video) else None
+        with video_sink(path, source, encoding) as write:
+            yield write
+
+
+def _sequence(pattern: Path) -> Write:
+    """Pictures with numbers in their names."""
+    from vj.images import write_image
+
+    def write(frame: Frame, image: NDArray[np.uint8] | None) -> None:
+        path = pattern.with_name(pattern.name % frame.index)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, frame.image if image is None else image)
+
+    return write
+
+
 @dataclass(frozen=True)
 class Task:
-    """An input, and where its picture goes, if anywhere."""
+    """An input, and where its picture or video goes, if anywhere."""
 
     item: Item
     path: Path | None = None
+
+
+def has_film(tasks: Sequence[Task]) -> bool:
+    """Whether an input has frames."""
+    return any(isinstance(task.item, Video) for task in tasks)
 
 
 def plan(items: Sequence[Item], target: str | None, suffix: str) -> list[Task]:
@@ -76,10 +118,10 @@ def plan(items: Sequence[Item], target: str | None, suffix: str) -> list[Task]:
     ----------
     items : sequence of inputs
     target : str or None
-        A picture to write, for one input; a folder, in which the tree of the inputs is mirrored;
-        None for no pictures, or, with a suffix, for pictures beside the inputs.
+        A picture or video to write, for one input; a folder, in which the tree of the inputs is
+        mirrored; None for none, or, with a suffix, for files beside the inputs.
     suffix : str
-        Added to the stems of the names of the pictures in a folder.
+        Added to the stems of the names of the files in a folder.
 
     Returns
     -------
@@ -91,40 +133,57 @@ def plan(items: Sequence[Item], target: str | None, suffix: str) -> list[Task]:
     ParameterError
         A picture would replace its input or another output; one picture for many inputs.
     """
-    if target is not None and is_picture(target):
+    if target is not None and is_file(target):
         if suffix:
-            raise ParameterError(f"--suffix is for pictures in a folder, and -o {target} is one")
+            raise ParameterError(f"--suffix is for files in a folder, and -o {target} is one")
         others = [item for item in items if item.path != os.path.realpath(target)]
         if len(others or items) > 1:
-            raise ParameterError(f"-o {target} is one picture for {len(others)}: name a folder")
-        tasks = [Task(item, Path(target)) for item in others or items]
+            raise ParameterError(f"-o {target} is one file for {len(others)}: name a folder")
+        tasks = [Task(item, _fitting(item, Path(target))) for item in others or items]
     else:
         tasks = [Task(item, _path_of(item, target, suffix)) for item in items]
     return _checked(tasks)
 
 
-def is_picture(target: str) -> bool:
-    """Whether -o names a picture and not a folder."""
+def is_file(target: str) -> bool:
+    """Whether -o names a picture, a video or numbered pictures, and not a folder."""
     suffix = Path(target).suffix.lower()
     if target.endswith(("/", os.sep)) or Path(target).is_dir() or not suffix:
         return False
-    if suffix not in PICTURES:
+    if suffix not in PICTURES and suffix not in CONTAINERS:
         raise ParameterError(
-            f"-o {target}: pictures are not written as {suffix!r}: use .jpg or .png, "
+            f"-o {target}: nothing is written as {suffix!r}: use .jpg or .png, .mp4 or .mkv, "
             "or end the name of a folder with /"
         )
     return True
 
 
+def _fitting(item: Item, path: Path) -> Path:
+    """The path, if what the input becomes can be written there."""
+    if isinstance(item, Missing):
+        return path
+    film = path.suffix.lower() in CONTAINERS
+    if isinstance(item, Picture) and film:
+        raise ParameterError(f"-o {path}: a video, but {item.name} is a picture")
+    numbered = re.fullmatch(r"[^%]*%(0?\d+)?d[^%]*", path.name)
+    if isinstance(item, Video) and not film and not numbered:
+        raise ParameterError(
+            f"-o {path}: one picture for the frames of {item.name}: name a video such as "
+            "out.mp4, or numbered pictures such as out-%06d.png"
+        )
+    return path
+
+
 def _path_of(item: Item, target: str | None, suffix: str) -> Path | None:
-    if not isinstance(item, Picture) or (target is None and not suffix):
+    if isinstance(item, Missing) or (target is None and not suffix):
         return None
     if target is None and item.path is None:
         raise ParameterError(f"{item.name}: has no folder to write to: name one with -o")
     place = item.place if target is None else Path(target) / item.place
     if target is None:
         place = Path(item.source)
-    ending = place.suffix if place.suffix.lower() in PICTURES else place.suffix + ".png"
+    known, other = (CONTAINERS, ".mp4") if isinstance(item, Video) else (PICTURES, ".png")
+    ending = place.suffix if place.suffix.lower() in known else place.suffix + other
     return place.with_name(place.stem + suffix + ending)
 
 

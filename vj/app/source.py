@@ -1,7 +1,7 @@
 """From what the user typed to inputs: files, folders, globs, standard input.
 
 An input has a ``name`` (as it appears in data and messages), a ``place`` (its path in a mirrored
-output tree) and ``frames()``. A picture is an input of one frame.
+output tree) and ``frames()``. A picture is an input of one frame; a video has a ``length()`` too.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from vj.app.video_source import VIDEOS, Span, Video
 from vj.errors import SourceError, VJError
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class Frame:
 
     image: NDArray[np.uint8]  # (H, W) or (H, W, 3) RGB
     index: int = 0
-    time: float | None = None  # seconds from the start; a picture has none
+    time: Fraction | None = None  # seconds from the start; a picture has none
+    raw: Any = None  # the decoder's frame, which can be encoded again without a loss of colour
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Missing:
         raise self.error
 
 
-Item = Picture | Missing
+Item = Picture | Video | Missing
 
 
 def find_inputs(
@@ -77,6 +80,7 @@ def find_inputs(
     *,
     recursive: bool = False,
     leave_out: Path | None = None,
+    span: Span | None = None,
 ) -> list[Item]:
     """What the arguments name, in their order, each file once.
 
@@ -90,12 +94,50 @@ def find_inputs(
         Search the folders of folders too.
     leave_out : path, optional
         A folder that is not searched: that of the output.
+    span : Span, optional
+        Which part of the videos is read.
     """
     found: dict[str, Item] = {}
     for spec in specs:
         for item in _expand(spec, stdin, recursive, leave_out):
+            if span is not None and isinstance(item, Video):
+                item = replace(item, span=span)
             found.setdefault(item.path or item.name, item)
     return list(found.values())
+
+
+def frames(source: Any, **span: Any) -> Iterator[Frame]:
+    """Every image of a picture, folder, glob or video.
+
+    Parameters
+    ----------
+    source : str or path
+        What ``vj-detect`` takes: a file, a folder, a glob, "-".
+    **span
+        Of videos: ``start`` and ``duration`` in seconds, ``max_frames``, ``fps_limit``.
+
+    Yields
+    ------
+    Frame
+        ``image`` (H, W) or (H, W, 3) RGB uint8, as displayed; ``index``; ``time``, a fraction of
+        seconds, or None for a picture.
+
+    Raises
+    ------
+    SourceError, ImageError
+        Something is missing or unreadable; after the last frame of a damaged video.
+
+    Examples
+    --------
+    >>> import vj
+    >>> from vj.images import sample_path
+    >>> [frame.image.shape for frame in vj.frames(sample_path())]
+    [(512, 512, 3)]
+    """
+    import sys
+
+    for item in find_inputs([os.fspath(source)], sys.stdin.buffer, span=Span(**span)):
+        yield from item.frames()
 
 
 def _expand(spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
@@ -107,24 +149,24 @@ def _expand(spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None)
     elif path.is_dir():
         found = list(_search(path, path, recursive, leave_out))
         hint = "" if recursive else " (--recursive searches the folders in it)"
-        yield from found or [_missing(spec, f"no pictures in this folder{hint}")]
+        yield from found or [_missing(spec, f"no pictures or videos in this folder{hint}")]
     elif glob.has_magic(spec) and not path.exists():
         yield from list(_matches(path, recursive, leave_out)) or [_missing(spec, "nothing matches")]
     else:
-        yield Picture(spec, path, Path(path.name))
+        yield _file(spec, path, Path(path.name))
 
 
 def _search(folder: Path, base: Path, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
-    """Pictures in a folder by name, placed in relation to ``base``; hidden ones are left out."""
+    """Files in a folder by name, placed in relation to ``base``; hidden ones are left out."""
     unreadable: list[OSError] = []
     shut = None if leave_out is None else os.path.realpath(leave_out)
     for root, folders, files in os.walk(folder, onerror=unreadable.append):
         below = [d for d in sorted(folders) if not d.startswith(".")]
         folders[:] = [d for d in below if recursive and os.path.realpath(Path(root, d)) != shut]
         for name in sorted(files):
-            if Path(name).suffix.lower() in PICTURES and not name.startswith("."):
+            if Path(name).suffix.lower() in PICTURES | VIDEOS and not name.startswith("."):
                 path = Path(root, name)
-                yield Picture(str(path), path, path.relative_to(base))
+                yield _file(str(path), path, path.relative_to(base))
     for error in unreadable:
         yield _missing(str(error.filename), f"cannot read: {error.strerror}")
 
@@ -138,7 +180,12 @@ def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator
         if path.is_dir():
             yield from _search(path, base, recursive, leave_out)
         else:
-            yield Picture(str(path), path, path.relative_to(base))
+            yield _file(str(path), path, path.relative_to(base))
+
+
+def _file(name: str, path: Path, place: Path) -> Item:
+    kind = Video if path.suffix.lower() in VIDEOS else Picture
+    return kind(name, path, place)
 
 
 def _missing(name: str, why: str) -> Missing:

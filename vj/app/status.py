@@ -28,6 +28,11 @@ class Status(IntEnum):
     NO_FACE = 10  # --fail-if-none: no face in any input
     FACE = 11  # --fail-if-any: a face in some input
     INTERRUPTED = 130  # ctrl-C
+    TERMINATED = 143  # SIGTERM
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, once what was under way is finished."""
 
 
 _STATUS_OF: dict[type[VJError], Status] = {

@@ -1,0 +1,200 @@
+"""Videos through the command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import clips
+import numpy as np
+import pytest
+
+from vj.files import replacing
+
+MAIN = [sys.executable, "-c", "import sys; from vj.app.cli import main; sys.exit(main())"]
+VIDEOS = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data")) / "video"
+
+
+@pytest.fixture
+def clip(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return clips.make_clip(tmp_path / "in.mp4", range(0, 2000, 40), audio="aac")
+
+
+def rows(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_every_frame_is_detected_hidden_and_written_at_its_time(command, clip, jobs):
+    argv = ["in.mp4", "-o", "out.mp4", "--redact", "solid", "--jsonl", "found", "-j", jobs]
+    done = command(*argv)
+    assert (done.status, done.out) == (0, "")
+    assert done.err.startswith("50 faces in 50 frames, ")
+    found = rows(Path("found").read_text())
+    assert [row["frame"] for row in found] == list(range(50))
+    assert [row["time_s"] for row in found] == [i / 25 for i in range(50)]
+    for i, row in enumerate(found):
+        x, y, w, h = clips.face_at(i, (128, 72))
+        (box,) = row["boxes"]
+        assert np.abs(np.array(box["xyxy"]) - [x, y, x + w, y + h]).max() <= 1
+    assert clips.times_of("out.mp4") == clips.times_of("in.mp4")
+    assert clips.packets_of("out.mp4") == clips.packets_of("in.mp4")
+    for i, image in enumerate(clips.images_of("out.mp4")):
+        x, y, w, h = clips.face_at(i, (128, 72))
+        assert image[y : y + h, x : x + w].max() < 50
+
+
+def test_text_for_people_unless_there_is_a_video_to_see(command, clip):
+    done = command("in.mp4", "--max-frames", 2, "--start", 0.4)
+    assert done.out == "in.mp4 0.400 s: 1 face: 24x24+44+24\nin.mp4 0.440 s: 1 face: 24x24+48+24\n"
+
+
+def test_a_bar_with_the_rate(command, clip):
+    shown = command("in.mp4", "-o", "out.mp4", terminal=True).err
+    assert "/50 [" in shown
+    assert "frame/s" in shown
+
+
+def test_the_time_of_each_stage(command, clip):
+    said = command("in.mp4", "-o", "out.mp4", "-v").err
+    assert [line.split()[0] for line in said.splitlines()[1:-1]] == [
+        *("decode", "detect", "paint", "encode", "in"),
+    ]
+
+
+def test_pictures_and_videos_of_a_folder(command, photos):
+    clips.make_clip(photos / "in" / "clip.mov", range(0, 200, 40))
+    clips.make_clip(
+        photos / "in" / "old.wmv",
+        range(0, 200, 40),
+        codec="wmv2",
+        pix_fmt="yuv420p",
+        container="asf",
+    )
+    done = command("in", "-o", "out")
+    assert done.status == 0
+    names = sorted(path.name for path in Path("out").iterdir())
+    assert names == ["a.png", "b.png", "c.png", "clip.mov", "old.wmv.mp4"]
+    assert len(clips.times_of("out/old.wmv.mp4")) == 5
+
+
+def test_numbered_pictures(command, clip):
+    assert command("in.mp4", "-o", "out/%03d.png", "--max-frames", 3).status == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == ["000.png", "001.png", "002.png"]
+
+
+@pytest.mark.parametrize("target", ["x.png", "%s.png", "x%03d%03d.png"])
+def test_one_picture_for_a_video(command, clip, target):
+    done = command("in.mp4", "-o", target)
+    assert done.status == 2
+    assert "one picture for the frames of in.mp4: name a video such as out.mp4" in done.err
+
+
+def test_a_video_for_a_picture(command, photos):
+    done = command("in/a.png", "-o", "x.mp4")
+    assert (done.status, done.err) == (
+        2,
+        "vj-detect: -o x.mp4: a video, but in/a.png is a picture\n",
+    )
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_truncated_video_gives_what_it_has(command, tmp_path, monkeypatch, jobs):
+    monkeypatch.chdir(tmp_path)
+    path = clips.make_clip(
+        tmp_path / "in.mp4", range(0, 4000, 40), options={"movflags": "faststart"}
+    )
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    done = command("in.mp4", "-o", "out.mp4", "-j", jobs)
+    assert done.status == 1
+    assert done.err.startswith("vj-detect: in.mp4: ")
+    assert done.err.count("\n") == 2
+    assert 20 < len(clips.times_of("out.mp4")) < 100
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_detector_that_fails_leaves_nothing(command, clip, monkeypatch, red_detector, jobs):
+    from vj.errors import ImageError
+
+    def detect(self, image):
+        raise ImageError("no")
+
+    monkeypatch.setattr(red_detector, "detect", detect)
+    done = command("in.mp4", "-o", "out.mp4", "-j", jobs)
+    assert (done.status, Path("out.mp4").exists()) == (3, False)
+    assert list(Path().iterdir()) == [Path("in.mp4")]
+
+
+def test_a_full_disk(command, clip, request):
+    clips.make_clip("noise.mkv", range(0, 2000, 40), (256, 256), noise=True)
+    request.getfixturevalue("full_disk")
+    for jobs in (1, 2):
+        done = command("noise.mkv", "-o", "out.mkv", "--crf", 0, "-j", jobs)
+        assert done.status == 6
+        assert done.err == "vj-detect: out.mkv: cannot write: File too large\n"
+        assert sorted(path.name for path in Path().iterdir()) == ["in.mp4", "noise.mkv"]
+
+
+def test_two_runs_on_one_output_do_not_mix(command, clip):
+    with replacing("out.mp4") as other:
+        other.write(b"of the other one")
+        assert command("in.mp4", "-o", "out.mp4").status == 0
+        assert len(clips.times_of("out.mp4")) == 50
+    assert Path("out.mp4").read_bytes() == b"of the other one"
+
+
+def test_a_source_that_is_deleted_while_it_is_read(command, clip, monkeypatch, red_detector):
+    seen = red_detector.detect
+
+    def detect(self, image):
+        Path("in.mp4").unlink(missing_ok=True)
+        return seen(self, image)
+
+    monkeypatch.setattr(red_detector, "detect", detect)
+    done = command("in.mp4", "-o", "out.mp4", "-j", 1)
+    assert (done.status, len(clips.times_of("out.mp4"))) == (0, 50)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_file(tmp_path, number, status):
+    clips.make_clip(tmp_path / "in.mp4", range(0, 100_000, 40), audio="aac")
+    process = subprocess.Popen(
+        [*MAIN, "in.mp4", "-o", "out.mp4", "--jsonl", "-", "--json", "found.json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in err
+    assert "interrupted" in err
+    n = out.count("\n") + 1
+    assert n < 2500
+    assert len(clips.times_of(tmp_path / "out.mp4")) == n
+    assert len(json.loads((tmp_path / "found.json").read_text())["results"]) == n
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["found.json", "in.mp4", "out.mp4"]
+
+
+@pytest.mark.skipif(not VIDEOS.is_dir(), reason="the clips are not there: set VJ_DATA")
+def test_threads_do_not_change_the_boxes_of_a_real_clip(tmp_path):
+    import vj
+    from vj.app.cli import program
+    from vj.app.progress import Console
+
+    source = VIDEOS / "short_hamilton_clip.mp4"
+    found = {}
+    for jobs in (1, 3):
+        out = tmp_path / f"{jobs}.jsonl"
+        argv = [str(source), "--jsonl", str(out), "-q", "-j", str(jobs), "--max-frames", "40"]
+        assert program(argv, Console.of_process()) == 0
+        found[jobs] = rows(out.read_text())
+    assert found[1] == found[3]
+    detector = vj.CascadeDetector()
+    for row, frame in zip(found[1], vj.frames(source, max_frames=40), strict=True):
+        assert row["boxes"] == detector.detect(frame.image).to_rows()
