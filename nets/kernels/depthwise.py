@@ -1,8 +1,8 @@
 """Depthwise convolution of any kernel size, stride and dilation; 2x2 max pooling fused if wanted.
 
 Each channel has its own filter, so a vector is eight or sixteen channels of one pixel. Two ways
-through an image: six pixels at a time, any taps; and for 3 x 3 at stride 1, where registers are wide
-and many enough, Winograd's F(2, 3) on two rows and two columns at a time.
+through an image: six pixels at a time, any taps; and for 3 x 3 at stride 1, where there are enough
+wide registers, Winograd's F(2, 3) on two rows and two columns at a time.
 
 References: Winograd, Arithmetic complexity of computations, SIAM 1980; Lavin & Gray, CVPR 2016.
 """
