@@ -1,6 +1,7 @@
 """Run one layer kernel on (N, C, H, W) arrays, and see that it touches nothing but its output."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Layer:
         total = int(shape[ROWS]) * slot.images
         edges = sorted({0, total, *(band % total for band in bands)})
         lo, hi = map(np.float32, clamp)
-        for first, last in reversed(list(zip(edges, edges[1:], strict=False))):
+        for first, last in reversed(list(pairwise(edges))):
             arrays = (self.arena, packed.weights, packed.bias, shape)
             kernel(*arrays, lo, hi, first, last, room)
         whole = view(self.arena, slot._replace(channels=slot.pixel))
