@@ -106,7 +106,7 @@ class Arena:
                 continue
             channels = buffer.form.channels
             bare = name in imports and channels < 8 and all(
-                isinstance(layer, Conv) and not layer.depthwise and layer.residual != name
+                isinstance(layer, Conv) and layer.how == "direct" and layer.residual != name
                 for layer in readers.get(name, [])
             )  # fmt: skip
             buffer.pixel = channels if bare else padded(channels)

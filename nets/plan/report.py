@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from nets.plan.choose import choose
 from nets.plan.layers.base import Layer
 from nets.plan.layers.dense import Conv
 from nets.plan.lower import Numpy
@@ -20,8 +19,7 @@ def algorithm(layer: Layer) -> str:
         return f"numpy {layer.node.op}"
     if not isinstance(layer, Conv):
         return layer.kind
-    how = layer.algorithm if layer.algorithm != "auto" else choose(layer)
-    parts = [how if layer.kind == "conv" else f"transposed {how}"]
+    parts = [layer.how if layer.kind == "conv" else f"transposed {layer.how}"]
     parts += ["add"] if layer.residual else []
     parts += ["prelu"] if layer.slope is not None else []
     parts += ["clamp"] if (layer.lo, layer.hi) != (-np.inf, np.inf) else []

@@ -57,6 +57,11 @@ class Conv(Layer):
         return self.groups == self.x.channels == len(self.weights)
 
     @property
+    def how(self) -> str:
+        """The kernel that computes it: the caller's choice, or that of the cost model."""
+        return self.algorithm if self.algorithm != "auto" else choose(self)
+
+    @property
     def kernel(self) -> Pair:
         """Rows and columns of the filters."""
         return self.weights.shape[2], self.weights.shape[3]
@@ -108,7 +113,7 @@ class Conv(Layer):
     def steps(self, place: Places) -> list[Step]:
         x, y = place(self.inputs[0]).slot, place(self.output).slot
         r = place(self.residual).slot if self.residual else None
-        how = self.algorithm if self.algorithm != "auto" else choose(self)
+        how = self.how
         if how == "depthwise":
             packed = self.packed(
                 how, lambda: packing.pack_depthwise(self.weights, self.bias, slope=self.slope)
@@ -198,7 +203,7 @@ class Transposed(Conv):
     def steps(self, place: Places) -> list[Step]:
         x, y = place(self.inputs[0]).slot, place(self.output).slot
         r = place(self.residual).slot if self.residual else None
-        how = self.algorithm if self.algorithm != "auto" else choose(self)
+        how = self.how
         if how == "direct":
             packed = self.packed(
                 (how, x.pixel),

@@ -1,0 +1,332 @@
+"""Whole networks against onnxruntime, torch and cv2.dnn.
+
+    python -m bench.nets_whole [--threads 2] [--only YuNet] [--json bench/results/nets_whole.json]
+
+Prints one line a network; with ``--json`` it also writes timings for `bench.report`.
+
+One thread is timed in CPU time of the thread, several on the wall; the least of many rounds, all
+libraries taking turns in one process. All take a ready float32 NCHW array and return their outputs.
+Peers at their best settings: weights as constants (where a file lists them as inputs too they are
+taken out, or onnxruntime folds nothing), as many threads as ours, torch traced and frozen. The
+detectors are the files of their authors (found through VJ_DATA); the others have random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from bench.nets_layers import least, write
+from nets.graph.specialise import specialise
+from nets.onnx_reader import parse_graph
+from nets.plan import Model
+
+DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[2] / "shared" / "data"))
+FILES = {
+    "YuNet-n": "yunet/yunet_n_dynamic.onnx",
+    "SCRFD-500M": "scrfd/scrfd_500m_kps.onnx",
+    "SCRFD-2.5G": "scrfd/scrfd_2.5g_kps.onnx",
+    "RFB-320": "ulfg/version-RFB-320_simplified.onnx",
+}
+Call = Callable[[], object]
+
+
+class Graph:
+    """An ONNX graph of convolutions with random weights, layer by layer."""
+
+    def __init__(self, size: int) -> None:
+        self.nodes, self.constants, self.size = [], [], size
+        self.rng, self.count = np.random.default_rng(0), 0
+
+    def add(self, op: str, *inputs: str, **attributes) -> str:
+        self.count += 1
+        self.nodes.append(helper.make_node(op, list(inputs), [f"t{self.count}"], **attributes))
+        return f"t{self.count}"
+
+    def constant(self, array) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def conv(self, x: str, c: int, k: int, size: int, stride=1, groups=1, act="Relu") -> str:
+        """Convolution and activation; weights that keep the variance."""
+        scale = np.sqrt(2 / (c // groups * size * size))
+        w = self.rng.standard_normal((k, c // groups, size, size)) * scale
+        b = self.rng.standard_normal(k) * 0.1
+        names = [self.constant(a.astype(np.float32)) for a in (w, b)]
+        y = self.add("Conv", x, *names, strides=[stride] * 2, pads=[size // 2] * 4, group=groups)
+        if act == "Relu6":
+            limits = [self.constant(np.array(v, np.float32)) for v in (0, 6)]
+            return self.add("Clip", y, *limits)
+        return self.add(act, y) if act else y
+
+    def classify(self, x: str, c: int, classes: int = 1000) -> str:
+        x = self.add("Flatten", self.add("GlobalAveragePool", x))
+        w = (self.rng.standard_normal((classes, c)) / np.sqrt(c)).astype(np.float32)
+        b = np.zeros(classes, np.float32)
+        return self.add("Gemm", x, self.constant(w), self.constant(b), transB=1)
+
+    def model(self, output: str) -> onnx.ModelProto:
+        ends = [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, self.size, self.size]),
+            helper.make_tensor_value_info(output, TensorProto.FLOAT, None),
+        ]
+        body = helper.make_graph(self.nodes, "net", ends[:1], ends[1:], self.constants)
+        model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 9
+        return model
+
+
+def plain(size: int) -> onnx.ModelProto:
+    """3x3 convolutions only: the net of a detector without depthwise layers."""
+    g = Graph(size)
+    x, c = g.conv("x", 3, 16, 3, 2), 16
+    for k, depth in ((32, 2), (64, 2), (64, 3), (64, 2)):
+        x, c = g.conv(x, c, k, 3, 2), k
+        for _ in range(depth):
+            x = g.conv(x, c, c, 3)
+    return g.model(g.conv(x, c, 16, 3, act=""))
+
+
+def resnet18(size: int) -> onnx.ModelProto:
+    """He et al., CVPR 2016."""
+    g = Graph(size)
+    x = g.conv("x", 3, 64, 7, 2)
+    x, c = g.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), 64
+    for k in (64, 128, 256, 512):
+        for block in range(2):
+            stride = 2 if block == 0 and k > 64 else 1
+            y = g.conv(g.conv(x, c, k, 3, stride), k, k, 3, act="")
+            side = g.conv(x, c, k, 1, stride, act="") if (c, stride) != (k, 1) else x
+            x, c = g.add("Relu", g.add("Add", y, side)), k
+    return g.model(g.classify(x, c))
+
+
+def mobilenet_v2(size: int) -> onnx.ModelProto:
+    """Sandler et al., CVPR 2018, width 1.0."""
+    g = Graph(size)
+    x, c = g.conv("x", 3, 32, 3, 2, act="Relu6"), 32
+    for t, k, n, s in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+                       (6, 160, 3, 2), (6, 320, 1, 1)):  # fmt: skip
+        for i in range(n):
+            stride, wide = (s if i == 0 else 1), c * t
+            y = g.conv(x, c, wide, 1, act="Relu6") if t > 1 else x
+            y = g.conv(y, wide, wide, 3, stride, wide, act="Relu6")
+            y = g.conv(y, wide, k, 1, act="")
+            x, c = (g.add("Add", x, y) if stride == 1 and c == k else y), k
+    return g.model(g.classify(g.conv(x, c, 1280, 1, act="Relu6"), 1280))
+
+
+def networks() -> Iterator[tuple[str, Callable[[], onnx.ModelProto]]]:
+    """Name and maker of every network."""
+    for name, file in FILES.items():
+        for size in (320, 640):
+            if (DATA / "ref_models" / file).is_file():
+                yield f"{name} @{size}", lambda f=file, s=size: resized(f, s)
+    yield "plain 3x3 @320", lambda: plain(320)
+    yield "ResNet-18 @224", lambda: resnet18(224)
+    yield "MobileNet v2 @224", lambda: mobilenet_v2(224)
+
+
+def resized(file: str, size: int) -> onnx.ModelProto:
+    """A reference model for square images, with its weights as constants only."""
+    model = onnx.load(DATA / "ref_models" / file)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [i for i in model.graph.input if i.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    del model.graph.value_info[:]
+    for dim, n in zip(
+        model.graph.input[0].type.tensor_type.shape.dim, (1, 3, size, size), strict=True
+    ):
+        dim.dim_value = n
+    return model
+
+
+# --------------------------------------------------------------------------- peers
+
+
+def onnxruntime(data: bytes, feeds: dict, threads: int) -> dict[str, Call]:
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(3)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return {"onnxruntime": lambda: session.run(None, feeds)}
+
+
+def opencv(data: bytes, feeds: dict, threads: int) -> dict[str, Call]:
+    import cv2
+
+    cv2.setNumThreads(threads)
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
+    names = net.getUnconnectedOutLayersNames()
+    (x,) = feeds.values()
+
+    def run() -> object:
+        net.setInput(x)
+        return net.forward(names)
+
+    return {"cv2.dnn": run}
+
+
+def pytorch(data: bytes, feeds: dict, threads: int) -> dict[str, Call]:
+    """The folded graph as torch functions, traced and frozen, NCHW and channels last."""
+    import torch
+
+    torch.set_num_threads(threads)
+    special = specialise(parse_graph(data, "net"), {k: v.shape for k, v in feeds.items()})
+    ((name, x),) = feeds.items()
+    found = {}
+    for label, form in (("torch", torch.contiguous_format), ("torch NHWC", torch.channels_last)):
+        net = _torch_module(torch, special, name, form).eval()
+        given = torch.from_numpy(x).to(memory_format=form)
+        with torch.inference_mode():
+            frozen = torch.jit.freeze(torch.jit.trace(net, given, check_trace=False))
+        found[label] = lambda f=frozen, g=given: _infer(torch, f, g)
+    return found
+
+
+def _infer(torch, net, x) -> object:
+    with torch.inference_mode():
+        return net(x)
+
+
+def _torch_module(torch, special, name: str, form):
+    f = torch.nn.functional
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for key, spec in special.specs.items():
+                if spec.value is not None and spec.value.dtype == np.float32:
+                    tensor = torch.from_numpy(np.array(spec.value))
+                    if tensor.ndim == 4:
+                        tensor = tensor.to(memory_format=form)
+                    self.register_buffer(key.replace(".", "_"), tensor)
+
+        def forward(self, x):
+            env = {name: x}
+            for node in special.nodes:
+                args = [env.get(n, getattr(self, n.replace(".", "_"), None)) for n in node.inputs]
+                env[node.outputs[0]] = _torch_node(torch, f, special, node, args)
+            return tuple(env[at] for _, at in special.outputs)
+
+    return Net()
+
+
+def _torch_node(torch, f, special, node, args):
+    kernel, strides = node.get("kernel_shape"), node.get("strides")
+    pads = node.get("pads", [0] * 4)[:2]
+    shape = special.specs[node.outputs[0]].shape
+    return {
+        "Conv": lambda: f.conv2d(*args, strides, pads,
+                                 node.get("dilations", [1, 1]), node.get("group", 1)),
+        "Relu": lambda: f.relu(args[0]),
+        "Clip": lambda: f.relu6(args[0]),
+        "Add": lambda: args[0] + args[1],
+        "Mul": lambda: args[0] * args[1],
+        "MaxPool": lambda: f.max_pool2d(args[0], kernel, strides, pads),
+        "AveragePool": lambda: f.avg_pool2d(args[0], kernel, strides),
+        "GlobalAveragePool": lambda: args[0].mean((2, 3), keepdim=True),
+        "Resize": lambda: f.interpolate(args[0], size=shape[2:]),
+        "Concat": lambda: torch.cat(args, node.get("axis")),
+        "Sigmoid": lambda: torch.sigmoid(args[0]),
+        "Softmax": lambda: torch.softmax(args[0], node.get("axis", -1)),
+        "Transpose": lambda: args[0].permute(*node.get("perm")),
+        "Reshape": lambda: args[0].reshape(shape),
+        "Flatten": lambda: args[0].flatten(1),
+        "Gemm": lambda: f.linear(*args),
+    }[node.op]()  # fmt: skip
+
+
+def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with the shapes of its outputs written down, which cv2.dnn wants."""
+    ours = Model(parse_graph(model.SerializeToString(), "net"))
+    special = specialise(ours.graph, ours.shapes())
+    for output, (_, at) in zip(model.graph.output, special.outputs, strict=True):
+        shape = output.type.tensor_type.shape
+        shape.ClearField("dim")
+        for n in special.specs[at].dims:
+            shape.dim.add().dim_value = n
+    return model
+
+
+def measure(model: onnx.ModelProto, threads: int, timer, seconds: float) -> dict[str, float]:
+    """Seconds of everything that can run a network, once it agrees with ours."""
+    data = model.SerializeToString()
+    ours = Model(parse_graph(data, "net"), n_jobs=threads)
+    (port,) = ours.inputs
+    shape = tuple(n if n > 0 else 1 for n in port.shape)
+    feeds = {port.name: np.random.default_rng(0).uniform(0, 1, shape).astype(np.float32)}
+    plan = ours.plan({port.name: shape})
+    calls: dict[str, Call] = {
+        "vj": lambda: ours.run(feeds),
+        "vj, outputs in place": lambda: plan.execute(feeds, ours.threads()),
+    }
+    for peer in (onnxruntime, opencv, pytorch):
+        try:
+            calls |= peer(data, feeds, threads)
+        except Exception as exc:  # a peer that is absent or cannot read the graph
+            print(f"  {peer.__name__}: {type(exc).__name__} {str(exc).splitlines()[0][:80]}")
+    return least(calls, timer, seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", help="part of the names of the networks to time")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each network")
+    parser.add_argument("--json", help="file for bench.report")
+    parser.add_argument("--layers", action="store_true", help="print a profile of each network too")
+    args = parser.parse_args()
+    timer = time.thread_time if args.threads == 1 else time.perf_counter
+    print("| network | MMACs | vj ms | GF/s | peers ms | times onnxruntime | load |")
+    print("|---|---|---|---|---|---|---|")
+    found = []
+    for name, make in networks():
+        if args.only not in name:
+            continue
+        model = with_shapes(make())
+        times = measure(model, args.threads, timer, args.seconds)
+        plan_of = Model(parse_graph(model.SerializeToString(), name))
+        macs = sum(layer.macs() for layer in plan_of.plan(plan_of.shapes()).layers)
+        others = ", ".join(f"{n} {t * 1e3:.2f}" for n, t in times.items() if n != "vj")
+        ratio = times.get("onnxruntime", 0) / times["vj"]
+        print(
+            f"| {name} | {macs / 1e6:.0f} | {times['vj'] * 1e3:.2f} "
+            f"| {2 * macs / times['vj'] / 1e9:.0f} | {others} | {ratio:.2f} "
+            f"| {os.getloadavg()[0]:.1f} |",
+            flush=True,
+        )
+        if args.layers:
+            print(plan_of.describe(profile=True))
+        found += entries(name, times, args.threads)
+    if args.json:
+        write(args.json, found)
+
+
+def entries(name: str, times: dict[str, float], threads: int) -> list[dict]:
+    """Timings of one network as `bench.report` reads them."""
+    about = (__doc__ or "").split("\n\n")[3].replace("\n", " ")
+    return [
+        {
+            "group": f"Whole networks, {threads} thread{'s' * (threads > 1)}",
+            "timer": "thread_time" if threads == 1 else "perf_counter",
+            "extra_info": {"case": name, "lib": lib, "about": about},
+            "stats": {"min": seconds},
+        }
+        for lib, seconds in times.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()
