@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from train.test_trainer import QUICK, clutter, target, train
+from train.test_trainer import clutter, target, train
 
 from vj.detect.scoring import Scoring
 from vj.errors import TrainingError
 from vj.evaluate.annotations import Picture
 from vj.evaluate.report import evaluate
 from vj.images import write_image
-from vj.train.fitting import ScoredDetector, bayes, fit_scoring, without_last_stages
+from vj.train.fitting import ScoredDetector, bayes, fit_scoring
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +63,3 @@ def test_refuses_what_cannot_be_fitted(cascade, pictures):
         bayes(np.ones(9, np.int8), np.arange(1.0, 10))
     with pytest.raises(TrainingError, match="score as high as hits"):
         bayes(np.array([1, 1, 0, 0], np.int8), np.array([1.0, 2, 10, 12]))
-
-
-def test_fewer_stages_are_the_first_stages(cascade):
-    shorter = without_last_stages(cascade, 2)
-    assert shorter.n_stages == cascade.n_stages - 2
-    for a, b in zip(shorter.stages, cascade.stages, strict=False):
-        assert a.threshold == b.threshold
-        assert len(a.trees) == len(b.trees)
-    scene = clutter(np.random.default_rng(1))
-    few, many = (
-        ScoredDetector(model, Scoring()).detect(scene).neighbors.sum()
-        for model in (cascade, shorter)
-    )
-    assert few <= many
-    assert QUICK["window"] == shorter.window

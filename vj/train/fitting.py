@@ -40,27 +40,6 @@ class ScoredDetector:
         return self.scoring.detections(rects, margins, self.cascade.n_stages, shape, least=0)
 
 
-def without_last_stages(cascade: Cascade, count: int) -> Cascade:
-    """The cascade without its last ``count`` stages: more is found, and more false alarms."""
-    from dataclasses import replace
-
-    keep = cascade.n_stages - count
-    trees = int(cascade.stage_first[keep])
-    nodes = int(cascade.tree_first[trees])
-    changes: dict[str, Any] = {
-        name: getattr(cascade, name)[:nodes]
-        for name in ("node_left", "node_right", "node_feature", "node_threshold", "node_subset")
-    }
-    return replace(
-        cascade,
-        stage_threshold=cascade.stage_threshold[:keep],
-        stage_first=cascade.stage_first[: keep + 1],
-        tree_first=cascade.tree_first[: trees + 1],
-        leaf=cascade.leaf[: nodes + trees],
-        **changes,
-    )
-
-
 def fit_scoring(cascade: Cascade, pictures: Sequence[Picture]) -> Scoring:
     """Box transform, calibration and default threshold from annotated pictures.
 
