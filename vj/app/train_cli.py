@@ -143,7 +143,7 @@ def _finish(cascade: Cascade, report: Any, output: Path, console: Console) -> No
     cascade.save(output)
     report.save_json(output.with_suffix(".json"))
     report.save_html(output.with_suffix(".html"))
-    console.say(f"{report.reason}. {report.advice}".strip())
+    console.say(f"{report.reason}: {report.advice}" if report.advice else report.reason)
     console.say(
         f"{output}: {cascade.n_stages} stages, {cascade.n_trees} trees, "
         f"{report.hit_rate:.1%} of held-out objects pass; {report.seconds:.0f} s; "

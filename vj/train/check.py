@@ -85,7 +85,7 @@ def check_samples(
     count = (settings.n_positives or 0) + (settings.n_negatives or 0)
     rows, cols = settings.window
     features = rows * rows * cols * cols // 2 if settings.features != "LBP" else rows * cols * 15
-    pool = min(settings.capacity, max(check.windows // 1000, 1))
+    pool = min(settings.capacity, 60 * (settings.n_negatives or 0), check.windows)
     crops_size = sum(crop.pixels.nbytes for crop in crops)
     table = count * (rows + 1) * (cols + 1) * 5
     check.memory = crops_size + table + pool * rows * cols + features * 120 + count * 1500

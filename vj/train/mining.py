@@ -17,6 +17,7 @@ from vj.train.windows import Survivors, WindowFinder
 from vj.train.workers import Workers
 
 _BATCH = 16  # scenes between two looks at what is still needed
+_FEW = 50  # times the negatives of a stage: so many that pass are all kept, to scan no more
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +112,7 @@ class NegativePool:
         while not self.complete and time.monotonic() <= deadline:
             if cap is not None and self._enough(parts, need):
                 break
-            if cap is not None and self._fits_whole(seen):
+            if cap is not None and self._fits_whole(seen, need):
                 # Few enough pass: begin again, take all of them, and never scan a second time.
                 cap, seen, parts = None, Yield(out_of=len(self._jobs)), parts[:0]
             if seen.scenes == len(self._jobs):
@@ -146,11 +147,11 @@ class NegativePool:
             held = sum(int(self._held[scene].sum()) for _, scene in parts)
         return total - held >= need and held >= need // 4
 
-    def _fits_whole(self, seen: Yield) -> bool:
-        """Whether all windows that pass are likely to fit: judged after a tenth of the scenes."""
+    def _fits_whole(self, seen: Yield, need: int) -> bool:
+        """Whether all windows that pass are few enough: judged after a tenth of the scenes."""
         if seen.scenes < min(max(len(self._jobs) // 10, 1), 64):
             return False
-        return seen.passed * len(self._jobs) / seen.scenes < 0.7 * self._capacity
+        return seen.passed * len(self._jobs) / seen.scenes < min(0.7 * self._capacity, _FEW * need)
 
     def _next_jobs(self, most: int) -> list[tuple[int, int]]:
         """The next scenes and views in the shuffled order, round and round."""

@@ -46,8 +46,8 @@ class FaceRecipe:
     settings: Mapping[str, Any]
 
 
-# Stumps reject most windows in the early stages for the fewest features; masked faces, which look
-# like little else in the upper half only, need trees of depth 2 later.
+# Stumps reject most windows in the early stages for the fewest features; later, trees of depth 2
+# tell masked faces apart, which are like the others in the upper half only.
 COMMON: dict[str, Any] = {
     "margin": MARGIN,
     "surroundings": False,
