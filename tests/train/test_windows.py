@@ -123,6 +123,13 @@ def test_the_same_negatives_for_any_threads_and_after_a_restart():
     assert not one.complete
 
 
+def test_random_windows_are_never_taken_for_all_there_are():
+    tiny = NegativePool([Scene("t", picture(0, 12, 14).view)], WINDOW)
+    tiny.refill(None, 0, 1000, Workers())
+    assert not tiny.complete
+    assert 0 < len(tiny.patches) < 1000
+
+
 def test_held_out_negatives_come_from_scenes_of_their_own():
     mine = pool()
     mine.refill(None, 0, 200, Workers())

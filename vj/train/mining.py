@@ -112,7 +112,7 @@ class NegativePool:
         while not self.complete and time.monotonic() <= deadline:
             if cap is not None and self._enough(parts, need):
                 break
-            if cap is not None and self._fits_whole(seen, need):
+            if cap is not None and cascade is not None and self._fits_whole(seen, need):
                 # Few enough pass: begin again, take all of them, and never scan a second time.
                 cap, seen, parts = None, Yield(out_of=len(self._jobs)), parts[:0]
             if seen.scenes == len(self._jobs):
