@@ -24,6 +24,7 @@ from vj.images import Pixels, as_rgb
 
 ALARMS = (0, 10, 31, 50, 100, 167, 300)
 SIZES = (0, 20, 30, 45, 70, 120, 1e9)
+ROC_ALARMS = 500  # where the ROC curves end
 _SHOWN = 24
 _TILE = 96
 
@@ -217,7 +218,8 @@ class Report:
             page.table(HEADER, self.rows()),
             self._chart("Precision and recall", lambda c: (c.recall, c.precision), "recall",
                         "precision", (0, 1)),
-            self._chart("ROC", lambda c: (c.alarms, c.recall), "false alarms in all", "recall"),
+            self._chart("ROC", lambda c: (c.alarms, c.recall), "false alarms in all", "recall",
+                        (0, ROC_ALARMS)),
             self._chart("FROC", lambda c: (c.alarms_per_picture, c.recall),
                         "false alarms a picture", "recall", log_x=True),
             page.heading("By source: average precision"),
@@ -245,6 +247,8 @@ class Report:
         lines = {}
         for e in self.evaluations:
             x, y = axes(e.curve)
+            if x_range is not None:
+                x, y = x[x <= x_range[1]], y[x <= x_range[1]]
             step = max(len(x) // 400, 1)
             lines[e.name] = list(zip(x[::step].tolist(), y[::step].tolist(), strict=True))
         return page.chart(title, lines, x_label, y_label, x_range=x_range, log_x=log_x)
