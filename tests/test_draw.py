@@ -8,8 +8,15 @@ from vj.draw import draw, redact
 from vj.errors import ImageError, ParameterError
 from vj.images import sample
 
-METHODS = ["blur", "pixelate", "solid"]
+METHODS = ["blur", "pixelate", "solid", "image"]
 GREEN = (64, 224, 110)
+
+
+def stuck(method):
+    """A picture for the method that needs one."""
+    return (
+        np.dstack([np.full((5, 7), v, np.uint8) for v in (1, 2, 3)]) if method == "image" else None
+    )
 
 
 def found(*xyxy, **more):
@@ -132,13 +139,22 @@ def test_only_the_box_changes(photo, method, kind):
         kind
     ]
     before = image.copy()
-    out = redact(image, [[150.2, 60, 290, 199.9]], method)
+    out = redact(image, [[150.2, 60, 290, 199.9]], method, picture=stuck(method))
     changed = out != image if image.ndim == 2 else (out != image).any(axis=2)
     assert out.shape == image.shape
     assert changed[60:200, 150:290].mean() > 0.8
     changed[60:200, 150:290] = False
     assert not changed.any()
     np.testing.assert_array_equal(image, before)
+
+
+def test_a_picture_is_stretched_over_the_box_even_beyond_the_border(photo):
+    halves = np.repeat(np.array([[10, 240]], np.uint8), 20, axis=1)  # dark left, light right
+    out = redact(photo, [[-100, 50, 100, 90]], "image", picture=halves)
+    assert (out[50:90, 8:100] == 240).all()  # of the box only its right half is in view
+    inside = redact(photo, [[100, 50, 200, 90]], "image", picture=halves)
+    assert (inside[50:90, 100:145] == 10).all()
+    assert (inside[50:90, 155:200] == 240).all()
 
 
 def test_solid_leaves_nothing(photo):
@@ -202,9 +218,12 @@ def test_an_ellipse_spares_the_corners(photo):
 )
 def test_any_box_can_be_redacted(places, shape, method, ellipse, grow):
     image = np.full(shape, 200, np.uint8)
-    out = redact(image, np.array(places, float).reshape(-1, 4), method, grow, ellipse)
+    picture = stuck(method)
+    out = redact(
+        image, np.array(places, float).reshape(-1, 4), method, grow, ellipse, "red", picture
+    )
     assert out.shape == shape
-    if method != "solid":
+    if method not in ("solid", "image"):
         assert (out == 200).all()
 
 
@@ -214,6 +233,7 @@ def test_any_box_can_be_redacted(places, shape, method, ellipse, grow):
         (([[0, 0, 9, 9]], "mosaic"), ParameterError, "`method` must be one of .*'mosaic'"),
         (([[0, 0, 9, 9]], "blur", 0), ParameterError, "`grow` must be a positive number, got 0"),
         (([[0, 0, 9, 9]], "blur", np.nan), ParameterError, "`grow` must be .* got nan"),
+        (([[0, 0, 9, 9]], "image"), ParameterError, "`picture` and the method"),
         (([[0, 0, 9]],), ParameterError, r"`detections` must have shape \(n, 4\)"),
         (([[0, 0, 9, np.nan]],), ParameterError, "not a finite number"),
     ],

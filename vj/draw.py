@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 RGB = tuple[int, int, int]
-Method = Literal["blur", "pixelate", "solid"]
+Method = Literal["blur", "pixelate", "solid", "image"]
 
 _GREEN = (64, 224, 110)
 _SHADOW = (0, 0, 0, 130)
@@ -91,12 +91,13 @@ def redact(
     grow: float = 1.0,
     ellipse: bool = False,
     color: str | RGB = "black",
+    picture: Any = None,
 ) -> Pixels:
     """Copy of the image with what lies in the boxes made unrecognisable.
 
     Blur and mosaic grow with the box, so that a face keeps about six shades a side at any
     resolution. That hides it from the eye, but it is not anonymity: software can match blurred
-    faces. Only "solid" leaves nothing to match.
+    faces. Only "solid" and "image" leave nothing to match.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def redact(
         Gray or colour, as `vj.as_gray` takes it.
     detections : Detections or (n, 4) array
         Boxes ``x1, y1, x2, y2``; they may leave the image or be empty.
-    method : {"blur", "pixelate", "solid"}
+    method : {"blur", "pixelate", "solid", "image"}
         What happens to the pixels.
     grow : float
         Factor on the sides of each box. Detectors frame the face from brow to chin: 1.3 takes in
@@ -113,6 +114,8 @@ def redact(
         Redact the ellipse that the box encloses, not its corners.
     color : str or (r, g, b)
         Fill of "solid".
+    picture : array, optional
+        What "image" puts over each box, stretched to its size; as `vj.as_gray` takes it.
 
     Returns
     -------
@@ -122,14 +125,17 @@ def redact(
     Raises
     ------
     ImageError
-        No image that `vj.as_gray` takes.
+        No image, or picture, that `vj.as_gray` takes.
     ParameterError
-        An unknown method or colour, ``grow`` not positive, boxes of another shape.
+        An unknown method or colour, "image" without a picture, ``grow`` not positive, boxes of
+        another shape.
     """
     if method not in get_args(Method):
         raise ParameterError(f"`method` must be one of {get_args(Method)}, got {method!r}")
     if not 0 < grow < np.inf:
         raise ParameterError(f"`grow` must be a positive number, got {grow}")
+    if (method == "image") != (picture is not None):
+        raise ParameterError('`picture` and the method "image" go together')
     out: Pixels = as_pixels(image).copy()
     xyxy = boxes.as_boxes(
         detections.xyxy if isinstance(detections, Detections) else detections, "detections"
@@ -141,7 +147,12 @@ def redact(
         patch = out[int(y1) : int(y2), int(x1) : int(x2)]
         if patch.size == 0:
             continue
-        hidden = fill if method == "solid" else _smear(patch, method, float(np.ptp(box[::2])))
+        if method == "image":
+            hidden = _stuck_on(picture, box, patch.shape, y1, x1)
+        elif method == "solid":
+            hidden = fill
+        else:
+            hidden = _smear(patch, method, float(np.ptp(box[::2])))
         inside = _ellipse(box, patch.shape, y1, x1) if ellipse else True
         np.copyto(patch, hidden, where=inside)
     return out
@@ -233,6 +244,28 @@ def _smear(patch: Pixels, method: Method, side: float) -> Pixels:
     small = picture.reduce(block)
     mosaic = small.resize((small.width * block, small.height * block), Image.Resampling.NEAREST)
     return np.asarray(mosaic)[: patch.shape[0], : patch.shape[1]]
+
+
+def _stuck_on(
+    picture: Any, box: NDArray[np.float32], shape: tuple[int, ...], top: float, left: float
+) -> Pixels:
+    """What is seen of a picture, stretched over the box, in a patch at (top, left)."""
+    from PIL import Image
+
+    pixels = as_gray(picture) if len(shape) == 2 else as_rgb(picture)
+    rows, cols = pixels.shape[:2]
+    x1, y1, x2, y2 = box.astype(float)
+    across, down = cols / (x2 - x1), rows / (y2 - y1)
+    # The patch reaches up to a pixel over the box: there the border of the picture goes on.
+    seen = np.array([[left - x1, top - y1], [left + shape[1] - x1, top + shape[0] - y1]])
+    near, far = np.clip(seen * [across, down], 0.0, [cols, rows])
+    near = np.maximum(np.minimum(near, far - 0.01), 0.0)
+    far = np.maximum(far, near + 0.01)
+    size = (shape[1], shape[0])
+    scaled = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, (*near, *far))
+    if len(shape) == 3 and shape[2] == 4:
+        scaled = scaled.convert("RGBA")
+    return np.asarray(scaled)
 
 
 def _ellipse(

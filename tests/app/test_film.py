@@ -198,3 +198,185 @@ def test_threads_do_not_change_the_boxes_of_a_real_clip(tmp_path):
     detector = vj.CascadeDetector()
     for row, frame in zip(found[1], vj.frames(source, max_frames=40), strict=True):
         assert row["boxes"] == detector.detect(frame.image).to_rows()
+
+
+# --------------------------------------------------------------------------- tracks
+
+
+@pytest.fixture
+def gaps(tmp_path, monkeypatch):
+    """A clip whose face is there from frame 10 to 39, but for frames 20 to 22."""
+    monkeypatch.chdir(tmp_path)
+    hidden = {*range(10), 20, 21, 22, *range(40, 50)}
+    return clips.make_clip(tmp_path / "in.mp4", range(0, 2000, 40), hidden=hidden, speed=2)
+
+
+def frames_with(path):
+    return [row["frame"] for row in rows(Path(path).read_text()) if row["boxes"]]
+
+
+def deviation(path, speed=2):
+    """Largest distance of the first box from where the face is, where there is one."""
+    worst = 0
+    for row in rows(Path(path).read_text()):
+        x, y, w, h = clips.face_at(row["frame"], (128, 72), speed=speed)
+        for box in row["boxes"][:1]:
+            worst = max(worst, np.abs(np.array(box["xyxy"]) - [x, y, x + w, y + h]).max())
+    return worst
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_hold_leaves_no_gap_and_begins_before_the_first_hit(command, gaps, jobs):
+    argv = ["in.mp4", "--track", "--hold", 3, "--jsonl", "found", "-j", jobs]
+    assert command(*argv, "-o", "out.mp4", "--redact", "solid").status == 0
+    assert frames_with("found") == list(range(7, 43))
+    assert deviation("found") < 3
+    found = rows(Path("found").read_text())
+    assert {box["track_id"] for row in found for box in row["boxes"]} == {1}
+    assert [row["boxes"][0]["neighbors"] for row in found[18:24]] == [3, 3, 0, 0, 0, 3]
+    dark = [int((image.max(axis=2) < 40).sum()) for image in clips.images_of("out.mp4")]
+    assert [i for i, n in enumerate(dark) if n > 600] == list(range(7, 43))
+
+
+def test_without_hold_a_track_shows_its_hits_only(command, gaps):
+    command("in.mp4", "--track", "--jsonl", "found")
+    assert frames_with("found") == [*range(10, 20), *range(23, 40)]
+
+
+def test_every_third_frame_is_searched_and_every_frame_is_known(command, clip, red_detector):
+    clips.make_clip(clip, range(0, 2000, 40), speed=2)
+    done = command("in.mp4", "--every", 3, "--jsonl", "found")
+    assert frames_with("found") == list(range(50))
+    assert deviation("found") <= 4  # where the face turns back between two searches
+    counted = []
+    red_detector_detect = red_detector.detect
+    red_detector.detect = lambda self, image: counted.append(1) or red_detector_detect(self, image)
+    try:
+        command("in.mp4", "--every", 3, "--jsonl", "again")
+    finally:
+        red_detector.detect = red_detector_detect
+    assert len(counted) == 17
+    assert Path("again").read_text() == Path("found").read_text()
+    assert done.status == 0
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_smooth_writes_in_a_second_pass(command, gaps, jobs):
+    argv = ["in.mp4", "--hold", 3, "--smooth", "--jsonl", "found", "-j", jobs, "-o", "out.mp4"]
+    assert command(*argv).status == 0
+    assert frames_with("found") == list(range(7, 43))
+    assert deviation("found") < 3
+    assert clips.times_of("out.mp4") == clips.times_of("in.mp4")
+
+
+def test_a_track_can_be_kept(command, clip):
+    argv = ["in.mp4", "-o", "out.mp4", "--track", "--redact", "solid"]
+    for kept, least in ((1, 170), (2, 0)):
+        assert command(*argv, "--keep-track", kept).status == 0
+        red = min(int(image[..., 0].max()) for image in clips.images_of("out.mp4"))
+        assert red >= least
+        assert (red > 170) is (kept == 1)
+
+
+def test_saved_detections_hide_without_a_detector(command, clip, red):
+    for kind in ("--json", "--jsonl"):
+        command("in.mp4", kind, "found", "--track")
+        made = len(red)
+        done = command(
+            "in.mp4",
+            "--from",
+            "found",
+            "-o",
+            "out.mp4",
+            "--redact",
+            "solid",
+            "--start",
+            1,
+            "--jsonl",
+            "again",
+        )
+        assert len(red) == made
+        assert done.err.startswith("25 faces in 25 frames")
+        again = rows(Path("again").read_text())
+        assert [row["time_s"] for row in again] == [(25 + i) / 25 for i in range(25)]
+        assert all(row["boxes"][0]["track_id"] == 1 for row in again)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "found: cannot read: No such file"),
+        ("[1, 2", "found: not what --json or --jsonl writes"),
+        ('{"source": "in.mp4", "frame": 0, "time_s": 0.0, "boxes": []}', "nothing about 0.040 s"),
+        ("", "in.mp4: found has nothing about it"),
+    ],
+)
+def test_what_was_not_searched_is_not_taken_for_empty(command, clip, content, says):
+    if content is not None:
+        Path("found").write_text(content)
+    done = command("in.mp4", "--from", "found", "-o", "out.mp4", "--redact", "blur")
+    assert done.status == (1 if "0.040" in says else 3)  # of a frame it was known
+    assert says in done.err
+    assert "see out.mp4" not in done.err
+    assert not Path("out.mp4").exists()
+
+
+def test_crops(command, clip, photos):
+    assert command("in.mp4", "--crops", "c", "--max-frames", 2, "--track").status == 0
+    assert sorted(p.name for p in Path("c").iterdir()) == [
+        *("in.mp4-000000-t1.png", "in.mp4-000001-t1.png"),
+    ]
+    command("in", "-r", "--crops", "d")
+    made = sorted(str(p.relative_to("d")) for p in Path("d").rglob("*.png"))
+    assert made == ["a.png-1.png", "c.png-1.png", "deep/d.png-1.png"]
+    from vj.images import read_image
+
+    assert read_image("d/a.png-1.png").shape == (12, 20, 3)
+    assert (read_image("d/a.png-1.png") == (255, 0, 0)).all()
+
+
+def test_parquet(command, clip):
+    pq = pytest.importorskip("pyarrow.parquet")
+    assert command("in.mp4", "--parquet", "found", "--jsonl", "rows", "--track").status == 0
+    table = pq.read_table("found").to_pylist()
+    found = rows(Path("rows").read_text())
+    assert [row["time_s"] for row in table] == [row["time_s"] for row in found]
+    assert [row["x1"] for row in table] == [row["boxes"][0]["xyxy"][0] for row in found]
+    assert {row["track_id"] for row in table} == {1}
+    assert {row["landmarks"] for row in table} == {None}
+
+
+def test_parquet_without_pyarrow(command, clip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = command("in.mp4", "--parquet", "found")
+    assert done.status == 2
+    assert "--parquet needs pyarrow: pip install 'vj-detect[parquet]'" in done.err
+    assert not Path("found").exists()
+
+
+def test_stats(command, clip):
+    said = command("in.mp4", "-o", "out.mp4", "--stats", "--track").err
+    assert [line.split()[0] for line in said.splitlines()[:-1]] == [
+        *("decode", "detect", "track", "paint", "encode", "in"),
+    ]
+
+
+@pytest.mark.parametrize(("keep", "status"), [([], 0), (["--keep-track", 1], 11)])
+@pytest.mark.parametrize("target", ["out.mp4", "out/%03d.png"])
+def test_an_audit_finds_what_is_left(command, clip, keep, status, target):
+    argv = ["in.mp4", "-o", target, "--redact", "solid", "--track", "--max-frames", 12]
+    done = command(*argv, *keep, "--audit", "frontalface")
+    assert done.status == status
+    assert f"audit: a face is left in {12 if keep else 0} of 12 frames" in done.err
+    assert done.err.count(": a face is left: ") == (10 if keep else 0)
+
+
+def test_a_picture_over_the_faces(command, clip, photos):
+    from PIL import Image
+
+    Image.new("RGB", (8, 8), (0, 0, 255)).save("blue.png")
+    assert command("in.mp4", "-o", "out.mp4", "--redact", "blue.png").status == 0
+    for i, image in enumerate(clips.images_of("out.mp4")):
+        x, y, w, h = clips.face_at(i, (128, 72))
+        assert image[y : y + h, x : x + w, 2].min() > 150
+        assert image[y : y + h, x : x + w, 0].max() < 100

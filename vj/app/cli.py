@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from vj import __version__
 from vj.app.formats import count
-from vj.app.options import DATA, parse, parser
+from vj.app.options import DATA, METHODS, parse, parser
 from vj.app.progress import ClosedPipe, Console, Talk
 from vj.app.status import Status, status_of
 from vj.errors import CascadeError, ParameterError, SourceError, VJError
@@ -77,16 +77,17 @@ def run(args: Namespace, console: Console) -> Status:
     tasks = _tasks(args, console)
     jobs = args.jobs or min(8, _processors())
     alone = len(tasks) == 1 and not has_film(tasks)  # frames share the threads among them
-    detector = _detector(args, n_jobs=jobs if alone else 1)
+    detector = None if args.saved else _detector(args, args.detector, jobs if alone else 1)
     console.detail(f"detector {args.detector}, inputs {len(tasks)}, threads {jobs}")
     work = _explain if args.explain else _detect
     return work(args, tasks, detector, jobs, console)
 
 
 def _detect(
-    args: Namespace, tasks: list[Task], detector: Detector, jobs: int, console: Console
+    args: Namespace, tasks: list[Task], detector: Detector | None, jobs: int, console: Console
 ) -> Status:
     from vj.app import pipeline
+    from vj.app.saved import read_saved
     from vj.app.sink import data_sink, has_film
 
     film = has_film(tasks)
@@ -100,7 +101,10 @@ def _detect(
         announced = stack.enter_context(_compilation_announced(console))
         sinks = [stack.enter_context(data_sink(*target, console)) for target in targets]
         frames = _film(args, jobs) if film else None
-        plan = pipeline.Pipeline(detector, args.detector, _paint(args), console, frames)
+        saved = read_saved(args.saved) if args.saved else None
+        name = args.saved or args.detector
+        crops = Path(args.crops) if args.crops else None
+        plan = pipeline.Pipeline(detector, name, _paint(args), console, frames, saved, crops)
         tally = pipeline.run(plan, todo, [announced, *sinks], jobs)
     images = count(tally.images, "frame" if film else "picture")
     words = [f"{count(tally.faces, 'face')} in {images}"]
@@ -108,14 +112,21 @@ def _detect(
     words += [f"{len(tasks) - len(todo)} skipped"] * (len(todo) < len(tasks))
     words += ["interrupted"] * (tally.interrupted is not None)
     words += [f"{time.perf_counter() - started:.2f} s"]
-    words += [f"see {args.output}"] * bool(args.output and tally.images)
+    there = args.output and (not tally.failed or Path(args.output).exists())
+    words += [f"see {args.output}"] * bool(there and tally.images)
     if tally.images or len(tasks) > 1:
         console.say(", ".join(words))
+    if args.audit and tally.images and tally.interrupted is None:
+        from vj.app.audit import audit
+
+        left = audit(todo, _detector(args, args.audit, jobs), console)
+        if left:
+            return Status.FACE
     return tally.status(fail_if_none=args.fail_if_none, fail_if_any=args.fail_if_any)
 
 
 def _explain(
-    args: Namespace, tasks: list[Task], detector: Detector, jobs: int, console: Console
+    args: Namespace, tasks: list[Task], detector: Detector | None, jobs: int, console: Console
 ) -> Status:
     from vj.app.explanation import explanation_picture
     from vj.app.sink import has_film, picture_sink
@@ -169,17 +180,19 @@ def _film(args: Namespace, jobs: int) -> Film:
     from vj.app.film import Film
     from vj.app.video_sink import Encoding
 
-    return Film(jobs, Encoding(args.codec, args.crf, not args.no_audio, args.start))
+    encoding = Encoding(args.codec, args.crf, not args.no_audio, args.start)
+    tracking = {"track": args.track, "every": args.every, "hold": args.hold}
+    return Film(jobs, encoding, **tracking, smooth=args.smooth, stats=args.stats)
 
 
-def _detector(args: Namespace, n_jobs: int) -> Detector:
-    """The detector that the arguments name; a file that is not there counts as a bad model."""
+def _detector(args: Namespace, name: str, n_jobs: int) -> Detector:
+    """A detector with the options given; a file that is not there counts as a bad model."""
     from vj.detect.registry import open_detector
 
     names = ("scale_factor", "min_neighbors", "min_size", "max_size")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
-        detector = open_detector(args.detector, **options, n_jobs=n_jobs)
+        detector = open_detector(name, **options, n_jobs=n_jobs)
     except SourceError as exc:
         raise CascadeError(str(exc)) from exc
     if type(detector).__module__.startswith("vj."):
@@ -189,13 +202,21 @@ def _detector(args: Namespace, n_jobs: int) -> Detector:
 
 def _paint(args: Namespace) -> Paint:
     """What happens to a picture once the faces are known."""
+    method, picture = args.redact, None
+    if method and method not in METHODS:
+        from vj.images import read_image
+
+        method, picture = "image", read_image(args.redact)
 
     def paint(image: NDArray[np.uint8], found: Detections) -> NDArray[np.uint8]:
         from vj.draw import draw, redact
 
-        if args.redact:
-            return redact(image, found, args.redact, args.grow or 1.3, args.ellipse)
-        return draw(image, found)
+        if not args.redact:
+            return draw(image, found)
+        if args.keep_track and found.track_id is not None:
+            kept = set(args.keep_track)
+            found = found[[i for i, t in enumerate(found.track_id.tolist()) if t not in kept]]
+        return redact(image, found, method, args.grow or 1.3, args.ellipse, picture=picture)
 
     return paint
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from vj.app.formats import Record
 from vj.app.sink import frame_sink
 from vj.app.stages import Ahead, Clock, Stop, mapped, stopping
 from vj.app.video_sink import Encoding
 from vj.errors import SourceError
-
-T = TypeVar("T")
 
 if TYPE_CHECKING:
     from vj.app.pipeline import Pipeline
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from vj.detections import Detections
 
     Found = tuple[Frame, Detections]
+    Stage = Any  # an iterator of things with a close(): a generator, or one in another thread
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,16 @@ class Film:
 
     jobs: int = 1  # threads that detect; from 2 on the other stages have theirs too
     encoding: Encoding = field(default_factory=Encoding)
+    track: bool = False
+    every: int = 1  # each so-manieth frame is searched; tracks tell of those between
+    hold: int = 0  # frames that a face is shown after its last hit and before its first
+    smooth: bool = False  # in two passes
+    stats: bool = False
+
+    @property
+    def tracks(self) -> bool:
+        """Whether detections get identities."""
+        return self.track or self.every > 1 or self.hold > 0 or self.smooth
 
     def records(self, pipeline: Pipeline, task: Task) -> Iterator[Record]:
         """Write the video of an input, and tell what was found in each frame.
@@ -44,54 +53,103 @@ class Film:
             Ctrl-C or SIGTERM, after the video so far is finished.
         """
         clock, started, n = Clock(), time.perf_counter(), 0
-        source = _Source(task.item)
+        source, console = _Source(task.item), pipeline.console
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(stopping())
             write = stack.enter_context(frame_sink(task, self.encoding))
-            advance = stack.enter_context(pipeline.console.bar(source.length(), "frame"))
-            stages = self._stages(pipeline, task, source.frames(stop), write, clock)
-            for record in stack.enter_context(contextlib.closing(stages)):
-                yield record
+            work = _Work(self, pipeline, task, clock, write)
+            found = work.found(source.frames(stop))
+            if self.smooth:
+                found = self._second_pass(work, found, source, stop)
+            advance = stack.enter_context(console.bar(source.length(), "frame"))
+            for frame, detections in stack.enter_context(contextlib.closing(work.done(found))):
+                yield pipeline.record(task, frame, detections)
                 n += 1
                 advance()
         for line in clock.lines(n, time.perf_counter() - started):
-            pipeline.console.detail(line)
+            (console.say if self.stats else console.detail)(line)
         source.complain()
         stop.raise_()
 
-    def _stages(
-        self,
-        pipeline: Pipeline,
-        task: Task,
-        frames: Iterator[Frame],
-        write: Write | None,
-        clock: Clock,
-    ) -> Generator[Record, None, None]:
-        def detect(frame: Frame) -> Detections:
-            with clock.at("detect"):
-                return pipeline.detector.detect(frame.image)
+    def _second_pass(
+        self, work: _Work, found: Stage, source: _Source, stop: Stop
+    ) -> Generator[Found, None, None]:
+        """The frames once more, with smooth boxes, which needs those of all frames."""
+        from vj.trajectories import smooth
 
-        def painted(found: Iterable[Found]) -> Generator[Found, None, None]:
-            for frame, detections in found:
+        boxes = []
+        bar = work.pipeline.console.bar(source.length(), "frame")
+        with contextlib.closing(found), bar as advance:
+            for _, detections in found:
+                boxes.append(detections)
+                advance()
+        # A wish to stop ends the first pass only: what it saw is still to be written.
+        again = source.frames(Stop() if stop else stop)
+        return _paired(work.clock.each("decode", again), smooth(boxes))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The stages that the frames of an input go through."""
+
+    film: Film
+    pipeline: Pipeline
+    task: Task
+    clock: Clock
+    write: Write | None
+
+    def found(self, frames: Iterator[Frame]) -> Stage:
+        """Frames with what is in them."""
+        decoded = self._apart(self.clock.each("decode", frames), 4)
+        found = _closing(mapped(self._detect, decoded, self.film.jobs), decoded)
+        if self.film.tracks:
+            found = _closing(self._tracked(found), found)
+        return self._apart(found, 2)
+
+    def done(self, found: Stage) -> Stage:
+        """The same, once they are painted and written."""
+        return self._apart(_closing(self._painted(found), found), 2)
+
+    def _apart(self, things: Any, depth: int) -> Any:
+        return Ahead(things, depth) if self.film.jobs > 1 else things
+
+    def _detect(self, frame: Frame) -> Detections | None:
+        if frame.index % self.film.every:
+            return None
+        with self.clock.at("detect"):
+            return self.pipeline.look(self.task.item.name, frame)
+
+    def _tracked(self, found: Iterable[tuple[Frame, Detections | None]]) -> Stage:
+        from vj import boxes
+        from vj.track import Tracker
+        from vj.trajectories import track_ahead
+
+        hold = max(self.film.hold, self.film.every - 1)
+        ahead = track_ahead(Tracker(hold=hold), found, hold)
+        for frame, detections in self.clock.each("track", ahead):
+            inside = boxes.clip(detections.xyxy, frame.image.shape)
+            there = (inside[:, 0] < inside[:, 2]) & (inside[:, 1] < inside[:, 3])
+            yield frame, replace(detections, xyxy=inside)[there]
+
+    def _painted(self, found: Stage) -> Generator[Found, None, None]:
+        for frame, detections in found:
+            self.pipeline.keep_crops(self.task, frame, detections)
+            if self.write is not None:
                 image = None
-                if write is not None and len(detections):
-                    with clock.at("paint"):
-                        image = pipeline.paint(frame.image, detections)
-                if write is not None:
-                    with clock.at("encode"):
-                        write(frame, image)
-                yield frame, detections
-
-        apart: Any = Ahead if self.jobs > 1 else lambda things, depth: things
-        decoded = apart(clock.each("decode", frames), 4)
-        found = apart(_closing(mapped(detect, decoded, self.jobs), decoded), 2)
-        done = apart(_closing(painted(found), found), 2)
-        with contextlib.closing(done):
-            for frame, detections in done:
-                yield pipeline.record(task, frame, detections)
+                if len(detections):
+                    with self.clock.at("paint"):
+                        image = self.pipeline.paint(frame.image, detections)
+                with self.clock.at("encode"):
+                    self.write(frame, image)
+            yield frame, detections
 
 
-def _closing(things: Generator[T, None, None], source: Any) -> Generator[T, None, None]:
+def _paired(frames: Stage, boxes: Any) -> Generator[Found, None, None]:
+    with contextlib.closing(frames):
+        yield from zip(frames, boxes, strict=False)
+
+
+def _closing(things: Stage, source: Stage) -> Generator[Any, None, None]:
     """The things, whose source is closed together with them."""
     with contextlib.closing(source), contextlib.closing(things):
         yield from things

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from vj.errors import ParameterError
 
-DATA = ("json", "jsonl", "csv", "coco")
+DATA = ("json", "jsonl", "csv", "coco", "parquet")
+METHODS = ("blur", "pixelate", "solid")
 EXIT_STATUS = """\
 exit status:
   0 done, faces or not       3 input missing or unreadable   6 output cannot be written
@@ -23,7 +25,8 @@ examples:
   vj-detect photo.jpg                       print the faces
   vj-detect photos -r -o out --redact blur  hide the faces of a folder
   vj-detect '*.jpg' --json - | jq           data for a program
-  vj-detect clip.mp4 -o out.mp4             a video, its sound kept
+  vj-detect clip.mp4 -o out.mp4 --redact blur --track --hold 5
+                                            hide faces without a gap; the sound is kept
 """
 
 
@@ -68,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     data("--jsonl", metavar="FILE", help="one row a line, as they come")
     data("--csv", metavar="FILE", help="one line for every face")
     data("--coco", metavar="FILE", help="COCO images and annotations")
+    data("--parquet", metavar="FILE", help="one row for every face; needs pyarrow")
+    data("--crops", metavar="DIR", help="a picture of every face")
+    data("--from", dest="saved", metavar="FILE", help="draw or hide what --json or --jsonl saved")
     _add_detector(p.add_argument_group("detector").add_argument)
     _add_run(p.add_argument_group("run").add_argument)
     return p
@@ -95,9 +101,25 @@ def _add_pictures(add: Any) -> None:
     add("--suffix", default="", help="added to the names in a folder: _faces")
     add("--skip-existing", action="store_true", help="leave out inputs whose output is there")
     add("--draw", action="store_true", help="frame the faces (default)")
-    add("--redact", choices=["blur", "pixelate", "solid"], help="hide the faces")
+    add(
+        "--redact",
+        metavar="METHOD",
+        help="hide the faces: blur, pixelate, solid, or a picture to put over them",
+    )
     add("--grow", type=_factor, metavar="F", help="enlarge what is hidden (default: 1.3)")
     add("--ellipse", action="store_true", help="hide ellipses, not rectangles")
+    add(
+        "--keep-track",
+        type=_positive,
+        action="append",
+        metavar="ID",
+        help="do not hide this track; may be repeated",
+    )
+    add(
+        "--audit",
+        metavar="NAME",
+        help="search the result with this detector; exit status 11 if it finds a face",
+    )
     add(
         "--explain",
         type=_point,
@@ -111,6 +133,22 @@ def _add_video(add: Any) -> None:
     add("--duration", type=_factor, metavar="S", help="stop after this many seconds")
     add("--max-frames", type=_positive, metavar="N", help="stop after this many frames")
     add("--fps-limit", type=_factor, metavar="R", help="leave out frames beyond this rate")
+    add("--track", action="store_true", help="give faces identities over the frames")
+    add(
+        "--every",
+        type=_positive,
+        default=1,
+        metavar="K",
+        help="search each K-th frame, track between them",
+    )
+    add(
+        "--hold",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="show a face N frames more: after its last hit, before its first",
+    )
+    add("--smooth", action="store_true", help="take the jitter out of boxes, in two passes")
     add("--no-audio", action="store_true", help="leave out the sound")
     add("--codec", metavar="NAME", help="encoder (default: libx264; libvpx-vp9 for .webm)")
     add("--crf", type=_quality, metavar="N", help="0 best to 63 smallest (default: 20)")
@@ -129,6 +167,7 @@ def _add_run(add: Any) -> None:
     add("-j", "--jobs", type=_positive, metavar="N", help="threads (default: one a processor)")
     add("--fail-if-none", action="store_true", help="exit status 10 if there is no face at all")
     add("--fail-if-any", action="store_true", help="exit status 11 if there is any face")
+    add("--stats", action="store_true", help="print the time of each stage of a video")
     add("-q", "--quiet", action="store_true", help="say nothing but errors")
     add("-v", "--verbose", action="store_true", help="say more")
     add("--version", action="store_true", help="print the version")
@@ -147,6 +186,9 @@ def _check(args: argparse.Namespace) -> None:
         (args.draw and args.redact, "--draw and --redact"),
         (args.fail_if_none and args.fail_if_any, "--fail-if-none and --fail-if-any"),
         (args.explain and (args.redact or args.draw), "--explain and --draw or --redact"),
+        (args.saved and args.every > 1, "--from and --every"),
+        (args.saved and args.explain, "--from and --explain"),
+        (args.explain and args.crops, "--explain and --crops"),
         (args.explain and any(getattr(args, kind) for kind in DATA), "--explain and data"),
     ]
     for clash, what in together:
@@ -158,6 +200,9 @@ def _check(args: argparse.Namespace) -> None:
         (args.skip_existing, pictures, "--skip-existing", "-o"),
         (args.grow, args.redact, "--grow", "--redact"),
         (args.ellipse, args.redact, "--ellipse", "--redact"),
+        (args.audit, args.redact, "--audit", "--redact"),
+        (args.keep_track, args.redact, "--keep-track", "--redact"),
+        (args.keep_track, _tracks(args) or args.saved, "--keep-track", "--track or --from"),
         (args.recursive, args.inputs, "--recursive", "a folder"),
     ]
     for given, needed, what, wanted in alone:
@@ -165,6 +210,12 @@ def _check(args: argparse.Namespace) -> None:
             raise ParameterError(f"{what} needs {wanted}")
     if args.min_size and args.max_size and not _fits(args.min_size, args.max_size):
         raise ParameterError("--min-size is larger than --max-size")
+    if args.redact and args.redact not in METHODS and not Path(args.redact).exists():
+        raise ParameterError(
+            f"--redact is {', '.join(METHODS)} or a picture that is there, not {args.redact!r}"
+        )
+    if args.parquet == "-":
+        raise ParameterError("--parquet - is no text: name a file")
     _check_targets([getattr(args, kind) for kind in DATA if getattr(args, kind)])
 
 
@@ -175,6 +226,10 @@ def _check_targets(targets: list[str]) -> None:
         if name in seen:
             raise ParameterError(f"two kinds of data would be written to {target}")
         seen.add(name)
+
+
+def _tracks(args: argparse.Namespace) -> bool:
+    return bool(args.track or args.every > 1 or args.hold or args.smooth)
 
 
 def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from vj.app.formats import Record
 from vj.app.progress import Console
-from vj.app.sink import Task, has_film, picture_sink
+from vj.app.sink import Task, has_film, picture_sink, write_crops
 from vj.app.status import Status, Terminated, status_of
 from vj.app.video_source import Video
 from vj.errors import ImageError, SinkError, VJError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
     from vj.app.film import Film
+    from vj.app.saved import Saved
     from vj.app.source import Frame
     from vj.detect.registry import Detector
     from vj.detections import Detections
@@ -34,23 +37,38 @@ Outcome = Iterable[Record] | VJError
 class Pipeline:
     """What happens to every input."""
 
-    detector: Detector
+    detector: Detector | None
     name: str  # of the detector, as it appears in data
     paint: Paint
     console: Console
     film: Film | None = None  # what videos need beyond that
+    saved: Saved | None = None  # takes the place of the detector
+    crops: Path | None = None  # folder for a picture of each face
 
     def records(self, task: Task) -> Iterator[Record]:
         """Detect in a picture, write it, and tell what was found."""
         with picture_sink(task.path) as write:
             for frame in task.item.frames():
                 started = time.perf_counter()
-                found = self.detector.detect(frame.image)
+                found = self.look(task.item.name, frame)
                 milliseconds = 1000 * (time.perf_counter() - started)
                 self.console.detail(f"{task.item.name}: detected in {milliseconds:.1f} ms")
+                self.keep_crops(task, frame, found)
                 if task.path is not None:
                     write(self.paint(frame.image, found))
                 yield self.record(task, frame, found)
+
+    def look(self, name: str, frame: Frame) -> Detections:
+        """What is in a frame of an input."""
+        if self.saved is not None:
+            return self.saved.of(name, frame)
+        assert self.detector is not None
+        return self.detector.detect(frame.image)
+
+    def keep_crops(self, task: Task, frame: Frame, found: Detections) -> None:
+        """Write a picture of each face, if that is wanted."""
+        if self.crops is not None:
+            write_crops(self.crops, task.item, frame, found)
 
     def record(self, task: Task, frame: Frame, found: Detections) -> Record:
         """What was found in a frame of an input."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from vj.app.source import Frame
     from vj.app.video_sink import Encoding, Write
+    from vj.detections import Detections
 
 
 @contextlib.contextmanager
@@ -31,6 +32,12 @@ def data_sink(kind: str, target: str, console: Console) -> Iterator[Callable[[Re
 
     A file gets its name when the block ends without an error; see `replacing`.
     """
+    if kind == "parquet":
+        from vj.app.parquet import parquet_sink
+
+        with parquet_sink(target) as write_row:
+            yield write_row
+        return
     form = FORMATS[kind]()
     # A file name that is not UTF-8 comes back as its bytes, or as the escape that JSON has for it.
     errors = "surrogateescape" if kind in ("csv", "text") else "backslashreplace"
@@ -96,6 +103,24 @@ def _sequence(pattern: Path) -> Write:
         write_image(path, frame.image if image is None else image)
 
     return write
+
+
+def write_crops(folder: Path, item: Item, frame: Frame, found: Detections) -> None:
+    """Write a picture of each face: its input, frame, and track or number in the name."""
+    from vj.boxes import clip
+    from vj.images import write_image
+
+    tracks = found.track_id
+    for i, box in enumerate(clip(found.xyxy, frame.image.shape)):
+        x1, y1, x2, y2 = (round(float(v)) for v in box)
+        if x1 >= x2 or y1 >= y2:
+            continue
+        moment = "" if frame.time is None else f"-{frame.index:06d}"
+        which = f"{i + 1}" if tracks is None else f"t{tracks[i]}"
+        path = folder / item.place.parent / f"{item.place.name}{moment}-{which}.png"
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, frame.image[y1:y2, x1:x2])
 
 
 @dataclass(frozen=True)
