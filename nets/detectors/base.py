@@ -20,6 +20,7 @@ from nets.graph.ir import Graph
 from nets.kernels import layout
 from nets.onnx_reader import load_onnx
 from nets.plan import Model, Plan
+from nets.plan.layers.base import Step
 from vj.detections import Detections
 from vj.errors import NetError, ParameterError
 from vj.images import as_rgb
@@ -175,11 +176,12 @@ class NetDetector(ABC):
         shape = (len(images), 3, *(-(-n // self.stride) * self.stride for n in small))
         scale = np.array([cols / small[1], rows / small[0]], np.float32)
 
-        def fill(plan: Plan) -> None:
+        def fill(plan: Plan) -> Step:
             p = self.pixels
-            geometry = plan.pixels(name)
-            for i, image in enumerate(images):
-                layout.image_in(image, plan.memory, geometry, i, p.scale, p.shift, int(p.bgr))
+            shared = plan.pixels(name)
+            geometry = np.concatenate([shared, [image.ctypes.data for image in images]])
+            geometry[[layout.HIGH, layout.WIDE, layout.SWAP]] = *small, p.bgr
+            return Step(layout.image_in, geometry, 0, bias=np.array([p.scale, p.shift], np.float32))
 
         with self.model.lock:
             plan = self.model.plan({name: shape})

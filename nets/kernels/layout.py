@@ -1,6 +1,6 @@
 """Into and out of the arena: images, NCHW arrays, halos; and the program that runs a plan."""
 
-from numba import float32, int64, uint8, void
+from numba import float32, int64, void
 
 from nets.kernels.conv import (
     COLS,
@@ -20,6 +20,7 @@ from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import (
     array_f32,
     array_i64,
+    array_u8,
     at,
     atomic_add,
     atomic_load,
@@ -35,36 +36,43 @@ from vj.kernels.simd import (
     to_f32,
 )
 
-TAKEN, DONE = 0, 8  # in `progress`, a cache line apart
-PATIENCE = 2000  # looks at DONE before a thread gives way
-IMAGES = 15  # of `planes_in` and `planes_out`: how many images
+PATIENCE = 2000  # looks at a counter before a thread gives way
+APART = 8  # counters in `progress`: each thread's has a cache line of its own
+IMAGES = 15  # of `planes_out`: how many images
+# Of `image_in`, in place of the fields of X and R that it has no use for.
+HIGH, WIDE, SWAP = 0, 1, 2
+SHARED = 16  # fields that all shapes begin with
 
 # Fields of a task: the address of its kernel; address and length of weights, bias and shape; the
-# activation as an index into `limits`; the band; how many tasks must be done before it starts.
+# activation as an index into `limits`; the band of rows; the thread that runs it; then, for every
+# thread, how many of its tasks must be done before.
 (
-    KERNEL, WEIGHTS, N_WEIGHTS, BIAS, N_BIAS, SHAPE, N_SHAPE, LIMITS, FIRST, LAST, AFTER, TASK,
+    KERNEL, WEIGHTS, N_WEIGHTS, BIAS, N_BIAS, SHAPE, N_SHAPE, LIMITS, FIRST, LAST, OWNER, NEEDS,
 ) = range(12)  # fmt: skip
 
 
-@kernel(void(rw(float32, 1), ro(int64, 2), ro(float32, 2), rw(int64, 1), int64, rw(float32, 1)))
-def run_tasks(arena, tasks, limits, progress, give_way, scratch):
+@kernel(
+    void(rw(float32, 1), ro(int64, 2), ro(float32, 2), rw(int64, 1), int64, int64, rw(float32, 1))
+)
+def run_tasks(arena, tasks, limits, progress, give_way, thread, scratch):
     """Run the layers of a network without coming back to Python in between.
 
-    tasks (n, TASK); limits (m, 2) lo and hi; scratch is private to the calling thread. Threads that
-    share `progress` (zeros; TAKEN and DONE count tasks) share the tasks: each takes the next one
-    and waits for those that it hangs on. What is computed does not depend on who computes it.
-    A thread that has waited for a while calls the C function at `give_way` (0: none), so that
-    another one can run.
+    tasks (n, NEEDS + threads), in an order in which one thread can run them all; limits (m, 2) lo
+    and hi; progress zeros, one counter a thread; scratch is private to the thread. Each thread runs
+    its own tasks in turn and waits for what they need of the others; thread -1 runs them all. A
+    thread that has waited for a while calls the C function at `give_way` (0: none), so that another
+    one can run.
     """
-    while True:
-        t = atomic_add(progress, TAKEN, 1)
-        if t >= tasks.shape[0]:
-            break
-        waited = 0
-        while atomic_load(progress, DONE) < tasks[t, AFTER]:
-            waited += 1
-            if waited > PATIENCE and give_way != 0:
-                call_plain(give_way)
+    for t in range(tasks.shape[0]):
+        owner = tasks[t, OWNER]
+        if owner != thread and thread >= 0:
+            continue
+        for other in range(tasks.shape[1] - NEEDS):
+            waited = 0
+            while atomic_load(progress, APART * other) < tasks[t, NEEDS + other]:
+                waited += 1
+                if waited > PATIENCE and give_way != 0:
+                    call_plain(give_way)
         weights = array_f32(tasks[t, WEIGHTS], tasks[t, N_WEIGHTS])
         bias = array_f32(tasks[t, BIAS], tasks[t, N_BIAS])
         shape = array_i64(tasks[t, SHAPE], tasks[t, N_SHAPE])
@@ -73,7 +81,7 @@ def run_tasks(arena, tasks, limits, progress, give_way, scratch):
             tasks[t, KERNEL],
             (arena, weights, bias, shape, lo, hi, tasks[t, FIRST], tasks[t, LAST], scratch),
         )
-        atomic_add(progress, DONE, 1)
+        atomic_add(progress, APART * owner, 1)
 
 
 @kernel(LAYER)
@@ -100,20 +108,22 @@ def clear_halo(arena, weights, bias, shape, lo, hi, first, last, scratch):
                     k += 1
 
 
-@kernel(void(ro(uint8, 3), rw(float32, 1), ro(int64, 1), int64, float32, float32, int64))
-def image_in(image, arena, shape, number, scale, shift, swap):
-    """RGB pixels into image `number` of a map at Y: value * scale + shift, BGR where swap is 1.
+@kernel(LAYER)
+def image_in(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """RGB bytes into a map at Y: value * bias[0] + bias[1], BGR where SWAP is 1.
 
-    image (rows, cols, 3). What the map of ROWS x COLS pixels has beyond it becomes `shift`, as if
-    the image went on in black.
+    The images, of HIGH x WIDE pixels each, lie at the addresses from SHARED on. What the map of
+    ROWS x COLS pixels has beyond them becomes bias[1], as if they went on in black.
     """
     rows, cols, pixel = shape[ROWS], shape[COLS], shape[Y_PIXEL]
-    start = shape[Y] + number * shape[Y_IMAGE]
-    for i in range(rows):
-        y = start + i * shape[Y_ROW]
-        wide = image.shape[1] if i < image.shape[0] else 0
+    scale, shift = bias[0], bias[1]
+    for line in range(first, last):
+        number, i = line // rows, line % rows
+        y = shape[Y] + number * shape[Y_IMAGE] + i * shape[Y_ROW]
+        wide = shape[WIDE] if i < shape[HIGH] else 0
+        image = array_u8(shape[SHARED + number], shape[HIGH] * shape[WIDE] * 3)
         x, k = 3 * i * wide, 0
-        if pixel == 3 and swap == 0:
+        if pixel == 3 and shape[SWAP] == 0:
             while k + 16 <= 3 * wide:
                 v = to_f32(load16(image, x + k))
                 store(arena, y + k, fma(v, splat16(scale), splat16(shift)))
@@ -121,41 +131,41 @@ def image_in(image, arena, shape, number, scale, shift, swap):
             k //= 3
         for j in range(k, wide):
             for c in range(3):
-                value = float32(image[i, j, 2 - c if swap == 1 else c])
+                value = float32(image[x + 3 * j + (2 - c if shape[SWAP] == 1 else c)])
                 arena[y + j * pixel + c] = value * scale + shift
         for j in range(wide, cols):
             for c in range(3):
                 arena[y + j * pixel + c] = shift
 
 
-@kernel(void(ro(float32, 1), rw(float32, 1), ro(int64, 1)))
-def planes_in(planes, arena, shape):
-    """NCHW planes into a map at Y of ROWS x COLS pixels and K channels; IMAGES of them."""
+@kernel(LAYER)
+def planes_in(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """NCHW planes, in `weights`, into a map at Y of ROWS x COLS pixels and K channels."""
     rows, cols, channels, pixel = shape[ROWS], shape[COLS], shape[K], shape[Y_PIXEL]
     plane = rows * cols
-    for image in range(shape[IMAGES]):
-        for i in range(rows):
-            x = (image * channels * rows + i) * cols
-            y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
-            j = 0
-            if channels == 3 and pixel == 3:
-                while j + 8 <= cols:
-                    a, b, c = interleave(
-                        (
-                            load8(planes, x + j),
-                            load8(planes, x + plane + j),
-                            load8(planes, x + 2 * plane + j),
-                        )
+    for line in range(first, last):
+        image, i = line // rows, line % rows
+        x = (image * channels * rows + i) * cols
+        y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
+        j = 0
+        if channels == 3 and pixel == 3:
+            while j + 8 <= cols:
+                a, b, c = interleave(
+                    (
+                        load8(weights, x + j),
+                        load8(weights, x + plane + j),
+                        load8(weights, x + 2 * plane + j),
                     )
-                    store(arena, y + 3 * j, a)
-                    store(arena, y + 3 * j + 8, b)
-                    store(arena, y + 3 * j + 16, c)
-                    j += 8
-            for first in range(j, cols, 16):
-                for c in range(channels):
-                    source, target = x + c * plane, y + c
-                    for n in range(first, min(first + 16, cols)):
-                        arena[target + n * pixel] = at(planes, source + n)
+                )
+                store(arena, y + 3 * j, a)
+                store(arena, y + 3 * j + 8, b)
+                store(arena, y + 3 * j + 16, c)
+                j += 8
+        for start in range(j, cols, 16):
+            for c in range(channels):
+                source, target = x + c * plane, y + c
+                for n in range(start, min(start + 16, cols)):
+                    arena[target + n * pixel] = at(weights, source + n)
 
 
 @kernel(void(ro(float32, 1), ro(int64, 1), rw(float32, 1)))

@@ -126,6 +126,14 @@ class Arena:
         slot = slot._replace(offset=slot.offset + start, channels=form.channels)
         return Place(slot, start == 0 and form.channels == b.channels)
 
+    def overlaps(self) -> dict[str, set[str]]:
+        """The arrays, itself among them, that lie in an array's memory at one time or another."""
+        spans = [(name, b.offset, b.offset + b.size) for name, b in self.buffers.items()]
+        return {
+            name: {other for other, low, high in spans if low < end and start < high}
+            for name, start, end in spans
+        }
+
     def view(self, memory: F32, name: str) -> F32:
         """An array as the graph has it, without a copy where that is possible."""
         slot, form = self.place(name).slot, self.lowering.forms[name]

@@ -16,7 +16,8 @@ from nets.graph.evaluate import MALFORMED
 from nets.graph.ir import Array, Node
 from nets.graph.operators import Spec
 from nets.graph.specialise import Special
-from nets.plan.layers.base import Form, Image, Layer, Rows
+from nets.kernels import layout
+from nets.plan.layers.base import Form, Image, Layer, Places, Rows, Step, geometry
 from vj.errors import NetError
 
 F32 = np.dtype(np.float32)
@@ -37,13 +38,21 @@ class Numpy(Layer):
 
 
 class Import(Layer):
-    """An array of the graph's own layout brought into the arena."""
+    """An array of the graph's own layout brought into the arena.
+
+    Where it lies is not known before the run: `Program.feed` says so.
+    """
 
     kind = "import"
 
     def __init__(self, source: str, form: Image) -> None:
         super().__init__(source, [], source)
         self.form = form
+
+    def steps(self, place: Places) -> list[Step]:  # noqa: D102
+        y = place(self.output).slot
+        shape = geometry(y, y, y.height, y.width, y.channels)
+        return [Step(layout.planes_in, shape, y.images * y.height)]
 
     def writes_lanes(self) -> bool:  # noqa: D102
         return False

@@ -16,15 +16,15 @@ from nets.kernels import layout
 from nets.packing.slots import F32, I64, Slot, aligned
 from nets.plan.arena import Arena, Buffer
 from nets.plan.choose import cost
-from nets.plan.layers.base import SHARED, Image, Layer, Step, geometry
+from nets.plan.layers.base import Image, Layer, Step, geometry
 from nets.plan.layers.dense import Conv
 from nets.plan.lower import Import, Lowering, Numpy
 from nets.plan.merge import merge_siblings
 from nets.plan.program import Program
 from vj.errors import NetError
 
-# An array, or a function that fills the place of an input in the arena itself.
-Feed = Array | Callable[["Plan"], None]
+# An array, or a function that makes the step which brings an input into the arena.
+Feed = Array | Callable[["Plan"], Step]
 Feeds = Mapping[str, Feed]
 
 
@@ -57,31 +57,33 @@ class Plan:
         self.geometry: dict[str, I64] = {}
         self.stages = self._stages()
 
-    def _stages(self) -> list[Import | Numpy | Program]:
+    def _stages(self) -> list[Numpy | Program]:
         """Runs of layers in the arena as programs, everything else by itself."""
-        stages: list[Import | Numpy | Program] = []
+        stages: list[Numpy | Program] = []
         steps: list[Step] = []
-        costs: list[float] = []
+        overlaps = self.arena.overlaps() if self.n_jobs > 1 else {}
 
         def close() -> None:
             if steps:
-                stages.append(Program(steps, costs, self.n_jobs))
+                stages.append(Program(steps, self.n_jobs, overlaps))
                 steps.clear()
-                costs.clear()
 
         for at, layer in enumerate(self.layers):
-            for buffer in self.arena.buffers.values():
+            for name, buffer in self.arena.buffers.items():
                 clear = self._clearing(buffer) if buffer.first == at else None
                 if clear is not None:
+                    clear.writes = (name,)
                     steps.append(clear)
-                    costs.append(0)
-            if isinstance(layer, (Import, Numpy)):
+            if isinstance(layer, Numpy):
                 close()
                 stages.append(layer)
                 continue
             for step in layer.steps(self.arena.place):
+                step.cost = estimate(layer, step)
+                step.reads = tuple(self.arena.base(name)[0] for name in layer.inputs)
+                step.writes = tuple(self.arena.base(name)[0] for name in layer.outputs)
+                step.imports = layer.output if isinstance(layer, Import) else ""
                 steps.append(step)
-                costs.append(estimate(layer, step))
         close()
         return stages
 
@@ -113,20 +115,20 @@ class Plan:
         env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
         for stage in self.stages:
             if isinstance(stage, Program):
+                for name in stage.imports:
+                    stage.feed(name, self._feed(name, env.get(name, feeds.get(name))))
                 stage.run(self.memory, threads)
-            elif isinstance(stage, Import):
-                self.load(stage.name, env.get(stage.name, feeds.get(stage.name)))
             else:
                 self._evaluate(stage.node, env)
         return env
 
-    def load(self, name: str, feed: Any) -> None:
-        """Bring an input, or what a node has made, into the arena."""
+    def _feed(self, name: str, feed: Any) -> Step:
+        """The step that brings an input, or what a node has made, into the arena."""
         if callable(feed):
-            feed(self)
-            return
-        array: Array = feed
-        layout.planes_in(np.ascontiguousarray(array).reshape(-1), self.memory, self.pixels(name))
+            step: Step = feed(self)
+            return step
+        planes = np.ascontiguousarray(feed).reshape(-1)
+        return Step(layout.planes_in, self.pixels(name), 0, planes)
 
     def view(self, name: str) -> Array:
         """An array that lies in the arena, in the graph's layout; valid until the next run."""
@@ -186,12 +188,12 @@ class Plan:
             env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
             for at, layer in enumerate(self.layers):
                 start = perf_counter()
-                if isinstance(layer, Import):
-                    self.load(layer.name, env[layer.name])
-                elif isinstance(layer, Numpy):
+                if isinstance(layer, Numpy):
                     self._evaluate(layer.node, env)
                 else:
                     program = self._alone(layer)
+                    if isinstance(layer, Import):
+                        program.feed(layer.output, self._feed(layer.output, env[layer.output]))
                     start = perf_counter()
                     program.run(self.memory)
                 best[at] = min(best.get(at, 1e9), perf_counter() - start)
@@ -199,14 +201,15 @@ class Plan:
 
     def _alone(self, layer: Layer) -> Program:
         steps = layer.steps(self.arena.place)
-        return Program(steps, [0] * len(steps), 1)
+        steps[0].imports = layer.output if isinstance(layer, Import) else ""
+        return Program(steps)
 
 
 def estimate(layer: Layer, step: Step) -> float:
     """Rough nanoseconds of a step, to decide how many threads share it."""
     if isinstance(layer, Conv):
         return layer.y.images * cost(layer, "direct")
-    _, cols, run = step.shape[SHARED - 4 : SHARED - 1]
+    _, cols, run = step.shape[layout.SHARED - 4 : layout.SHARED - 1]
     return float(step.rows * cols * run) * 0.15
 
 

@@ -745,6 +745,7 @@ def _array_at(elem):
 
 # The array of ``size`` numbers at an address; the caller keeps its memory alive.
 array_f32, array_i64 = _array_at(types.float32), _array_at(types.int64)
+array_u8 = _array_at(types.uint8)
 
 
 @intrinsic

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nets.kernels import conv
+from nets.kernels.layout import SHARED
 from nets.packing.slots import F32, I64, Slot
 from vj.kernels.jit import Kernel
 
@@ -57,13 +58,16 @@ class Place:
 
 
 EMPTY: F32 = np.zeros(1, np.float32)
-SHARED = conv.SLOPE + 1  # fields that all shapes begin with
 SCRATCH = 64  # floats that any kernel may use
 
 
 @dataclass(slots=True)
 class Step:
-    """One call of a kernel; ``rows`` is how far its bands go."""
+    """One call of a kernel; ``rows`` is how far its bands go.
+
+    ``cost`` is an estimate in nanoseconds, ``reads`` and ``writes`` name whole arrays, ``imports``
+    the array that the step brings into the arena.
+    """
 
     kernel: Kernel
     shape: I64
@@ -73,6 +77,10 @@ class Step:
     lo: float = -inf
     hi: float = inf
     scratch: int = SCRATCH
+    cost: float = 0.0
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    imports: str = ""
 
 
 Places = Callable[[str], Place]
