@@ -15,7 +15,7 @@ from onnx_graphs import model, node, value
 from nets import reference as ref
 from nets.kernels import layout, pointwise, rnn
 from nets.packing.slots import Slot, aligned
-from nets.plan.layers.base import Image, Place
+from nets.plan.layers.base import Image, Place, geometry
 from nets.plan.layers.pointwise import Copy, Maxout, Norm, Response, Softmax, Unary
 from nets.plan.layers.window import Axis, Pool, Unpool
 
@@ -199,38 +199,45 @@ def test_local_response_norm(seed, cuts, size):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
+def run_rows(kernel, arena, weights, bias, shape, rows, cuts):
+    """Call a kernel band by band, the last one first."""
+    edges = sorted({0, rows, *(c % (rows + 1) for c in cuts)})
+    for first, last in reversed([*pairwise(edges)]):
+        kernel(arena, weights, bias, shape, f4(0), f4(0), first, last, np.zeros(8, f4))
+
+
 @settings(max_examples=30)
-@given(seeds, st.integers(1, 5))
-def test_planes_in_and_out(seed, channels):
+@given(seeds, bands, st.integers(1, 5))
+def test_planes_in_and_out(seed, cuts, channels):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((2, channels, 3, int(rng.integers(1, 40)))).astype(f4)
-    bench = Bench().put("x", form=x.shape)
-    slot = bench.places["x"].slot
-    for pixel in (slot.pixel, channels):
-        shape = np.zeros(16, np.int64)
-        packed = Slot.packed(64, 3, x.shape[3], channels, images=2, pixel=pixel)
-        shape[:8], shape[12:] = (*packed[:4], *packed[:4]), (3, x.shape[3], channels, 2)
-        layout.planes_in(x.ravel(), bench.arena, shape)
+    arena = aligned(1 << 14)
+    for pixel in (8, channels):
+        slot = Slot.packed(64, 3, x.shape[3], channels, images=2, pixel=pixel)
+        shape = geometry(slot, slot, 3, x.shape[3], channels)
+        shape[layout.IMAGES] = 2
+        run_rows(layout.planes_in, arena, x.ravel(), x.ravel(), shape, 6, cuts)
         out = np.zeros(x.size, f4)
-        layout.planes_out(bench.arena, shape, out)
+        layout.planes_out(arena, shape, out)
         np.testing.assert_array_equal(out.reshape(x.shape), x)
 
 
 @settings(max_examples=30)
-@given(seeds, st.booleans())
-def test_image_in(seed, swap):
+@given(seeds, bands, st.booleans())
+def test_image_in(seed, cuts, swap):
     rng = np.random.default_rng(seed)
     rows, cols = rng.integers(1, 30, 2)
-    image = rng.integers(0, 256, (rows, cols, 3), np.uint8)
-    image.flags.writeable = False
+    images = rng.integers(0, 256, (2, rows, cols, 3), np.uint8)
+    images.flags.writeable = False
     high, wide = rows + rng.integers(0, 5), cols + rng.integers(0, 5)
-    arena = aligned(1 << 14)
-    slot = Slot.packed(0, high, wide, 3, pixel=3)
-    shape = np.zeros(16, np.int64)
-    shape[4:8], shape[12:15] = slot[:4], (high, wide, 3)
-    layout.image_in(image, arena, shape, 0, f4(0.5), f4(-2), int(swap))
-    want = np.full((high, wide, 3), -2, f4)
-    want[:rows, :cols] = image[:, :, ::-1] * f4(0.5) - 2 if swap else image * f4(0.5) - 2
+    slot = Slot.packed(0, high, wide, 3, images=2, pixel=3)
+    addresses = [image.ctypes.data for image in images]
+    shape = geometry(slot, slot, high, wide, 3, addresses)
+    shape[[layout.HIGH, layout.WIDE, layout.SWAP]] = rows, cols, swap
+    arena, affine = aligned(1 << 14), f4([0.5, -2])
+    run_rows(layout.image_in, arena, affine, affine, shape, 2 * high, cuts)
+    want = np.full((2, high, wide, 3), -2, f4)
+    want[:, :rows, :cols] = (images[..., ::-1] if swap else images) * f4(0.5) - 2
     np.testing.assert_array_equal(arena[: want.size].reshape(want.shape), want)
 
 
