@@ -27,6 +27,7 @@ _HOME = {
         "ParameterError",
         "SinkError",
         "SourceError",
+        "StreamError",
         "TrainingError",
         "VJError",
     ],

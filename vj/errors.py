@@ -27,6 +27,10 @@ class SourceError(VJError):
     """An input that is missing or cannot be read."""
 
 
+class StreamError(SourceError):
+    """A live stream that is lost and does not come back."""
+
+
 class SinkError(VJError):
     """An output that cannot be written."""
 

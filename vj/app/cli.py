@@ -64,7 +64,7 @@ def program(argv: Sequence[str], console: Console) -> Status:
 
 def run(args: Namespace, console: Console) -> Status:
     """Do what the arguments say."""
-    if args.help or args.version or args.list_detectors:
+    if args.help or args.version or args.list_detectors or args.list_cameras:
         console.write(_information(args).encode())
         return Status.DONE
     console.talk = Talk.QUIET if args.quiet else Talk.VERBOSE if args.verbose else Talk.NORMAL
@@ -76,7 +76,8 @@ def run(args: Namespace, console: Console) -> Status:
         Image.MAX_IMAGE_PIXELS = args.max_pixels
     tasks = _tasks(args, console)
     jobs = args.jobs or min(8, _processors())
-    alone = len(tasks) == 1 and not has_film(tasks)  # frames share the threads among them
+    # One picture has all threads; the pictures of a crowd and of a film share them.
+    alone = len(tasks) == 1 and (not has_film(tasks) or tasks[0].item.live)
     detector = None if args.saved else _detector(args, args.detector, jobs if alone else 1)
     console.detail(f"detector {args.detector}, inputs {len(tasks)}, threads {jobs}")
     work = _explain if args.explain else _detect
@@ -160,7 +161,12 @@ def _tasks(args: Namespace, console: Console) -> list[Task]:
     out = Path(args.output) if args.output else None
     span = Span(args.start, args.duration, args.max_frames, args.fps_limit)
     items = find_inputs(
-        args.inputs, console.stdin, recursive=args.recursive, leave_out=out, span=span
+        args.inputs,
+        console.stdin,
+        recursive=args.recursive,
+        leave_out=out,
+        span=span,
+        stdin_format=args.stdin_format,
     )
     if args.sample:
         from vj.images import sample_path
@@ -258,6 +264,12 @@ def _information(args: Namespace) -> str:
         return parser().format_help()
     if args.version:
         return f"vj-detect {__version__}\n"
+    if args.list_cameras:
+        from vj.app.live import cameras
+
+        names = enumerate(cameras().items())
+        lines = (f"camera:{i}  {device}  {name}\n" for i, (device, name) in names)
+        return "".join(lines) or "no camera\n"
     from vj.detect.registry import list_detectors
 
     found = list_detectors()

@@ -12,7 +12,7 @@ from vj.app.formats import Record
 from vj.app.sink import frame_sink
 from vj.app.stages import Ahead, Clock, Stop, mapped, stopping
 from vj.app.video_sink import Encoding
-from vj.errors import SourceError
+from vj.errors import ParameterError, SourceError
 
 if TYPE_CHECKING:
     from vj.app.pipeline import Pipeline
@@ -59,6 +59,8 @@ class Film:
             write = stack.enter_context(frame_sink(task, self.encoding))
             work = _Work(self, pipeline, task, clock, write)
             found = work.found(source.frames(stop))
+            if self.smooth and task.item.path is None:
+                raise ParameterError(f"--smooth reads twice, and {task.item.name} comes once")
             if self.smooth:
                 found = self._second_pass(work, found, source, stop)
             advance = stack.enter_context(console.bar(source.length(), "frame"))
@@ -100,8 +102,9 @@ class _Work:
 
     def found(self, frames: Iterator[Frame]) -> Stage:
         """Frames with what is in them."""
+        jobs = 1 if self.task.item.live else self.film.jobs
         decoded = self._apart(self.clock.each("decode", frames), 4)
-        found = _closing(mapped(self._detect, decoded, self.film.jobs), decoded)
+        found = _closing(mapped(self._detect, decoded, jobs), decoded)
         if self.film.tracks:
             found = _closing(self._tracked(found), found)
         return self._apart(found, 2)
@@ -111,6 +114,7 @@ class _Work:
         return self._apart(_closing(self._painted(found), found), 2)
 
     def _apart(self, things: Any, depth: int) -> Any:
+        depth = 1 if self.task.item.live else depth  # what waits is late
         return Ahead(things, depth) if self.film.jobs > 1 else things
 
     def _detect(self, frame: Frame) -> Detections | None:
@@ -124,9 +128,15 @@ class _Work:
         from vj.track import Tracker
         from vj.trajectories import track_ahead
 
-        hold = max(self.film.hold, self.film.every - 1)
-        ahead = track_ahead(Tracker(hold=hold), found, hold)
-        for frame, detections in self.clock.each("track", ahead):
+        clock, hold = self.clock, max(self.film.hold, self.film.every - 1)
+
+        class Timed(Tracker):
+            def update(self, detections: Detections | None) -> Detections:
+                with clock.at("track"):
+                    return super().update(detections)
+
+        ahead = 0 if self.task.item.live else hold
+        for frame, detections in track_ahead(Timed(hold=hold), found, ahead):
             inside = boxes.clip(detections.xyxy, frame.image.shape)
             there = (inside[:, 0] < inside[:, 2]) & (inside[:, 1] < inside[:, 3])
             yield frame, replace(detections, xyxy=inside)[there]

@@ -44,7 +44,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         They make no sense; the message says which and why.
     """
     args = parser().parse_args(argv)
-    if not (args.help or args.version or args.list_detectors):
+    if not (args.help or args.version or args.list_detectors or args.list_cameras):
         _check(args)
     return args
 
@@ -80,7 +80,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_input(add: Any) -> None:
-    add("inputs", nargs="*", metavar="INPUT", help="picture, video, folder, glob, or - for stdin")
+    add(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="picture, video, folder, glob, camera:0, URL, - (stdin)",
+    )
+    add(
+        "--stdin-format",
+        metavar="NAME",
+        help="video on stdin: mjpeg, matroska, mpegts, ... (default: a picture)",
+    )
+    add("--list-cameras", action="store_true", help="print the cameras of this machine")
     add("-r", "--recursive", action="store_true", help="search the folders of folders too")
     add("--sample", action="store_true", help="use a photograph that comes with scikit-image")
     add(

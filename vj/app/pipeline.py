@@ -14,7 +14,7 @@ from vj.app.progress import Console
 from vj.app.sink import Task, has_film, picture_sink, write_crops
 from vj.app.status import Status, Terminated, status_of
 from vj.app.video_source import Video
-from vj.errors import ImageError, SinkError, VJError
+from vj.errors import ImageError, SinkError, StreamError, VJError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +117,8 @@ class Tally:
             return self.interrupted
         if fail_if_any and self.faces:
             return Status.FACE
+        if isinstance(self.first_failure, StreamError):
+            return Status.STREAM
         if self.first_failure is not None:
             return Status.PARTLY if self.images else status_of(self.first_failure)
         return Status.NO_FACE if fail_if_none and not self.faces else Status.DONE

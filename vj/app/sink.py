@@ -80,6 +80,7 @@ def frame_sink(task: Task, encoding: Encoding) -> Iterator[Write | None]:
     It takes the frame and its painted image, or None where nothing was painted.
     """
     path, item = task.path, task.item
+    assert isinstance(item, Video)
     if path is None:
         yield None
     elif "%" in path.name:
@@ -87,7 +88,7 @@ def frame_sink(task: Task, encoding: Encoding) -> Iterator[Write | None]:
     else:
         from vj.app.video_sink import video_sink
 
-        source = item.source if isinstance(item, Video) else None
+        source = item.source if item.path is not None else None
         with video_sink(path, source, encoding) as write:
             yield write
 

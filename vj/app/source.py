@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NoReturn
 
 from vj.app.video_source import VIDEOS, Span, Video
 from vj.errors import SourceError, VJError
@@ -44,6 +44,7 @@ class Picture:
     name: str
     source: Any  # path or file object, as `read_image` takes it
     place: Path
+    live: ClassVar[bool] = False
 
     @property
     def path(self) -> str | None:
@@ -65,6 +66,7 @@ class Missing:
     error: VJError
     place: Path = Path()
     path: str | None = None
+    live: ClassVar[bool] = False
 
     def frames(self) -> NoReturn:
         """Never any."""
@@ -81,6 +83,7 @@ def find_inputs(
     recursive: bool = False,
     leave_out: Path | None = None,
     span: Span | None = None,
+    stdin_format: str | None = None,
 ) -> list[Item]:
     """What the arguments name, in their order, each file once.
 
@@ -96,10 +99,15 @@ def find_inputs(
         A folder that is not searched: that of the output.
     span : Span, optional
         Which part of the videos is read.
+    stdin_format : str, optional
+        What kind of video "-" is; by default it is a picture.
     """
     found: dict[str, Item] = {}
     for spec in specs:
-        for item in _expand(spec, stdin, recursive, leave_out):
+        standard: Item = Picture("-", stdin, Path("stdin"))
+        if stdin_format is not None:
+            standard = Video("-", stdin, Path("stdin"), format=stdin_format)
+        for item in [standard] if spec == "-" else _expand(spec, recursive, leave_out):
             if span is not None and isinstance(item, Video):
                 item = replace(item, span=span)
             found.setdefault(item.path or item.name, item)
@@ -112,7 +120,7 @@ def frames(source: Any, **span: Any) -> Iterator[Frame]:
     Parameters
     ----------
     source : str or path
-        What ``vj-detect`` takes: a file, a folder, a glob, "-".
+        What ``vj-detect`` takes: a file, a folder, a glob, "-", "camera:0", a URL.
     **span
         Of videos: ``start`` and ``duration`` in seconds, ``max_frames``, ``fps_limit``.
 
@@ -126,6 +134,8 @@ def frames(source: Any, **span: Any) -> Iterator[Frame]:
     ------
     SourceError, ImageError
         Something is missing or unreadable; after the last frame of a damaged video.
+    StreamError
+        A stream is lost and does not come back.
 
     Examples
     --------
@@ -137,15 +147,20 @@ def frames(source: Any, **span: Any) -> Iterator[Frame]:
     import sys
 
     for item in find_inputs([os.fspath(source)], sys.stdin.buffer, span=Span(**span)):
-        yield from item.frames()
+        yield from (frame for frame in item.frames() if frame is not None)
 
 
-def _expand(spec: str, stdin: BinaryIO, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+def _expand(spec: str, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
     path = Path(spec)
     if not spec:  # as an unset variable of the shell leaves it; Path("") is the current folder
         yield _missing("''", "an empty name")
-    elif spec == "-":
-        yield Picture("-", stdin, Path("stdin"))
+    elif spec.startswith("camera:") or "://" in spec:
+        from vj.app.live import live_input
+
+        try:
+            yield live_input(spec)
+        except SourceError as exc:
+            yield Missing(spec, exc)
     elif path.is_dir():
         found = list(_search(path, path, recursive, leave_out))
         hint = "" if recursive else " (--recursive searches the folders in it)"

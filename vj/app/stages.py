@@ -154,11 +154,12 @@ class Stop:
         return bool(self.number)
 
     def until(self, things: Iterable[T]) -> Generator[T, None, None]:
-        """The things until somebody wishes to stop."""
+        """The things until somebody wishes to stop; None only gives time to ask."""
         for thing in things:
             if self:
                 return
-            yield thing
+            if thing is not None:
+                yield thing
 
     def raise_(self) -> None:
         """Go on as the signal usually does."""

@@ -11,6 +11,7 @@ from vj.errors import (
     ParameterError,
     SinkError,
     SourceError,
+    StreamError,
     VJError,
 )
 
@@ -37,6 +38,7 @@ class Terminated(KeyboardInterrupt):
 
 _STATUS_OF: dict[type[VJError], Status] = {
     ParameterError: Status.USAGE,
+    StreamError: Status.STREAM,
     SourceError: Status.INPUT,
     ImageError: Status.INPUT,
     CascadeError: Status.MODEL,

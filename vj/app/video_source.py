@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vj.errors import SourceError
 
@@ -43,14 +43,17 @@ class Span:
     max_frames: int | None = None
     fps_limit: float | None = None  # frames are left out so that no more than this remain
 
-    def pick(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The frames of this part, counted anew."""
+    def pick(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """The frames of this part, counted anew; None goes through."""
         from dataclasses import replace
         from fractions import Fraction
 
         n, due, start = 0, Fraction(0), exact(self.start)
         end = None if self.duration is None else start + exact(self.duration)
         for frame in frames:
+            if frame is None:  # a live picture has nothing new
+                yield frame
+                continue
             time = frame.time or 0
             if time < start or (self.fps_limit and n and time < due):
                 continue
@@ -65,19 +68,21 @@ class Span:
                 return
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Video:
     """An input of many frames: a file."""
 
     name: str
-    source: Path
+    source: Any  # path, or binary file object
     place: Path
     span: Span = field(default_factory=Span)
+    format: str | None = None  # as libavformat calls it, where the data does not tell
+    live: ClassVar[bool] = False
 
     @property
     def path(self) -> str | None:
         """The file behind it, with links resolved."""
-        return os.path.realpath(self.source)
+        return os.path.realpath(self.source) if isinstance(self.source, Path) else None
 
     def frames(self) -> Iterator[Frame]:
         """The frames, in order.
@@ -91,6 +96,8 @@ class Video:
 
     def length(self) -> int | None:
         """About how many frames will come, if the file says so."""
+        if self.path is None:
+            return self.span.max_frames
         with opened(self.source, self.name) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or 0)
@@ -104,8 +111,8 @@ class Video:
             return min((n for n in limits if n), default=None)
 
     def _all(self) -> Iterator[Frame]:
-        with opened(self.source, self.name) as container:
-            if self.span.start > 0:
+        with opened(self.source, self.name, format=self.format) as container:
+            if self.span.start > 0 and self.path is not None:
                 container.seek(int((exact(self.span.start) + origin_of(container)) * 1_000_000))
             yield from decoded(container, self.name, complete=not self.span.start)
 
@@ -135,7 +142,9 @@ class opened:
         self._container.close()
 
 
-def decoded(container: Any, name: str, *, complete: bool = False) -> Iterator[Frame]:
+def decoded(
+    container: Any, name: str, *, complete: bool = False, threads: str = "AUTO"
+) -> Iterator[Frame]:
     """Frames of the first video stream; damaged ones are left out and told of at the end.
 
     Raises
@@ -150,7 +159,7 @@ def decoded(container: Any, name: str, *, complete: bool = False) -> Iterator[Fr
     from vj.app.source import Frame
 
     stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
+    stream.thread_type = threads
     origin = origin_of(container)
     step = 1 / Fraction(stream.average_rate or 25)
     packets, broken, n, last = 0, 0, 0, None
