@@ -75,6 +75,16 @@ def parser() -> argparse.ArgumentParser:
     data("--crops", metavar="DIR", help="a picture of every face")
     data("--from", dest="saved", metavar="FILE", help="draw or hide what --json or --jsonl saved")
     _add_detector(p.add_argument_group("detector").add_argument)
+    page = p.add_argument_group("page").add_argument
+    page(
+        "--page",
+        nargs="?",
+        type=int,
+        const=8000,
+        metavar="PORT",
+        help="show INPUT, a webcam or pictures in a web browser (default port: 8000)",
+    )
+    page("--page-host", default="127.0.0.1", metavar="ADDRESS", help="let others in, by a token")
     _add_run(p.add_argument_group("run").add_argument)
     return p
 
@@ -188,7 +198,7 @@ def _add_run(add: Any) -> None:
 def _check(args: argparse.Namespace) -> None:
     """What argparse cannot express."""
     pictures = bool(args.output or args.suffix)
-    if not args.inputs and not args.sample:
+    if not args.inputs and not args.sample and args.page is None:
         raise ParameterError("nothing to do: name a picture or video, or try --sample -o faces.jpg")
     if args.output == "-":
         raise ParameterError("-o - has no format: name a picture or a folder")
@@ -200,6 +210,7 @@ def _check(args: argparse.Namespace) -> None:
         (args.saved and args.every > 1, "--from and --every"),
         (args.saved and args.explain, "--from and --explain"),
         (args.explain and args.crops, "--explain and --crops"),
+        (args.page is not None and (pictures or args.explain or args.saved), "--page and output"),
         (args.explain and any(getattr(args, kind) for kind in DATA), "--explain and data"),
     ]
     for clash, what in together:

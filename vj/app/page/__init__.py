@@ -1,0 +1,1 @@
+"""``vj-detect --page``: detection in a web browser, served from this machine."""
