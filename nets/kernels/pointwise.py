@@ -172,6 +172,17 @@ def map_unary(arena, weights, bias, shape, lo, hi, first, last, scratch):
             y += shape[Y_PIXEL]
 
 
+@kernel(LAYER)
+def map_fill(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """Compute y = bias[0], K numbers of each of ROWS x COLS pixels."""
+    rows, cols, channels = shape[ROWS], shape[COLS], shape[K]
+    for line in range(first, last):
+        y = shape[Y] + line // rows * shape[Y_IMAGE] + line % rows * shape[Y_ROW]
+        for j in range(cols):
+            for k in range(channels):
+                arena[y + j * shape[Y_PIXEL] + k] = bias[0]
+
+
 @device
 def combine(code, a, b):
     """One of the six arithmetic functions of two vectors."""

@@ -7,7 +7,7 @@ import numpy as np
 from nets.kernels import norm as norm_kernels
 from nets.kernels import pointwise as kernels
 from nets.kernels import softmax as softmax_kernels
-from nets.packing.slots import F32
+from nets.packing.slots import F32, Slot
 from nets.plan.layers.base import Image, Layer, Places, Step, geometry, runs
 
 
@@ -39,12 +39,56 @@ class Unary(Layer):
 
 
 class Copy(Unary):
-    """The same numbers elsewhere: into gapless rows, or into a slice of a larger map."""
+    """The same numbers elsewhere: into gapless rows, a slice of a larger map, or from one."""
 
     kind = "copy"
 
-    def __init__(self, name: str, source: str, output: str) -> None:
+    def __init__(
+        self, name: str, source: str, output: str, crop: tuple[int, int, int] | None = None
+    ) -> None:
         super().__init__(name, source, output, kernels.COPY)
+        self.crop = crop  # first row, column and channel
+
+    def steps(self, place: Places) -> list[Step]:
+        if self.crop is None:
+            return super().steps(place)
+        y = place(self.output).slot
+        return [transfer(_part(place(self.inputs[0]).slot, self.crop), y, y)]
+
+
+class Pad(Layer):
+    """A map inside a larger one, which is filled with a number."""
+
+    kind = "pad"
+
+    def __init__(
+        self, name: str, source: str, output: str, corner: tuple[int, int, int], value: float
+    ) -> None:
+        super().__init__(name, [source], output)
+        self.corner, self.value = corner, value  # corner: first row, column and channel
+
+    def writes_lanes(self) -> bool:
+        return False
+
+    def steps(self, place: Places) -> list[Step]:
+        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        shape = geometry(y, y, y.height, y.width, y.channels)
+        value = np.array([self.value], np.float32)
+        fill = Step(kernels.map_fill, shape, y.images * y.height, bias=value)
+        return [fill, transfer(x, _part(y, self.corner), x)]
+
+
+def _part(slot: Slot, corner: tuple[int, int, int]) -> Slot:
+    """The same strides from another row, column and channel on."""
+    moved = slot.moved(*corner[:2])
+    return moved._replace(offset=moved.offset + corner[2])
+
+
+def transfer(x: Slot, y: Slot, size: Slot) -> Step:
+    """Copy as many pixels and channels as ``size`` has from one place to another."""
+    shape = geometry(x, y, size.height, size.width, size.channels, [kernels.COPY, 0])
+    nothing = np.zeros(2, np.float32)
+    return Step(kernels.map_unary, shape, size.images * size.height, bias=nothing)
 
 
 class Binary(Layer):

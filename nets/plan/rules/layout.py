@@ -13,13 +13,13 @@ from nets.graph.operators.pieces import pad_widths, slices, split_sizes
 from nets.graph.operators.windows import text
 from nets.packing.slots import LANES
 from nets.plan.layers.base import Image, Rows
-from nets.plan.layers.pointwise import Copy
-from nets.plan.lower import Lowering, rule
+from nets.plan.layers.pointwise import Copy, Pad
+from nets.plan.lower import F32, Lowering, rule
 
 
 @rule("Pad")
 def pad(lowering: Lowering, node: Node) -> bool:
-    """Zeros around the pixels become the padding of the convolutions that follow."""
+    """Zeros around the pixels become padding of the convolutions that follow, if only these do."""
     spec = lowering.spec(node.inputs[0])
     if spec.rank != 4 or text(node, "mode", "constant") != "constant":
         return False
@@ -28,20 +28,31 @@ def pad(lowering: Lowering, node: Node) -> bool:
     lists = [None if a is None else a.tolist() for a in given]
     fill = float(node.get("value", 0.0)) if value is None else float(value.ravel()[0])
     widths = pad_widths(node, 4, lists[0], lists[1])
-    if fill != 0 or widths[:2] != [(0, 0)] * 2 or min(min(w) for w in widths) < 0:
+    if widths[0] != (0, 0) or min(min(w) for w in widths) < 0 or spec.dtype != F32:
         return False
-    output = node.outputs[0]
-    for reader in lowering.readers[output]:
+    x = lowering.wanted(node.inputs[0])
+    if x is None:
+        return False
+    if fill == 0 and widths[1] == (0, 0) and _only_convolutions(lowering, node.outputs[0]):
+        (top, bottom), (left, right) = widths[2:]
+        lowering.padded[node.outputs[0]] = (node.inputs[0], (top, left, bottom, right))
+        return True
+    corner = (widths[2][0], widths[3][0], widths[1][0])
+    y = Image(*lowering.spec(node.outputs[0]).dims)
+    return lowering.add(Pad(node.name, node.inputs[0], node.outputs[0], corner, fill), y)
+
+
+def _only_convolutions(lowering: Lowering, name: str) -> bool:
+    """Whether an array is read by convolutions of constant weights and by nobody else."""
+    for reader in lowering.readers[name]:
         weights = lowering.constant(reader, 1)
-        if reader.op != "Conv" or weights is None or reader.inputs[0] != output:
+        if reader.op != "Conv" or weights is None or reader.inputs[0] != name:
+            return False
+        if weights.dtype != F32 or 0 in (*weights.shape, *lowering.spec(reader.outputs[0]).dims):
             return False
         if len(reader.inputs) > 2 and reader.inputs[2] and lowering.constant(reader, 2) is None:
             return False
-    if output in lowering.final or lowering.wanted(node.inputs[0]) is None:
-        return False
-    (top, bottom), (left, right) = widths[2:]
-    lowering.padded[output] = (node.inputs[0], (top, left, bottom, right))
-    return True
+    return name not in lowering.final
 
 
 @rule("Transpose")
@@ -132,7 +143,7 @@ def split(lowering: Lowering, node: Node) -> bool:
 
 @rule("Slice")
 def cut(lowering: Lowering, node: Node) -> bool:
-    """A range of channels stays where it is."""
+    """A range of channels stays where it is; pixels are copied."""
     x, spec = lowering.image(node.inputs[0]), lowering.spec(node.inputs[0])
     if x is None or spec.rank != 4:
         return False
@@ -140,9 +151,14 @@ def cut(lowering: Lowering, node: Node) -> bool:
     lists = [None if a is None else np.asarray(a).tolist() for a in given]
     cuts = slices(node, spec.dims, lists[0], lists[1], lists[2], lists[3])
     spans = [s.indices(n) for s, n in zip(cuts, spec.dims, strict=True)]
-    start, stop, step = spans[1]
-    others = [s == (0, n, 1) for s, n in zip(spans, spec.dims, strict=True)]
-    if step != 1 or stop <= start or not (others[0] and others[2] and others[3]):
+    if any(step != 1 or stop <= start for start, stop, step in spans):
         return False
-    _channels(lowering, node.inputs[0], node.outputs[0], start, stop - start)
-    return True
+    (image, _, _), (channel, _, _), (row, _, _), (col, _, _) = spans
+    out = Image(*(stop - start for start, stop, _ in spans))
+    if image != 0 or out.images != x.images:
+        return False
+    if out[2:] == x[2:]:
+        _channels(lowering, node.inputs[0], node.outputs[0], channel, out.channels)
+        return True
+    crop = (row, col, channel)
+    return lowering.add(Copy(node.name, node.inputs[0], node.outputs[0], crop), out)
