@@ -62,7 +62,7 @@ RECIPES = {
             "features": "CORE",
             "n_positives": 16_000,
             "n_negatives": 10_000,
-            "hit_rate": [0.989, 0.991, 0.993, 0.995, 0.996, 0.997],
+            "hit_rate": [0.987, 0.99, 0.992, 0.994, 0.995, 0.996, 0.997],
             "false_alarm": [0.5, 0.45, 0.45, 0.4],
             "max_trees": 250,
             "n_stages": 14,
