@@ -94,9 +94,12 @@ def _detect(
     from vj.app.sink import data_sink, has_film
 
     film = has_film(tasks)
+    if args.show and not film:
+        raise ParameterError("--show is for videos, cameras and streams")
     todo = [t for t in tasks if not (args.skip_existing and t.path and t.path.exists())]
     targets = [(kind, getattr(args, kind)) for kind in DATA if getattr(args, kind)]
-    shown = film and bool(args.output or args.suffix or targets)  # its frames would be a flood
+    # The frames of a video would be a flood where it is to be seen, or written down.
+    shown = film and bool(args.output or args.suffix or args.show or targets)
     if not args.quiet and not shown and "-" not in [target for _, target in targets]:
         targets.append(("text", "-"))
     started = time.perf_counter()
@@ -212,7 +215,7 @@ def _film(args: Namespace, jobs: int) -> Film:
 
     encoding = Encoding(args.codec, args.crf, not args.no_audio, args.start)
     tracking = {"track": args.track, "every": args.every, "hold": args.hold}
-    return Film(jobs, encoding, **tracking, smooth=args.smooth, stats=args.stats)
+    return Film(jobs, encoding, **tracking, smooth=args.smooth, stats=args.stats, show=args.show)
 
 
 def _detector(args: Namespace, name: str, n_jobs: int) -> Detector:

@@ -12,9 +12,13 @@ from vj.app.formats import Record
 from vj.app.sink import frame_sink
 from vj.app.stages import Ahead, Clock, Stop, mapped, stopping
 from vj.app.video_sink import Encoding
+from vj.app.window import window
 from vj.errors import ParameterError, SourceError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vj.app.pipeline import Pipeline
     from vj.app.sink import Task
     from vj.app.source import Frame
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from vj.detections import Detections
 
     Found = tuple[Frame, Detections]
+    Painted = tuple[Frame, Detections, NDArray[np.uint8] | None]
     Stage = Any  # an iterator of things with a close(): a generator, or one in another thread
 
 
@@ -36,6 +41,7 @@ class Film:
     hold: int = 0  # frames that a face is shown after its last hit and before its first
     smooth: bool = False  # in two passes
     stats: bool = False
+    show: bool = False  # in a window
 
     @property
     def tracks(self) -> bool:
@@ -64,7 +70,11 @@ class Film:
             if self.smooth:
                 found = self._second_pass(work, found, source, stop)
             advance = stack.enter_context(console.bar(source.length(), "frame"))
-            for frame, detections in stack.enter_context(contextlib.closing(work.done(found))):
+            show = stack.enter_context(window(task.item.name)) if self.show else None
+            done = stack.enter_context(contextlib.closing(work.done(found)))
+            for frame, detections, image in done:
+                if show is not None and not show(frame.image if image is None else image):
+                    stop.closed = True
                 yield pipeline.record(task, frame, detections)
                 n += 1
                 advance()
@@ -110,7 +120,7 @@ class _Work:
         return self._apart(found, 2)
 
     def done(self, found: Stage) -> Stage:
-        """The same, once they are painted and written."""
+        """The same, and the painted image or None, once it is written."""
         return self._apart(_closing(self._painted(found), found), 2)
 
     def _apart(self, things: Any, depth: int) -> Any:
@@ -141,17 +151,18 @@ class _Work:
             there = (inside[:, 0] < inside[:, 2]) & (inside[:, 1] < inside[:, 3])
             yield frame, replace(detections, xyxy=inside)[there]
 
-    def _painted(self, found: Stage) -> Generator[Found, None, None]:
+    def _painted(self, found: Stage) -> Generator[Painted, None, None]:
+        seen = self.write is not None or self.film.show
         for frame, detections in found:
             self.pipeline.keep_crops(self.task, frame, detections)
+            image = None
+            if seen and len(detections):
+                with self.clock.at("paint"):
+                    image = self.pipeline.paint(frame.image, detections)
             if self.write is not None:
-                image = None
-                if len(detections):
-                    with self.clock.at("paint"):
-                        image = self.pipeline.paint(frame.image, detections)
                 with self.clock.at("encode"):
                     self.write(frame, image)
-            yield frame, detections
+            yield frame, detections, image
 
 
 def _paired(frames: Stage, boxes: Any) -> Generator[Found, None, None]:

@@ -75,7 +75,8 @@ def parser() -> argparse.ArgumentParser:
     data("--crops", metavar="DIR", help="a picture of every face")
     data("--from", dest="saved", metavar="FILE", help="draw or hide what --json or --jsonl saved")
     _add_detector(p.add_argument_group("detector").add_argument)
-    page = p.add_argument_group("page").add_argument
+    page = p.add_argument_group("preview").add_argument
+    page("--show", action="store_true", help="show a video in a window; Q closes it")
     page(
         "--page",
         nargs="?",
@@ -210,6 +211,7 @@ def _check(args: argparse.Namespace) -> None:
         (args.saved and args.every > 1, "--from and --every"),
         (args.saved and args.explain, "--from and --explain"),
         (args.explain and args.crops, "--explain and --crops"),
+        (args.page is not None and args.show, "--page and --show"),
         (args.page is not None and (pictures or args.explain or args.saved), "--page and output"),
         (args.explain and any(getattr(args, kind) for kind in DATA), "--explain and data"),
     ]

@@ -149,9 +149,10 @@ class Stop:
     """A wish to stop, and the signal that brought it."""
 
     number: int = 0
+    closed: bool = False  # without a signal: nobody looks any more
 
     def __bool__(self) -> bool:
-        return bool(self.number)
+        return bool(self.number) or self.closed
 
     def until(self, things: Iterable[T]) -> Generator[T, None, None]:
         """The things until somebody wishes to stop; None only gives time to ask."""
