@@ -76,7 +76,7 @@ def test_a_detection_imports_neither_scikit_image_nor_scipy(tmp_path):
 def test_explain(vj_detect, tmp_path):
     done = vj_detect("--sample", "--explain", "220,120", "-o", "why.png")
     assert done.returncode == 0
-    assert "accepted: it passes all 20 stages" in done.stdout
+    assert "accepted: it passes all 14 stages" in done.stdout
     picture = read_image(tmp_path / "why.png")
     assert picture.shape[0] > picture.shape[1] > 400
     far = vj_detect("--sample", "--explain", "20,120")

@@ -81,7 +81,9 @@ def run(args: Namespace, console: Console) -> Status:
     detector = None if args.saved else _detector(args, args.detector, jobs if alone else 1)
     console.detail(f"detector {args.detector}, inputs {len(tasks)}, threads {jobs}")
     if args.page is not None:
-        return _page(args, tasks, jobs, console)
+        from vj.app.page.command import serve
+
+        return serve(args, tasks, jobs, console)
     work = _explain if args.explain else _detect
     return work(args, tasks, detector, jobs, console)
 
@@ -129,28 +131,6 @@ def _detect(
         if left:
             return Status.FACE
     return tally.status(fail_if_none=args.fail_if_none, fail_if_any=args.fail_if_any)
-
-
-def _page(args: Namespace, tasks: list[Task], jobs: int, console: Console) -> Status:
-    from vj.app.page.server import PageServer
-    from vj.app.page.studio import Settings, Show, Studio
-    from vj.app.video_source import Video
-    from vj.detect.registry import list_detectors
-
-    films = [task.item for task in tasks if isinstance(task.item, Video)]
-    if len(tasks) > 1 or len(films) < len(tasks):
-        raise ParameterError("--page watches one video, camera or stream, or nothing")
-    given = {"scale_factor": args.scale_factor, "min_neighbors": args.min_neighbors}
-    given["min_size"] = max(args.min_size) if args.min_size else None
-    settings = Settings(args.detector, **{k: v for k, v in given.items() if v is not None})
-    studio = Studio(settings, list_detectors(), jobs)
-    with PageServer(args.page_host, args.page, studio) as server:
-        if films:
-            server.show = Show(studio, films[0])
-        console.say(f"open {server.url} in a browser; Ctrl-C ends it")
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
-    return Status.DONE
 
 
 def _explain(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vj.app.values import factor, point, positive, quality, seconds, size
 from vj.errors import ParameterError
 
 DATA = ("json", "jsonl", "csv", "coco", "parquet")
@@ -107,7 +108,7 @@ def _add_input(add: Any) -> None:
     add("--sample", action="store_true", help="use a photograph that comes with scikit-image")
     add(
         "--max-pixels",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="refuse larger pictures (default: 89478485, against decompression bombs)",
     )
@@ -128,11 +129,11 @@ def _add_pictures(add: Any) -> None:
         metavar="METHOD",
         help="hide the faces: blur, pixelate, solid, or a picture to put over them",
     )
-    add("--grow", type=_factor, metavar="F", help="enlarge what is hidden (default: 1.3)")
+    add("--grow", type=factor, metavar="F", help="enlarge what is hidden (default: 1.3)")
     add("--ellipse", action="store_true", help="hide ellipses, not rectangles")
     add(
         "--keep-track",
-        type=_positive,
+        type=positive,
         action="append",
         metavar="ID",
         help="do not hide this track; may be repeated",
@@ -144,28 +145,28 @@ def _add_pictures(add: Any) -> None:
     )
     add(
         "--explain",
-        type=_point,
+        type=point,
         metavar="X,Y",
         help="show how the cascade judges the window about a point",
     )
 
 
 def _add_video(add: Any) -> None:
-    add("--start", type=_seconds, default=0.0, metavar="S", help="begin here, in seconds")
-    add("--duration", type=_factor, metavar="S", help="stop after this many seconds")
-    add("--max-frames", type=_positive, metavar="N", help="stop after this many frames")
-    add("--fps-limit", type=_factor, metavar="R", help="leave out frames beyond this rate")
+    add("--start", type=seconds, default=0.0, metavar="S", help="begin here, in seconds")
+    add("--duration", type=factor, metavar="S", help="stop after this many seconds")
+    add("--max-frames", type=positive, metavar="N", help="stop after this many frames")
+    add("--fps-limit", type=factor, metavar="R", help="leave out frames beyond this rate")
     add("--track", action="store_true", help="give faces identities over the frames")
     add(
         "--every",
-        type=_positive,
+        type=positive,
         default=1,
         metavar="K",
         help="search each K-th frame, track between them",
     )
     add(
         "--hold",
-        type=_positive,
+        type=positive,
         default=0,
         metavar="N",
         help="show a face N frames more: after its last hit, before its first",
@@ -173,20 +174,20 @@ def _add_video(add: Any) -> None:
     add("--smooth", action="store_true", help="take the jitter out of boxes, in two passes")
     add("--no-audio", action="store_true", help="leave out the sound")
     add("--codec", metavar="NAME", help="encoder (default: libx264; libvpx-vp9 for .webm)")
-    add("--crf", type=_quality, metavar="N", help="0 best to 63 smallest (default: 20)")
+    add("--crf", type=quality, metavar="N", help="0 best to 63 smallest (default: 20)")
 
 
 def _add_detector(add: Any) -> None:
     add("--detector", default="frontalface", metavar="NAME", help="name or path of a model")
     add("--scale-factor", type=float, metavar="F", help="step between sizes (default: 1.1)")
     add("--min-neighbors", type=int, metavar="N", help="windows that must agree (default: 3)")
-    add("--min-size", type=_size, metavar="W[xH]", help="smallest face, in pixels")
-    add("--max-size", type=_size, metavar="W[xH]", help="largest face, in pixels")
+    add("--min-size", type=size, metavar="W[xH]", help="smallest face, in pixels")
+    add("--max-size", type=size, metavar="W[xH]", help="largest face, in pixels")
     add("--list-detectors", action="store_true", help="print the names of detectors")
 
 
 def _add_run(add: Any) -> None:
-    add("-j", "--jobs", type=_positive, metavar="N", help="threads (default: one a processor)")
+    add("-j", "--jobs", type=positive, metavar="N", help="threads (default: one a processor)")
     add("--fail-if-none", action="store_true", help="exit status 10 if there is no face at all")
     add("--fail-if-any", action="store_true", help="exit status 11 if there is any face")
     add("--stats", action="store_true", help="print the time of each stage of a video")
@@ -258,49 +259,3 @@ def _tracks(args: argparse.Namespace) -> bool:
 
 def _fits(small: tuple[int, int], large: tuple[int, int]) -> bool:
     return small[0] <= large[0] and small[1] <= large[1]
-
-
-def _size(text: str) -> tuple[int, int]:
-    """``W`` or ``WxH`` to (rows, cols)."""
-    width, _, height = text.lower().partition("x")
-    try:
-        cols, rows = int(width), int(height or width)
-    except ValueError:
-        cols = rows = 0
-    if cols < 1 or rows < 1 or text.lower().endswith("x"):
-        raise argparse.ArgumentTypeError(f"a size is W or WxH in pixels, not {text!r}")
-    return rows, cols
-
-
-def _point(text: str) -> tuple[float, float]:
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a point is X,Y in pixels, not {text!r}") from None
-    return x, y
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, not {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    return 0.0 if text in ("0", "0.0") else _factor(text)
-
-
-def _quality(text: str) -> int:
-    if not text.isdecimal() or int(text) > 63:
-        raise argparse.ArgumentTypeError(f"a whole number of 0 to 63 is wanted, not {text!r}")
-    return int(text)
-
-
-def _factor(text: str) -> float:
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    if not 0 < factor < float("inf"):
-        raise argparse.ArgumentTypeError(f"a positive number is wanted, not {text!r}")
-    return factor
