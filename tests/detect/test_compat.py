@@ -8,7 +8,7 @@ from vj.compat import CascadeClassifier, error, groupRectangles
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("cascade") / "faces.xml"
-    vj.save_cascade(vj.load_cascade("frontalface"), path)
+    vj.save_cascade(vj.load_cascade("lbpcascade_frontalface"), path)
     return path
 
 

@@ -85,7 +85,7 @@ def test_limits_are_strict(crowd):
     some = CascadeDetector(min_neighbors=0, min_size=50, max_size=(90, 90)).detect(crowd)
     assert len(some) == ((sides >= 50) & (sides <= 90)).sum()
     assert len(CascadeDetector(min_neighbors=0, min_size=5000).detect(crowd)) == 0
-    assert len(CascadeDetector(min_neighbors=0, max_size=23).detect(crowd)) == 0
+    assert len(CascadeDetector(min_neighbors=0, max_size=15).detect(crowd)) == 0
 
 
 def test_best_first_and_inside_the_image(crowd):

@@ -118,7 +118,7 @@ def _cards() -> dict[str, CascadeCard]:
 
 
 def _ours() -> Iterator[CascadeCard]:
-    for path in sorted(_OURS.glob("*.xml*")):
+    for path in sorted(_OURS.glob("*.xml*"), key=lambda path: path.name.split(".")):
         card_path = _OURS / f"{path.name.split('.')[0]}.json"
         if not card_path.is_file():
             continue

@@ -17,6 +17,7 @@ from vj.detect import pyramid
 from vj.detect.grouping import Groups, group_rectangles
 from vj.detect.packing import pack
 from vj.detect.scanner import Scanner
+from vj.detect.scoring import Scoring
 from vj.detections import Detections
 from vj.errors import ParameterError
 from vj.images import as_gray, read_image
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from vj.detect.explain import Explanation
 
 Size = tuple[int, int]
+_MIN_NEIGHBORS = 3  # as in OpenCV
 
 
 class CascadeDetector:
@@ -36,8 +38,13 @@ class CascadeDetector:
         A cascade, the name of a bundled one, or an XML file.
     scale_factor : float
         Ratio of the window sizes of neighbouring scales, above 1.
-    min_neighbors : int
-        A detection needs more merged windows than this; 0 returns every window that passes.
+    min_neighbors : int, optional
+        A detection needs more merged windows than this; 0 returns every window that passes. By
+        default the cascade's card says how windows become scored boxes (`vj.detect.scoring`);
+        without such a card it is 3.
+    min_score : float, optional
+        With the scoring of a card: the least score that is reported, instead of the card's own;
+        0 reports everything.
     min_size, max_size : int or (rows, cols), optional
         Limits of the window, in pixels. Unlike in OpenCV they are strict: no window outside them
         is ever reported.
@@ -68,14 +75,24 @@ class CascadeDetector:
         cascade: Cascade | str | os.PathLike[str] | bytes | IO[Any] = "frontalface",
         *,
         scale_factor: float = 1.1,
-        min_neighbors: int = 3,
+        min_neighbors: int | None = None,
+        min_score: float | None = None,
         min_size: int | Size | None = None,
         max_size: int | Size | None = None,
         n_jobs: int = 1,
     ) -> None:
         self.cascade = cascade if isinstance(cascade, Cascade) else load_cascade(cascade)
         self.scale_factor = float(scale_factor)
-        self.min_neighbors = _whole("min_neighbors", min_neighbors, 0)
+        self.min_neighbors = min_neighbors
+        if min_neighbors is not None:
+            self.min_neighbors = _whole("min_neighbors", min_neighbors, 0)
+        if min_score is not None and not (np.isreal(min_score) and min_score >= 0):
+            raise ParameterError(f"`min_score` must be a number of at least 0, got {min_score!r}")
+        self.min_score = min_score
+        card = self.cascade.metadata.get("card")
+        self._scoring = None
+        if card is not None and min_neighbors is None:
+            self._scoring = Scoring.of_card(card.details)
         self.min_size = _as_size("min_size", min_size)
         self.max_size = _as_size("max_size", max_size)
         self.n_jobs = _whole("n_jobs", n_jobs, 1)
@@ -88,7 +105,10 @@ class CascadeDetector:
         self._scanner = Scanner(pack(self.cascade))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = ("scale_factor", "min_neighbors", "min_size", "max_size", "n_jobs")
+        options = (
+            *("scale_factor", "min_neighbors", "min_score"),
+            *("min_size", "max_size", "n_jobs"),
+        )
         return _rebuild, (self.cascade, {name: getattr(self, name) for name in options})
 
     def detect(self, image: Any) -> Detections:
@@ -102,8 +122,10 @@ class CascadeDetector:
         Returns
         -------
         Detections
-            Best score first. `score` is the largest margin of the last stage among the merged
-            windows, `level` the number of stages, `neighbors` the number of windows merged.
+            Best score first. With the scoring of a card, `score` is the sum of the margins by which
+            the merged windows pass the last stage, and `confidence` is calibrated; otherwise
+            `score` is the largest of these margins. `level` is the number of stages, `neighbors`
+            the number of windows merged.
 
         Raises
         ------
@@ -144,7 +166,11 @@ class CascadeDetector:
         )
         rects, weights = self._scanner.candidates(gray, levels, n_jobs)
         n_stages = self.cascade.n_stages
-        found = merge(rects, weights, n_stages, self.min_neighbors, gray.shape)
+        if self._scoring is not None:
+            margins = weights - float(self.cascade.stage_limit[-1])
+            return self._scoring.detections(rects, margins, n_stages, gray.shape, self.min_score)
+        least = _MIN_NEIGHBORS if self.min_neighbors is None else self.min_neighbors
+        found = merge(rects, weights, n_stages, least, gray.shape)
         margin = found.weights - float(self.cascade.stage_limit[-1])
         return Detections(
             xyxy=to_xyxy(found.rects),
@@ -199,8 +225,8 @@ def detect(image: Any, detector: Any = "frontalface", **options: Any) -> Detecti
     --------
     >>> import vj
     >>> faces = vj.detect(vj.sample("astronaut"))
-    >>> faces.xyxy.tolist()
-    [[171.0, 64.0, 275.0, 168.0]]
+    >>> faces.xyxy.round().astype(int).tolist()
+    [[181, 67, 266, 170]]
     """
     from vj.detect.registry import open_detector
 
