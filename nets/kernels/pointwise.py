@@ -38,6 +38,7 @@ from vj.kernels.simd import (
     from_bits,
     gt,
     load8,
+    load32,
     lt,
     select,
     splat8,
@@ -155,6 +156,9 @@ def map_unary(arena, weights, bias, shape, lo, hi, first, last, scratch):
         y = shape[Y] + image * shape[Y_IMAGE] + i * shape[Y_ROW]
         for _ in range(cols):
             k = 0
+            while plain and k + 32 <= run:
+                store(arena, y + k, load32(arena, x + k))
+                k += 32
             while k + 8 <= run:
                 store(arena, y + k, clamped(apply(code, load8(arena, x + k), a, b), lo, hi))
                 k += 8
