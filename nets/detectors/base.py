@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -99,9 +99,14 @@ class NetDetector(ABC):
             raise ParameterError(f"`size` must be None or at least {SMALLEST}, got {size!r}")
         self.size, self.second_pass = size, second_pass
         self.min_size, self.max_size = _side("min_size", min_size), _side("max_size", max_size)
-        if not self.recognises(self.model.graph):
+        graph = self.model.graph
+        if not self.recognises(graph):
             outputs = ", ".join(port.name for port in self.model.outputs)
-            raise NetError(f"{self.model.graph.source}: is no {self.about}: outputs are {outputs}")
+            raise NetError(f"{graph.source}: is no {self.about}: outputs are {outputs}")
+        self._swap = self.pixels.bgr
+        turned = _with_channels_reversed(graph) if self._swap else None
+        if turned is not None:  # BGR weights in RGB order: pixels need not be swapped
+            self.model, self._swap = Model(turned, n_jobs=self.model.n_jobs), False
 
     # ----------------------------------------------------------------- what a family defines
 
@@ -180,7 +185,7 @@ class NetDetector(ABC):
             p = self.pixels
             shared = plan.pixels(name)
             geometry = np.concatenate([shared, [image.ctypes.data for image in images]])
-            geometry[[layout.HIGH, layout.WIDE, layout.SWAP]] = *small, p.bgr
+            geometry[[layout.HIGH, layout.WIDE, layout.SWAP]] = *small, self._swap
             return Step(layout.image_in, geometry, 0, bias=np.array([p.scale, p.shift], np.float32))
 
         with self.model.lock:
@@ -205,6 +210,21 @@ class NetDetector(ABC):
     def suppression_boxes(self, xyxy: F32) -> F32:
         """The boxes whose overlap is measured."""
         return np.ascontiguousarray(xyxy)
+
+
+def _with_channels_reversed(graph: Graph) -> Graph | None:
+    """The same network for an input whose channels come in the reverse order.
+
+    None where the input is read by something else than one convolution with weights of its own.
+    """
+    readers = [node for node in graph.nodes if graph.inputs[0].name in node.inputs]
+    weights = readers[0].inputs[1] if readers and len(readers[0].inputs) > 1 else ""
+    uses = sum(node.inputs.count(weights) for node in graph.nodes)
+    plain = len(readers) == 1 and readers[0].op == "Conv" and readers[0].get("group", 1) == 1
+    if not plain or weights not in graph.constants or uses != 1:
+        return None
+    turned = {**graph.constants, weights: np.ascontiguousarray(graph.constants[weights][:, ::-1])}
+    return replace(graph, constants=turned)
 
 
 def _join(parts: list[Found]) -> Found:
