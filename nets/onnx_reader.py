@@ -7,6 +7,7 @@ is made before its size has been held against the bytes that are there.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ _STANDARD = ("", "ai.onnx")
 _OPSETS = range(7, 29)
 
 
-def load_onnx(path: str | os.PathLike[str], *, n_jobs: int = 1) -> Model:
+def load_onnx(
+    path: str | os.PathLike[str],
+    *,
+    n_jobs: int = 1,
+    algorithms: Mapping[str, str] | None = None,
+) -> Model:
     """Read an ONNX file as a model that can be run and compiled.
 
     Parameters
@@ -30,6 +36,9 @@ def load_onnx(path: str | os.PathLike[str], *, n_jobs: int = 1) -> Model:
         File of opset 7 or newer; weights in other files must lie in its folder or below.
     n_jobs : int
         Threads of each run; the answer does not depend on it.
+    algorithms : dict, optional
+        Kernels by the names of layers (as `Model.describe` prints them) where the choice is to be
+        overruled: "direct", "winograd2" or "winograd4".
 
     Returns
     -------
@@ -47,7 +56,7 @@ def load_onnx(path: str | os.PathLike[str], *, n_jobs: int = 1) -> Model:
     >>> model = nets.load_onnx("face_detection_yunet.onnx")  # doctest: +SKIP
     >>> model.run({"input": np.zeros((1, 3, 480, 640), np.float32)})  # doctest: +SKIP
     """
-    model = Model(read_graph(Path(path)), n_jobs=n_jobs)
+    model = Model(read_graph(Path(path)), n_jobs=n_jobs, algorithms=algorithms)
     if all(port.shape is not None and min(port.shape, default=1) > 0 for port in model.inputs):
         specialise(model.graph, model.shapes())  # say now what does not fit
     return model

@@ -136,11 +136,17 @@ def image_in(arena, weights, bias, shape, lo, hi, first, last, scratch):
         for j in range(wide, cols):
             for c in range(3):
                 arena[y + j * pixel + c] = shift
+        for j in range(cols):
+            for c in range(3, pixel):
+                arena[y + j * pixel + c] = 0
 
 
 @kernel(LAYER)
 def planes_in(arena, weights, bias, shape, lo, hi, first, last, scratch):
-    """NCHW planes, in `weights`, into a map at Y of ROWS x COLS pixels and K channels."""
+    """NCHW planes, in `weights`, into a map at Y of ROWS x COLS pixels and K channels.
+
+    Padding channels become zero.
+    """
     rows, cols, channels, pixel = shape[ROWS], shape[COLS], shape[K], shape[Y_PIXEL]
     plane = rows * cols
     for line in range(first, last):
@@ -166,6 +172,9 @@ def planes_in(arena, weights, bias, shape, lo, hi, first, last, scratch):
                 source, target = x + c * plane, y + c
                 for n in range(start, min(start + 16, cols)):
                     arena[target + n * pixel] = at(weights, source + n)
+            for n in range(start, min(start + 16, cols)):
+                for c in range(channels, pixel):
+                    arena[y + n * pixel + c] = 0
 
 
 @kernel(void(ro(float32, 1), ro(int64, 1), rw(float32, 1)))

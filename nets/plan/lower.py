@@ -54,9 +54,6 @@ class Import(Layer):
         shape = geometry(y, y, y.height, y.width, y.channels)
         return [Step(layout.planes_in, shape, y.images * y.height)]
 
-    def writes_lanes(self) -> bool:  # noqa: D102
-        return False
-
 
 Rule = Callable[["Lowering", Node], bool]
 RULES: dict[str, Rule] = {}

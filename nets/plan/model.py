@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from nets.graph.ir import Array, Graph, Port
 from nets.graph.specialise import LIMIT, specialise
+from nets.plan.layers.dense import Conv
 from nets.plan.plan import Plan
 from vj.errors import NetError
 
@@ -42,7 +43,7 @@ class Model:
         self.n_jobs, self.max_bytes = n_jobs, max_bytes
         self._algorithms = dict(algorithms or {})
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._packed: dict[Any, Any] = {}
+        self._known: dict[str, Conv] = {}  # layers whose packed weights are shared by all plans
         self.lock = threading.RLock()
         self._threads: ThreadPoolExecutor | None = None
 
@@ -76,7 +77,7 @@ class Model:
             if key not in self._plans:
                 special = specialise(self.graph, dict(key), self.max_bytes)
                 self._plans[key] = Plan(
-                    special, n_jobs=self.n_jobs, algorithms=self._algorithms, weights=self._packed
+                    special, n_jobs=self.n_jobs, algorithms=self._algorithms, known=self._known
                 )
                 while len(self._plans) > PLANS:
                     self._plans.popitem(last=False)

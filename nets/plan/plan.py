@@ -15,7 +15,7 @@ from nets.graph.specialise import Special
 from nets.kernels import layout
 from nets.packing.slots import F32, I64, Slot, aligned
 from nets.plan.arena import Arena, Buffer
-from nets.plan.choose import cost
+from nets.plan.choose import cost, options
 from nets.plan.layers.base import Image, Layer, Step, geometry
 from nets.plan.layers.dense import Conv
 from nets.plan.lower import Import, Lowering, Numpy
@@ -40,17 +40,14 @@ class Plan:
         *,
         n_jobs: int = 1,
         algorithms: Mapping[str, str] | None = None,
-        weights: dict[Any, Any] | None = None,
+        known: dict[str, Conv] | None = None,
     ) -> None:
         self.special, self.n_jobs = special, n_jobs
         lowering = Lowering(special)
-        for layer in lowering.layers:
-            if isinstance(layer, Conv):
-                layer.algorithm = (algorithms or {}).get(layer.name, "auto")
+        _overrule(lowering, algorithms or {})
         merge_siblings(lowering)
         self.lowering, self.layers = lowering, lowering.layers
-        if weights is not None:
-            _share_weights(self.layers, weights)
+        _share_weights(self.layers, {} if known is None else known)
         self.arena = Arena(lowering, self.layers)
         self.memory: F32 = aligned(self.arena.size)
         self.views: dict[str, Array] = {}
@@ -205,6 +202,17 @@ class Plan:
         return Program(steps)
 
 
+def _overrule(lowering: Lowering, algorithms: Mapping[str, str]) -> None:
+    """Let the caller choose the kernels of single layers."""
+    layers = {layer.name: layer for layer in lowering.layers if isinstance(layer, Conv)}
+    for name, how in algorithms.items():
+        found = options(layers[name]) if name in layers else []
+        if how not in found:
+            can = f"; it can be {', '.join(found)}" if found else ": there is no such layer"
+            raise NetError(f"{lowering.special.source}: layer {name!r} cannot be {how!r}{can}")
+        layers[name].algorithm = how
+
+
 def estimate(layer: Layer, step: Step) -> float:
     """Rough nanoseconds of a step, to decide how many threads share it."""
     if isinstance(layer, Conv):
@@ -213,9 +221,13 @@ def estimate(layer: Layer, step: Step) -> float:
     return float(step.rows * cols * run) * 0.15
 
 
-def _share_weights(layers: list[Layer], cache: dict[Any, Any]) -> None:
-    """Pack the weights of a layer once for all sizes of a model."""
+def _share_weights(layers: list[Layer], known: dict[str, Conv]) -> None:
+    """Pack the weights of a layer once for all sizes of a model.
+
+    What was folded into them may hang on the size: they are compared.
+    """
     for layer in layers:
         if isinstance(layer, Conv):
-            key = (layer.name, layer.output, layer.kernel, layer.depthwise)
-            layer.cache = cache.setdefault(key, layer.cache)
+            other = known.setdefault(layer.output, layer)
+            if other.same_weights(layer):
+                layer.cache, layer.weights, layer.bias = other.cache, other.weights, other.bias

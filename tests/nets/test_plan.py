@@ -386,6 +386,30 @@ def test_algorithm_can_be_chosen(how):
     assert how in nets.compile(net, (13, 18)).report()
 
 
+def test_algorithms_that_do_not_fit():
+    net = model(*conv_net(np.random.default_rng(0)), algorithms={"Conv->c": "depthwise"})
+    with pytest.raises(NetError, match="layer 'Conv->c' cannot be 'depthwise'; it can be direct"):
+        net.plan({"x": (1, 3, 8, 8)})
+    net = model(*conv_net(np.random.default_rng(0)), algorithms={"conv": "direct"})
+    with pytest.raises(NetError, match="layer 'conv' cannot be 'direct': there is no such layer"):
+        net.plan({"x": (1, 3, 8, 8)})
+
+
+def test_weights_that_hang_on_the_size():
+    """A factor of the image's width goes into the weights: they are no longer those of a size."""
+    rng = np.random.default_rng(12)
+    constants = {"w": weights(rng, 8, 8, 3, 3), "three": np.array(3)}
+    nodes = [
+        node("Shape", ["x"], ["dims"]), node("Gather", ["dims", "three"], ["n"]),
+        node("Cast", ["n"], ["f"], to=1), node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        node("Mul", ["c", "f"], ["y"]),
+    ]  # fmt: skip
+    net = model(nodes, [value("x", ["n", 8, "h", "w"])], [value("y", None)], constants)
+    for width in (16, 24, 16):
+        plan = check(net, {"x": rng.standard_normal((1, 8, 16, width)).astype(f4)})
+        assert [layer.kind for layer in plan.layers] == ["import", "conv"]
+
+
 def test_fixed_export_at_another_size():
     """Reshape and Resize targets that were frozen at 16x16 follow the input."""
     rng = np.random.default_rng(11)

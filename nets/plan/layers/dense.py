@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -104,11 +105,21 @@ class Conv(Layer):
     def macs(self) -> int:
         return self.inner.images * prod(self.inner[2:]) * self.weights.size
 
-    def packed(self, key: object, make: object) -> Packed:
+    def packed(self, key: object, make: Callable[[], Packed]) -> Packed:
         """Weights in a kernel's order; packed once for all plans of a model."""
         if key not in self.cache:
-            self.cache[key] = make()  # type: ignore[operator]
+            self.cache[key] = make()
         return self.cache[key]
+
+    def same_weights(self, other: Conv) -> bool:
+        """Whether packed weights can be shared."""
+        mine, its = (list(map(np.asarray, (c.weights, c.bias, c.slope))) for c in (self, other))
+        return (
+            self.kind == other.kind
+            and (self.stride, self.dilation, self.padding, self.groups)
+            == (other.stride, other.dilation, other.padding, other.groups)
+            and all(np.array_equal(a, b) for a, b in zip(mine, its, strict=True))
+        )
 
     def steps(self, place: Places) -> list[Step]:
         x, y = place(self.inputs[0]).slot, place(self.output).slot
