@@ -337,20 +337,24 @@ def test_nothing_is_allocated_after_the_first_run():
     x = np.ones((1, 3, 64, 64), np.float32)
     plan = net.plan({"x": x.shape})
     plan.execute({"x": x})
-    gc.collect()
-    tracemalloc.start()
-    try:
-        for _ in range(20):
-            plan.execute({"x": x})
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        for _ in range(200):
-            plan.execute({"x": x})
-        after, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < 16_000  # nothing for each run (80 bytes would be an empty list)
-    assert peak - before < 32_000  # Python objects for a while; one row of pixels has 4 kB
+    growth, excess = [], []
+    for _ in range(5):  # threads that other tests left behind may allocate in one of them
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for _ in range(20):
+                plan.execute({"x": x})
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            for _ in range(200):
+                plan.execute({"x": x})
+            after, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        growth.append(after - before)
+        excess.append(peak - before)
+    assert min(growth) < 16_000  # nothing for each run (80 bytes would be an empty list)
+    assert min(excess) < 32_000  # Python objects for a while; one row of pixels has 4 kB
 
 
 def test_plans_are_kept_and_bounded():
