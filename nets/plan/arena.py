@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from nets.packing.slots import F32, Slot, padded
 from nets.plan.layers.base import NO_HALO, Halo, Image, Layer, Place, Rows
 from nets.plan.layers.dense import Conv
-from nets.plan.lower import Import, Lowering, Numpy
+from nets.plan.lower import Import, Lowering
 
 LINE = 16  # floats of a cache line
 SLACK = 256  # floats behind the last array: vectors may read beyond a pixel's channels
@@ -27,8 +28,6 @@ class Buffer:
     last: int = -1  # layer that reads it last
     lanes: bool = True  # whether its padding channels are written
     offset: int = 0
-    shares: bool = False  # whether its memory is used by others, before or after
-    members: list[str] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -50,6 +49,34 @@ class Buffer:
         return (self.halo.top + self.form.height + self.halo.bottom) * self.row
 
 
+@dataclass
+class Berth:
+    """A piece of memory for arrays of one geometry that live one after the other.
+
+    What lies around the pixels of one is around those of the next: it is zeroed once.
+    """
+
+    tenants: list[Buffer]
+    names: list[str]
+    offset: int = 0
+    shares: bool = False  # whether its memory is used by other berths, before or after
+
+    @property
+    def size(self) -> int:
+        """Floats."""
+        return self.tenants[0].size
+
+    @property
+    def first(self) -> int:
+        """Layer that writes it first."""
+        return self.tenants[0].first
+
+    @property
+    def last(self) -> int:
+        """Layer that reads it last."""
+        return self.tenants[-1].last
+
+
 class Arena:
     """The memory of a plan, and the place of each array in it."""
 
@@ -67,7 +94,8 @@ class Arena:
         for name in lowering.final:
             self._touch(name, len(layers))
         self._choose_pixels(layers)
-        self.size = _allocate(list(self.buffers.values()))
+        self.berths = self._berths()
+        self.size = _allocate(self.berths)
 
     def base(self, name: str) -> tuple[str, int]:
         """The array that ``name`` is a part of, and where in it: channels, or floats of rows."""
@@ -110,6 +138,26 @@ class Arena:
                 for layer in readers.get(name, [])
             )  # fmt: skip
             buffer.pixel = channels if bare else padded(channels)
+
+    def _berths(self) -> list[Berth]:
+        """Share berths among arrays of one geometry; thin frames are made alike for that."""
+        found: dict[object, list[Berth]] = {}
+        for name, buffer in sorted(self.buffers.items(), key=lambda item: item[1].first):
+            frame = buffer.halo if max(buffer.halo) > 1 else None
+            kind = (type(buffer.form), *buffer.form, buffer.pixel, frame)
+            berths = found.setdefault(kind if buffer.lanes else name, [])
+            free = next((berth for berth in berths if berth.last < buffer.first), None)
+            if free is None:
+                berths.append(Berth([buffer], [name]))
+            else:
+                free.tenants.append(buffer)
+                free.names.append(name)
+        berths = [berth for alike in found.values() for berth in alike]
+        for berth in berths:
+            halo = reduce(Halo.union, (buffer.halo for buffer in berth.tenants))
+            for buffer in berth.tenants:
+                buffer.halo = halo
+        return berths
 
     def place(self, name: str) -> Place:
         """Where an array lies."""
@@ -164,31 +212,28 @@ def _rows_slot(buffer: Buffer, form: Rows, start: int) -> Slot:
     )
 
 
-def _allocate(buffers: list[Buffer]) -> int:
-    """Give each buffer an offset: largest first, the lowest gap that is free while it lives."""
-    placed: list[Buffer] = []
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
-        buffer.offset = 0
+def _allocate(berths: list[Berth]) -> int:
+    """Give each berth an offset: largest first, the lowest gap that is free while it is used."""
+    placed: list[Berth] = []
+    for berth in sorted(berths, key=lambda b: (-b.size, b.first)):
+        berth.offset = 0
         taken = sorted(
             (other.offset, other.offset + other.size)
             for other in placed
-            if other.first <= buffer.last and buffer.first <= other.last
+            if other.first <= berth.last and berth.first <= other.last
         )
         for start, end in taken:
-            if buffer.offset + buffer.size <= start:
+            if berth.offset + berth.size <= start:
                 break
-            buffer.offset = max(buffer.offset, -(-end // LINE) * LINE)
-        placed.append(buffer)
-    for buffer in buffers:
-        buffer.shares = any(
-            other is not buffer
-            and other.offset < buffer.offset + buffer.size
-            and buffer.offset < other.offset + other.size
-            for other in buffers
+            berth.offset = max(berth.offset, -(-end // LINE) * LINE)
+        placed.append(berth)
+        for buffer in berth.tenants:
+            buffer.offset = berth.offset
+    for berth in berths:
+        berth.shares = any(
+            other is not berth
+            and other.offset < berth.offset + berth.size
+            and berth.offset < other.offset + other.size
+            for other in berths
         )
-    return max((b.offset + b.size for b in buffers), default=0) + SLACK
-
-
-def is_array(layer: Layer) -> bool:
-    """Whether a layer runs on arrays outside the arena."""
-    return isinstance(layer, Numpy)
+    return max((b.offset + b.size for b in berths), default=0) + SLACK

@@ -14,7 +14,7 @@ from nets.graph.ir import Array, Node
 from nets.graph.specialise import Special
 from nets.kernels import layout
 from nets.packing.slots import F32, I64, Slot, aligned
-from nets.plan.arena import Arena, Buffer
+from nets.plan.arena import Arena, Berth
 from nets.plan.choose import cost, options
 from nets.plan.layers.base import Image, Layer, Step, geometry
 from nets.plan.layers.dense import Conv
@@ -66,10 +66,10 @@ class Plan:
                 steps.clear()
 
         for at, layer in enumerate(self.layers):
-            for name, buffer in self.arena.buffers.items():
-                clear = self._clearing(buffer) if buffer.first == at else None
+            for berth in self.arena.berths:
+                clear = self._clearing(berth) if berth.first == at else None
                 if clear is not None:
-                    clear.writes = (name,)
+                    clear.writes = (berth.names[0],)
                     steps.append(clear)
             if isinstance(layer, Numpy):
                 close()
@@ -84,10 +84,10 @@ class Plan:
         close()
         return stages
 
-    def _clearing(self, buffer: Buffer) -> Step | None:
+    def _clearing(self, berth: Berth) -> Step | None:
         """A step that zeroes what must be zero and has been written by others."""
-        form = buffer.form
-        if not isinstance(form, Image) or not buffer.shares:
+        buffer, form = berth.tenants[0], berth.tenants[0].form
+        if not isinstance(form, Image) or not berth.shares:
             return None
         partly = buffer.pixel > form.channels and not buffer.lanes
         if not any(buffer.halo) and not partly:

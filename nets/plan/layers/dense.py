@@ -98,8 +98,6 @@ class Conv(Layer):
             strict=True,
         )  # fmt: skip
         bottom, right = (packing.reach(*side) for side in sides)
-        if self.pooled:  # a pair of rows or columns that is dropped is computed all the same
-            bottom, right = bottom + self.stride[0], right + self.stride[1]
         return Halo(*self.padding, bottom, right)
 
     def macs(self) -> int:
