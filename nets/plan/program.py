@@ -23,6 +23,7 @@ from vj.kernels.jit import Kernel
 BAND_NS = 4_000  # a band of rows is worth a thread of its own from here on
 
 
+@cache
 def address_of(kernel: Kernel) -> int:
     """Where the machine code of a kernel lies."""
     kernel.compile()
