@@ -20,11 +20,12 @@ from vj.errors import SourceError, StreamError
 
 
 class Broadcast:
-    """Sends a clip again and again, slowly, until it is killed in mid-stream."""
+    """Sends a clip again and again, slowly, until it is killed in mid-stream, or so far at most."""
 
-    def __init__(self, data, port=0, pause=0.01):
+    def __init__(self, data, port=0, pause=0.01, most=None):
         connections = self.connections = []
-        stop = self.stop = threading.Event()
+        stop, kill = threading.Event(), self.kill
+        self.stop = stop
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -34,6 +35,9 @@ class Broadcast:
                 self.end_headers()
                 for at in range(0, len(data), 1880):
                     if stop.wait(pause):
+                        return
+                    if most is not None and at >= most:
+                        threading.Thread(target=kill).start()
                         return
                     try:
                         self.wfile.write(data[at : at + 1880])
@@ -91,8 +95,7 @@ def test_a_connection_that_is_lost_is_taken_up_again(data, fast):
 
 
 def test_a_stream_that_stays_away_is_given_up_with_status_5(command, data, fast, tmp_path):
-    server = Broadcast(data)
-    threading.Timer(0.6, server.kill).start()
+    server = Broadcast(data, most=len(data) // 2)
     started = time.monotonic()
     done = command(server.url, "-o", tmp_path / "out.mp4", "--track", "--hold", 2)
     assert time.monotonic() - started < 20
