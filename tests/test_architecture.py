@@ -23,8 +23,8 @@ NETS_FLOORS = [
     "packing",
     "graph reference dilation state init onnx_tensors",
     "ops tensor plan",
-    "onnx_reader layers losses optim",
-    "train models",
+    "onnx_reader layers losses optim trace",
+    "models train inside",
     "detectors",
     "registry",
 ]

@@ -1,0 +1,1 @@
+"""Differentiable operations: each is a forward function and, beside it, its vjp."""
