@@ -12,6 +12,7 @@ _HOME = {
     "nets.onnx_reader": ["load_onnx"],
     "nets.detectors": ["ScrfdDetector", "UltraLightDetector", "YuNetDetector"],
     "nets.plan": ["Model", "Plan", "compile"],
+    "nets.ops.threads": ["threads"],
     "nets.registry": ["load"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

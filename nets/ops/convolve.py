@@ -1,0 +1,217 @@
+"""Convolution, transposed convolution and the linear layer.
+
+References: Dumoulin & Visin, A guide to convolution arithmetic for deep learning, 2016.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nets.graph.ir import Array
+from nets.ops.base import nchw, nhwc
+from nets.ops.plain import Geometry, Pair, outputs, to_inputs, to_weights
+from nets.tensor import Grads, Needs, Vjp, op
+from vj.errors import NetError
+
+
+@op
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> tuple[Array, Vjp]:
+    """Convolution (correlation, as everywhere in deep learning) of images.
+
+    Parameters
+    ----------
+    x : (N, C, H, W)
+    weight : (K, C / groups, kh, kw)
+    bias : (K,), optional
+    stride, padding, dilation : pairs of int
+        Along rows and columns; padding is with zeros on both sides.
+    groups : int
+        The channels of x and the outputs are split into so many independent parts.
+
+    Raises
+    ------
+    NetError
+        The shapes do not fit each other.
+    """
+    how = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
+    if x.shape[1] != weight.shape[1] * groups or len(weight) % groups:
+        raise NetError(
+            f"conv2d: weight {weight.shape} with groups {groups} is for "
+            f"{weight.shape[1] * groups} channels, and x has shape {x.shape}"
+        )
+    _check_bias("conv2d", bias, len(weight))
+    side, size = _side(weight), x.shape[2:]
+    out = [
+        (n + 2 * p - (k - 1) * d - 1) // s + 1
+        for n, k, s, p, d in zip(size, side, stride, padding, dilation, strict=True)
+    ]
+    if min(out) < 1:
+        raise NetError(
+            f"conv2d: an image of {size[0]}x{size[1]} with padding {padding} is smaller than the "
+            f"{side[0]}x{side[1]} kernel at dilation {dilation}"
+        )
+    images = nhwc(x)
+    y = outputs(images, weight, how)
+    if bias is not None:
+        y += bias
+
+    def vjp(g: Array, needs: Needs) -> Grads:
+        grads = nhwc(g)
+        return (
+            nchw(to_inputs(grads, weight, _size(x), how)) if needs[0] else None,
+            to_weights(images, grads, side, how) if needs[1] else None,
+            *(() if len(needs) < 3 else (grads.sum((0, 1, 2)) if needs[2] else None,)),
+        )
+
+    return nchw(y), vjp
+
+
+@op
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    output_padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> tuple[Array, Vjp]:
+    """Transposed convolution: what the gradient of `conv2d` is to its input.
+
+    Parameters
+    ----------
+    x : (N, C, H, W)
+    weight : (C, K / groups, kh, kw)
+    bias : (K,), optional
+    stride, padding, dilation : pairs of int
+        Those of the convolution that this one transposes.
+    output_padding : pair of int
+        Rows and columns added at the bottom and the right, less than stride or dilation.
+    groups : int
+        The channels are split into so many independent parts.
+
+    Raises
+    ------
+    NetError
+        The shapes do not fit each other.
+    """
+    how = _geometry("conv_transpose2d", x, weight, stride, padding, dilation, groups)
+    if x.shape[1] != len(weight) or len(weight) % groups:
+        raise NetError(
+            f"conv_transpose2d: weight {weight.shape} with groups {groups} is for {len(weight)} "
+            f"channels, and x has shape {x.shape}"
+        )
+    if any(
+        not 0 <= o < max(s, d) for o, s, d in zip(output_padding, stride, dilation, strict=True)
+    ):
+        raise NetError(
+            f"conv_transpose2d: output_padding {output_padding} must be less than stride {stride} "
+            f"or dilation {dilation}"
+        )
+    _check_bias("conv_transpose2d", bias, weight.shape[1] * groups)
+    side, size = _side(weight), x.shape[2:]
+    rows, cols = (
+        (n - 1) * s - 2 * p + (k - 1) * d + o + 1
+        for n, k, s, p, d, o in zip(
+            size, side, stride, padding, dilation, output_padding, strict=True
+        )
+    )
+    if min(rows, cols) < 1:
+        raise NetError(
+            f"conv_transpose2d: padding {padding} leaves nothing of an image of {size[0]}x{size[1]}"
+        )
+    images = nhwc(x)
+    y = to_inputs(images, weight, (rows, cols), how)
+    if bias is not None:
+        y = y + bias
+
+    def vjp(g: Array, needs: Needs) -> Grads:
+        grads = nhwc(g)
+        back = outputs(grads, weight, how)[:, : size[0], : size[1]] if needs[0] else None
+        return (
+            None if back is None else nchw(back),
+            to_weights(grads, images, side, how) if needs[1] else None,
+            *(() if len(needs) < 3 else (grads.sum((0, 1, 2)) if needs[2] else None,)),
+        )
+
+    return nchw(np.ascontiguousarray(y)), vjp
+
+
+@op
+def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, Vjp]:
+    """Linear layer, x @ weight.T + bias.
+
+    Parameters
+    ----------
+    x : (..., inputs)
+    weight : (outputs, inputs)
+    bias : (outputs,), optional
+
+    Raises
+    ------
+    NetError
+        The shapes do not fit each other.
+    """
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise NetError(f"linear: weight {weight.shape} does not fit x of shape {x.shape}")
+    _check_bias("linear", bias, len(weight))
+    rows = x.reshape(-1, x.shape[-1])
+    y = rows @ weight.T
+    if bias is not None:
+        y += bias
+
+    def vjp(g: Array, needs: Needs) -> Grads:
+        grads = g.reshape(-1, g.shape[-1])
+        return (
+            (grads @ weight).reshape(x.shape) if needs[0] else None,
+            grads.T @ rows if needs[1] else None,
+            *(() if len(needs) < 3 else (grads.sum(0) if needs[2] else None,)),
+        )
+
+    return y.reshape(*x.shape[:-1], len(weight)), vjp
+
+
+def _geometry(
+    name: str, x: Array, weight: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Geometry:
+    if x.ndim != 4 or weight.ndim != 4:
+        raise NetError(
+            f"{name}: x and weight must have four axes, got shapes {x.shape} and {weight.shape}"
+        )
+    if x.dtype != weight.dtype:
+        raise NetError(f"{name}: x is {x.dtype} and weight is {weight.dtype}, they must be equal")
+    for key, pair, least in [("stride", stride, 1), ("padding", padding, 0)]:
+        _check_pair(name, key, pair, least)
+    _check_pair(name, "dilation", dilation, 1)
+    if groups < 1:
+        raise NetError(f"{name}: groups must be at least 1, got {groups}")
+    return Geometry(stride, padding, dilation, groups)
+
+
+def _check_pair(name: str, key: str, pair: Pair, least: int) -> None:
+    if not isinstance(pair, tuple) or len(pair) != 2 or min(pair) < least:
+        raise NetError(f"{name}: {key} must be (rows, cols) of at least {least}, got {pair!r}")
+
+
+def _check_bias(name: str, bias: Array | None, count: int) -> None:
+    if bias is not None and bias.shape != (count,):
+        raise NetError(f"{name}: bias must have shape ({count},), got {bias.shape}")
+
+
+def _side(weight: Array) -> Pair:
+    return weight.shape[2], weight.shape[3]
+
+
+def _size(x: Array) -> Pair:
+    return x.shape[2], x.shape[3]
