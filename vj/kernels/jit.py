@@ -114,13 +114,13 @@ def on_compile(tell: Callable[[], None]) -> Iterator[None]:
 def cache_folder(sources: Path) -> Path | None:
     """Folder of the compiled kernels: ``VJ_CACHE_DIR``, the user's cache, or a temporary folder.
 
-    Its last part is a hash of all files in the folder ``sources`` and beside this one, because an
-    edit to a file does not invalidate the cached kernels of another file that inline it. None
+    Its last part is a hash of all files below the folder ``sources`` and below this one's, because
+    an edit to a file does not invalidate the cached kernels of another file that inline it. None
     where nothing is writable.
     """
     digest = hashlib.sha256(numba.__version__.encode())
     for folder in sorted({Path(__file__).parent, sources}):
-        for source in sorted(folder.glob("*.py")):
+        for source in sorted(folder.rglob("*.py")):
             digest.update(source.read_bytes())
     stamp = digest.hexdigest()[:16]
     for base in _cache_candidates():

@@ -1,0 +1,80 @@
+"""A small vocabulary of SIMD vectors for Numba; the only folder that touches llvmlite.
+
+A vector is a Numba type that is lowered to an LLVM vector, so LLVM picks the instructions: a vector
+of eight float32 is one AVX register, two SSE or NEON registers, half an AVX-512 register. The
+vocabulary is the same for every lane count; loads and splats name theirs (``load8``, ``splat16``).
+
+Loads and stores are unaligned, unchecked and take a flat index into a C-contiguous array of any
+rank: the caller proves that ``0 <= i`` and ``i + lanes <= array.size``.
+
+    acc = splat8(float32(0))
+    acc = fma(load8(weights, k), load8(pixels, i), acc)
+    alive = mask_bits(ge(acc, splat8(threshold)))
+"""
+
+from vj.kernels.simd.addresses import (
+    array_f32,
+    array_i64,
+    array_u8,
+    atomic_add,
+    atomic_load,
+    call,
+    call_plain,
+)
+from vj.kernels.simd.arithmetic import (
+    add_to,
+    fabs,
+    floor,
+    fma,
+    from_bits,
+    sqrt,
+    to_f32,
+    to_f64,
+    to_i32,
+    to_i64,
+    to_u8,
+    to_u16,
+    to_u32,
+    to_u64,
+)
+from vj.kernels.simd.choice import eq, ge, gt, le, lt, mask_bits, select, vmax, vmin
+from vj.kernels.simd.lanes import (
+    even_lanes,
+    interleave,
+    lane,
+    lane_sum,
+    lanes_of,
+    last_lane,
+    odd_lanes,
+    prefix_sum,
+    splat4,
+    splat8,
+    splat16,
+    splat32,
+    splat_like,
+)
+from vj.kernels.simd.memory import (
+    at,
+    gather,
+    gather8,
+    load4,
+    load8,
+    load16,
+    load32,
+    load_like,
+    opaque,
+    store,
+)
+from vj.kernels.simd.tiles import (
+    places_apart,
+    tile_add,
+    tile_clamp,
+    tile_fma,
+    tile_load,
+    tile_mul_add,
+    tile_outer,
+    tile_slide,
+    tile_slope,
+    tile_store,
+)
+from vj.kernels.simd.vectors import WIDEST, Vec, f32x8, f32x16, i32x8, i32x16, vector

@@ -1,0 +1,130 @@
+"""Loads and stores: a vector from, or to, a flat index of an array."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from vj.kernels.simd.vectors import pointer, shuffle, vector, vector_at
+
+
+def _load(lanes):
+    @intrinsic
+    def load(typing, array, index):
+        vec = vector(array.dtype, lanes)
+
+        def codegen(context, builder, sig, args):
+            return vector_at(builder, vec, pointer(context, builder, sig.args[0], *args))
+
+        return vec(array, index), codegen
+
+    return load
+
+
+load4, load8, load16, load32 = _load(4), _load(8), _load(16), _load(32)
+
+
+@intrinsic
+def store(typing, array, index, value):
+    """Write the lanes of ``value`` to ``array`` from flat ``index`` on."""
+    if array.dtype != value.elem:
+        raise TypeError(f"store of {value} into an array of {array.dtype}")
+
+    def codegen(context, builder, sig, args):
+        at = pointer(context, builder, sig.args[0], args[0], args[1])
+        done = builder.store(args[2], builder.bitcast(at, value.ir.as_pointer()))
+        done.align = value.elem.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), codegen
+
+
+@intrinsic
+def at(typing, array, index):
+    """``array.flat[index]`` without the test for a negative index."""
+
+    def codegen(context, builder, sig, args):
+        return builder.load(pointer(context, builder, sig.args[0], *args))
+
+    return array.dtype(array, index), codegen
+
+
+@intrinsic
+def load_like(typing, like, array, base, offset):
+    """As many numbers of ``array`` as ``like`` has lanes, from flat index ``base + offset`` on.
+
+    ``base`` may be a tuple: its entries share the lanes, each giving the start of its part.
+    """
+    vec = vector(array.dtype, like.lanes)
+    parts = base.count if isinstance(base, types.UniTuple) else 1
+    part = vector(array.dtype, like.lanes // parts)
+
+    def codegen(context, builder, sig, args):
+        bases = cgutils.unpack_tuple(builder, args[2], parts) if parts > 1 else [args[2]]
+        pieces = []
+        for start in bases:
+            where = pointer(context, builder, sig.args[1], args[1], builder.add(start, args[3]))
+            piece = builder.load(builder.bitcast(where, part.ir.as_pointer()))
+            piece.align = vec.elem.bitwidth // 8
+            pieces.append(piece)
+        while len(pieces) > 1:
+            lanes = list(range(2 * pieces[0].type.count))
+            pieces = [
+                shuffle(builder, a, b, lanes)
+                for a, b in zip(pieces[::2], pieces[1::2], strict=True)
+            ]
+        return pieces[0]
+
+    return vec(like, array, base, types.intp), codegen
+
+
+@intrinsic
+def gather(typing, array, index):
+    """``array.flat[index]`` lane by lane; ``index`` is a vector of int32."""
+    vec = vector(array.dtype, index.lanes)
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        result = ir.Constant(vec.ir, ir.Undefined)
+        for lane in range(index.lanes):
+            k = ir.Constant(ir.IntType(32), lane)
+            where = builder.sext(builder.extract_element(args[1], k), ir.IntType(64))
+            result = builder.insert_element(result, builder.load(builder.gep(data, [where])), k)
+        return result
+
+    return vec(array, index), codegen
+
+
+@intrinsic
+def gather8(typing, array, index, start):
+    """Eight numbers of ``array`` at the flat indices ``index[start]`` to ``index[start + 7]``."""
+    vec = vector(array.dtype, 8)
+
+    def codegen(context, builder, sig, args):
+        result = ir.Constant(vec.ir, ir.Undefined)
+        first = pointer(context, builder, sig.args[1], args[1], args[2])
+        for lane in range(8):
+            k = ir.Constant(ir.IntType(32), lane)
+            where = builder.sext(builder.load(builder.gep(first, [k])), ir.IntType(64))
+            value = builder.load(pointer(context, builder, sig.args[0], args[0], where))
+            result = builder.insert_element(result, value, k)
+        return result
+
+    return vec(array, index, types.intp), codegen
+
+
+@intrinsic
+def opaque(typing, index):
+    """The same int64, of which the compiler knows nothing.
+
+    It keeps LLVM from replacing one loop index by a pointer for every load, more than there are
+    registers.
+    """
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(args[0].type, [args[0].type])
+        return builder.asm(kind, "", "=r,0", args, side_effect=False)
+
+    return types.int64(types.int64), codegen
