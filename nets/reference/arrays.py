@@ -1,0 +1,10 @@
+"""Names of types that all of these functions use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
