@@ -1,0 +1,284 @@
+"""Embedding and recurrent layers: one layer, one direction, a whole sequence at a time.
+
+What a step makes of its input is one matrix product for all steps; only the products with the
+state before are made step by step. Going back is the same in reverse (backpropagation through
+time): gradients of the gates step by step, those of the weights in one product.
+
+Gates stand in PyTorch's order: input, forget, cell, output for LSTM; reset, update, new for GRU.
+
+References: Elman, Finding structure in time, 1990; Hochreiter & Schmidhuber, Long short-term
+memory, 1997; Gers et al., Learning to forget, 2000; Cho et al., Learning phrase representations
+using RNN encoder-decoder, 2014 (with the reset applied to the finished product, as cuDNN does).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nets.graph.ir import Array
+from nets.ops.activation import sigmoid_of
+from nets.tensor import Grads, Needs, Vjp, op
+from vj.errors import NetError
+
+
+@op
+def embedding(weight: Array, *, index: Array) -> tuple[Array, Vjp]:
+    """Row ``index[...]`` of ``weight`` for every entry.
+
+    Parameters
+    ----------
+    weight : (words, size)
+    index : int array of any shape
+
+    Returns
+    -------
+    (*index.shape, size)
+
+    Raises
+    ------
+    NetError
+        An index is no whole number or there is no such row.
+    """
+    index = np.asarray(index)
+    if index.dtype.kind not in "iu":
+        raise NetError(f"embedding: `index` must hold whole numbers, got {index.dtype}")
+    if index.size and not 0 <= index.min() <= index.max() < len(weight):
+        bad = index.max() if index.max() >= len(weight) else index.min()
+        raise NetError(f"embedding: `index` {bad} is out of range: weight has {len(weight)} rows")
+
+    def vjp(g: Array, needs: Needs) -> Grads:
+        back = np.zeros_like(weight)
+        np.add.at(back, index.reshape(-1), g.reshape(-1, weight.shape[1]))
+        return (back,)
+
+    return weight[index], vjp
+
+
+@op
+def rnn(
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    nonlinearity: str = "tanh",
+) -> tuple[tuple[Array, Array], Vjp]:
+    """Elman network, ``h = f(w_ih x + b_ih + w_hh h + b_hh)`` at every step.
+
+    Parameters
+    ----------
+    x : (T, N, I)
+    h0 : (N, H)
+    w_ih, w_hh : (H, I), (H, H)
+    b_ih, b_hh : (H,), optional
+    nonlinearity : "tanh" or "relu"
+
+    Returns
+    -------
+    y, h : (T, N, H), (N, H)
+        States after every step, and the last one.
+
+    Raises
+    ------
+    NetError
+        Shapes do not fit each other, or the nonlinearity is neither.
+    """
+    if nonlinearity not in ("tanh", "relu"):
+        raise NetError(f'rnn: `nonlinearity` must be "tanh" or "relu", not {nonlinearity!r}')
+    _check("rnn", 1, x, h0, w_ih, w_hh, b_ih, b_hh)
+    gates = _inputs(x, w_ih, b_ih, b_hh)
+    y = np.empty((len(x), *h0.shape), x.dtype)
+    h = h0
+    for t in range(len(x)):
+        total = gates[t] + h @ w_hh.T
+        h = y[t] = np.tanh(total) if nonlinearity == "tanh" else np.maximum(total, 0)
+
+    def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
+        gates_g = np.empty_like(y)
+        gh = _start(g[1], h0)
+        for t in reversed(range(len(x))):
+            gh = gh if g[0] is None else gh + g[0][t]
+            gates_g[t] = gh * (1 - y[t] ** 2) if nonlinearity == "tanh" else gh * ~(y[t] <= 0)
+            gh = gates_g[t] @ w_hh
+        return _to_arguments(x, h0, y, w_ih, gates_g, gates_g, gh, needs)
+
+    return (y, h.copy()), vjp
+
+
+@op
+def lstm(
+    x: Array,
+    h0: Array,
+    c0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+) -> tuple[tuple[Array, Array, Array], Vjp]:
+    """Long short-term memory.
+
+    Parameters
+    ----------
+    x : (T, N, I)
+    h0, c0 : (N, H)
+    w_ih, w_hh : (4 H, I), (4 H, H)
+    b_ih, b_hh : (4 H,), optional
+
+    Returns
+    -------
+    y, h, c : (T, N, H), (N, H), (N, H)
+        Outputs of every step; last output and cell.
+
+    Raises
+    ------
+    NetError
+        Shapes do not fit each other.
+    """
+    _check("lstm", 4, x, h0, w_ih, w_hh, b_ih, b_hh)
+    if c0.shape != h0.shape:
+        raise NetError(f"lstm: c0 of shape {c0.shape} does not fit h0 of shape {h0.shape}")
+    size = h0.shape[1]
+    gates = _inputs(x, w_ih, b_ih, b_hh)
+    y = np.empty((len(x), *h0.shape), x.dtype)
+    cells = np.empty((len(x) + 1, *h0.shape), x.dtype)
+    h, cells[0] = h0, c0
+    for t in range(len(x)):
+        gates[t] += h @ w_hh.T
+        i, f, c, o = _split(gates[t], 4)
+        i[:], f[:], c[:], o[:] = sigmoid_of(i), sigmoid_of(f), np.tanh(c), sigmoid_of(o)
+        cells[t + 1] = f * cells[t] + i * c
+        h = y[t] = o * np.tanh(cells[t + 1])
+
+    def vjp(g: tuple[Array | None, Array | None, Array | None], needs: Needs) -> Grads:
+        gates_g = np.empty_like(gates)
+        gh, gc = _start(g[1], h0), _start(g[2], h0)
+        for t in reversed(range(len(x))):
+            gh = gh if g[0] is None else gh + g[0][t]
+            i, f, c, o = _split(gates[t], 4)
+            gi, gf, gn, go = _split(gates_g[t], 4)
+            bent = np.tanh(cells[t + 1])
+            gc = gc + gh * o * (1 - bent * bent)
+            go[:] = gh * bent * o * (1 - o)
+            gi[:] = gc * c * i * (1 - i)
+            gf[:] = gc * cells[t] * f * (1 - f)
+            gn[:] = gc * i * (1 - c * c)
+            gc = gc * f
+            gh = gates_g[t] @ w_hh
+        found = _to_arguments(x, h0, y, w_ih, gates_g, gates_g, gh, (*needs[:2], *needs[3:]))
+        return (*found[:2], gc, *found[2:])
+
+    assert gates.shape[2] == 4 * size
+    return (y, h.copy(), cells[-1].copy()), vjp
+
+
+@op
+def gru(
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+) -> tuple[tuple[Array, Array], Vjp]:
+    """Gated recurrent unit.
+
+    Parameters
+    ----------
+    x : (T, N, I)
+    h0 : (N, H)
+    w_ih, w_hh : (3 H, I), (3 H, H)
+    b_ih, b_hh : (3 H,), optional
+
+    Returns
+    -------
+    y, h : (T, N, H), (N, H)
+        States after every step, and the last one.
+
+    Raises
+    ------
+    NetError
+        Shapes do not fit each other.
+    """
+    _check("gru", 3, x, h0, w_ih, w_hh, b_ih, b_hh)
+    inputs = _inputs(x, w_ih, b_ih, None)
+    hidden = np.empty_like(inputs)
+    y = np.empty((len(x), *h0.shape), x.dtype)
+    h = h0
+    for t in range(len(x)):
+        hidden[t] = h @ w_hh.T if b_hh is None else h @ w_hh.T + b_hh
+        (r, z, n), (hr, hz, hn) = _split(inputs[t], 3), _split(hidden[t], 3)
+        r[:], z[:] = sigmoid_of(r + hr), sigmoid_of(z + hz)
+        n[:] = np.tanh(n + r * hn)
+        h = y[t] = (1 - z) * n + z * h
+
+    def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
+        inputs_g, hidden_g = np.empty_like(inputs), np.empty_like(hidden)
+        gh = _start(g[1], h0)
+        for t in reversed(range(len(x))):
+            gh = gh if g[0] is None else gh + g[0][t]
+            r, z, n = _split(inputs[t], 3)
+            gr, gz, gn = _split(inputs_g[t], 3)
+            hn = _split(hidden[t], 3)[2]
+            before = y[t - 1] if t else h0
+            gn[:] = gh * (1 - z) * (1 - n * n)
+            gz[:] = gh * (before - n) * z * (1 - z)
+            gr[:] = gn * hn * r * (1 - r)
+            hidden_g[t] = inputs_g[t]
+            _split(hidden_g[t], 3)[2][:] *= r
+            gh = gh * z + hidden_g[t] @ w_hh
+        return _to_arguments(x, h0, y, w_ih, inputs_g, hidden_g, gh, needs)
+
+    return (y, h.copy()), vjp
+
+
+def _inputs(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
+    """What the inputs of all steps contribute to the gates (T, N, gates)."""
+    gates: Array = (x.reshape(-1, x.shape[2]) @ w_ih.T).reshape(*x.shape[:2], -1)
+    for bias in (b_ih, b_hh):
+        if bias is not None:
+            gates += bias
+    return gates
+
+
+def _to_arguments(
+    x: Array, h0: Array, y: Array, w_ih: Array, to_inputs: Array, to_hidden: Array, to_h0: Array,
+    needs: Needs,
+) -> Grads:  # fmt: skip
+    """From the gradients of the gates to those of x, h0, w_ih, w_hh, b_ih, b_hh."""
+    of_input, of_hidden = (a.reshape(-1, a.shape[2]) for a in (to_inputs, to_hidden))
+    before = np.concatenate([h0[None], y[:-1]]).reshape(-1, h0.shape[1])
+    return (
+        (of_input @ w_ih).reshape(x.shape) if needs[0] else None,
+        to_h0 if needs[1] else None,
+        of_input.T @ x.reshape(-1, x.shape[2]) if needs[2] else None,
+        of_hidden.T @ before if needs[3] else None,
+        of_input.sum(0) if needs[4] else None,
+        of_hidden.sum(0) if needs[5] else None,
+    )
+
+
+def _split(gates: Array, count: int) -> list[Array]:
+    """Views of the gates of one step."""
+    size = gates.shape[-1] // count
+    return [gates[:, k * size : (k + 1) * size] for k in range(count)]
+
+
+def _start(grad: Array | None, like: Array) -> Array:
+    return np.zeros_like(like) if grad is None else grad
+
+
+def _check(
+    name: str, gates: int, x: Array, h0: Array, w_ih: Array, w_hh: Array,
+    b_ih: Array | None, b_hh: Array | None,
+) -> None:  # fmt: skip
+    if x.ndim != 3 or len(x) == 0:
+        raise NetError(f"{name}: x must have shape (T, N, I) with T of at least 1, got {x.shape}")
+    if h0.ndim != 2 or len(h0) != x.shape[1]:
+        raise NetError(f"{name}: h0 must have shape ({x.shape[1]}, H), got {h0.shape}")
+    rows, size = gates * h0.shape[1], h0.shape[1]
+    wanted = {"w_ih": (rows, x.shape[2]), "w_hh": (rows, size), "b_ih": (rows,), "b_hh": (rows,)}
+    for (key, shape), array in zip(wanted.items(), (w_ih, w_hh, b_ih, b_hh), strict=True):
+        if array is not None and array.shape != shape:
+            raise NetError(f"{name}: {key} must have shape {shape}, got {array.shape}")
