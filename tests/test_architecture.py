@@ -28,7 +28,7 @@ NETS_FLOORS = [
     "detectors",
     "registry",
 ]
-NETS_MAY_USE = {"kernels", "errors", "images", "boxes", "detections"}
+NETS_MAY_USE = {"kernels", "errors", "files", "images", "boxes", "detections"}
 KERNEL_IMPORTS = {"numba", "numpy", "math", "__future__"}
 
 
