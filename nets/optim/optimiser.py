@@ -66,6 +66,15 @@ class Optimiser:
     def _name(self) -> str:
         return type(self).__name__
 
+    def __repr__(self) -> str:
+        options = {k: v for k, v in self.groups[0].items() if k != "params"}
+        return f"{self._name}({', '.join(f'{k}={v!r}' for k, v in options.items())})"
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the first group, now."""
+        return float(self.groups[0]["lr"])
+
     def _check(self, group: Mapping[str, Any]) -> None:
         """Raise where an option is out of range."""
         for key, value in group.items():

@@ -226,8 +226,13 @@ class Plateau(Schedule):
         """What the measurements so far have made of it."""
         return self.share
 
-    def step(self, measure: float = math.nan) -> None:
-        """Take note of a measurement; one that is not a number is no progress."""
+    def step(self, measure: float | None = None) -> None:
+        """Go on, taking note of a measurement if there is one; NaN is no progress."""
+        if measure is not None:
+            self._note(measure)
+        super().step()
+
+    def _note(self, measure: float) -> None:
         gain = self.threshold if self.mode == "max" else -self.threshold
         bar = self.best * (1 + gain) if math.isfinite(self.best) else self.best
         if measure > bar if self.mode == "max" else measure < bar:
@@ -239,7 +244,6 @@ class Plateau(Schedule):
         if self.bad > self.patience:
             self.share = max(self.share * self.gamma, self.floor)
             self.resting, self.bad = self.cooldown, 0
-        super().step()
 
     def state_dict(self) -> dict[str, Any]:
         """How far it is, for JSON."""

@@ -114,6 +114,8 @@ def test_gradients_are_not_written_into_and_rates_differ_by_group():
         {"params": [frozen]},
     ]
     method = optim.SGD(groups, lr=0.25)
+    assert method.rate == 0.5
+    assert repr(method).startswith("SGD(lr=0.5, momentum=0.0, ")
     given = {n: g for n, g in gradients(0).items() if n != "scale"}
     for name, p in params.items():
         p.grad = given[name]
@@ -276,6 +278,7 @@ def test_plateau_as_in_pytorch(measures, mode, patience, cooldown):
     )
     for measure in map(abs, measures):
         ours.step(measure)
+        ours.step()  # without a measurement nothing happens
         theirs.step(measure)
         assert ours.optimiser.groups[0]["lr"] == pytest.approx(method.param_groups[0]["lr"])
 
