@@ -59,11 +59,13 @@ from vj.kernels.simd.memory import (
     gather8,
     load4,
     load8,
+    load8_part,
     load16,
     load32,
     load_like,
     opaque,
     store,
+    store_part,
 )
 from vj.kernels.simd.tiles import (
     places_apart,

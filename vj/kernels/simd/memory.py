@@ -41,6 +41,50 @@ def store(typing, array, index, value):
     return types.void(array, index, value), codegen
 
 
+def _masked(builder, name, vec, before, after, count, result):
+    """Call a masked load or store that sees the first ``count`` lanes only."""
+    i32 = ir.IntType(32)
+    numbers = ir.Constant(ir.VectorType(i32, vec.lanes), list(range(vec.lanes)))
+    one = builder.insert_element(
+        ir.Constant(numbers.type, ir.Undefined), builder.trunc(count, i32), i32(0)
+    )
+    mask = builder.icmp_signed(">", shuffle(builder, one, one, [0] * vec.lanes), numbers)
+    operands = [*before, i32(vec.elem.bitwidth // 8), mask, *after]
+    elem = f"{'f' if vec.is_float else 'i'}{vec.elem.bitwidth}"
+    kind = ir.FunctionType(result, [v.type for v in operands])
+    full = f"llvm.masked.{name}.v{vec.lanes}{elem}.p0"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), operands)
+
+
+@intrinsic
+def load8_part(typing, array, index, count):
+    """The first ``count`` of eight numbers, with zeros behind them; nothing else is read."""
+    vec = vector(array.dtype, 8)
+
+    def codegen(context, builder, sig, args):
+        at = pointer(context, builder, sig.args[0], *args[:2])
+        at = builder.bitcast(at, vec.ir.as_pointer())
+        zero = ir.Constant(vec.ir, None)
+        return _masked(builder, "load", vec, [at], [zero], args[2], vec.ir)
+
+    return vec(array, types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_part(typing, array, index, value, count):
+    """Write the first ``count`` lanes of ``value``, and nothing behind them."""
+    if array.dtype != value.elem:
+        raise TypeError(f"store of {value} into an array of {array.dtype}")
+
+    def codegen(context, builder, sig, args):
+        at = pointer(context, builder, sig.args[0], *args[:2])
+        at = builder.bitcast(at, value.ir.as_pointer())
+        _masked(builder, "store", value, [args[2], at], [], args[3], ir.VoidType())
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, value, types.int64), codegen
+
+
 @intrinsic
 def at(typing, array, index):
     """``array.flat[index]`` without the test for a negative index."""
