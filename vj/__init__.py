@@ -31,6 +31,7 @@ _HOME = {
         "TrainingError",
         "VJError",
     ],
+    "vj.evaluate.report": ["evaluate"],
     "vj.features.correlation": ["convolve", "correlate"],
     "vj.features.haar": ["draw_feature", "enumerate_haar", "haar_features"],
     "vj.features.integral": [
@@ -65,7 +66,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """`vj.detect` is the function: importing the folder of that name must not hide it."""
+    """`vj.detect` is the function, `vj.evaluate` too: a folder of the name must not hide it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _MODULE_OF and isinstance(value, ModuleType)):

@@ -101,6 +101,8 @@ def test_quiet_says_nothing(folders, tmp_path):
     ("argv", "says"),
     [
         (["x"], "the following arguments are required: -o/--output"),
+        (["x", "-o", "folder.xml"], "-o folder.xml: is a folder: name a file in it"),
+        (["x", "-o", "x/c.xml"], "-o x/c.xml: x is a file, not a folder"),
         (["x", "-o", "c.txt"], "name a file that ends in .xml"),
         (["nowhere", "-o", "c.xml"], "nowhere: no such file or folder"),
         (["x", "-o", "c.xml", "--window", "24,24"], "wanted W or WxH in pixels"),
@@ -113,11 +115,23 @@ def test_quiet_says_nothing(folders, tmp_path):
 )
 def test_errors_are_one_line_with_a_status(argv, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.xml").mkdir()
+    (tmp_path / "x").touch()
     status, said = run(train_cli, *argv)
     assert status in (Status.USAGE, Status.INPUT)
     assert says in said
     assert said.startswith("vj-train: ")
     assert said.count("\n") == 1
+
+
+def test_mining_tells_rate_and_time_left():
+    said = io.StringIO()
+    tell = train_cli._Teller(Console(io.BytesIO(), io.BytesIO(), said, interactive=True))
+    event = {"event": "mining", "stage": 7, "scenes": 25, "of": 100, "windows": 4_000_000}
+    tell({**event, "rate": 2.5e-5, "complete": False, "seconds": 10})
+    assert said.getvalue().endswith(
+        "stage 7: 25/100 backgrounds, 4,000,000 windows, 2.5e-05 pass, at most 30 s left"
+    )
 
 
 def test_flags_of_opencv_traincascade(folders, tmp_path):

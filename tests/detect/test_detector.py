@@ -88,6 +88,15 @@ def test_limits_are_strict(crowd):
     assert len(CascadeDetector(min_neighbors=0, max_size=15).detect(crowd)) == 0
 
 
+def test_weak_ones_go_with_and_without_a_card(crowd):
+    for name in ("frontalface", "lbpcascade_frontalface"):
+        every = CascadeDetector(name, min_score=0).detect(crowd)
+        middle = float(np.median(every.score))
+        strong = CascadeDetector(name, min_score=middle).detect(crowd)
+        assert 0 < len(strong) < len(every)
+        assert strong.score.tolist() == [s for s in every.score.tolist() if s >= middle]
+
+
 def test_best_first_and_inside_the_image(crowd):
     faces = CascadeDetector(min_neighbors=0).detect(crowd)
     assert (np.diff(faces.score) <= 0).all()

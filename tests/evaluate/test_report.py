@@ -46,6 +46,17 @@ def test_a_perfect_detector_is_perfect(dataset):
     assert [row[1:] for row in got.recall_by_size()] == [(1, 1.0), (1, 1.0), (1, 1.0)]
 
 
+def test_one_call_evaluates_and_shows(dataset, tmp_path):
+    import vj
+
+    done = vj.evaluate(Scripted(*POOR), dataset)
+    assert [v.tolist() for v in done.roc] == [[1, 1], [0, 1 / 3]]
+    assert [v.tolist() for v in done.pr] == [[0, 1 / 3], [0, 0.5]]
+    done.save_html(tmp_path / "one.html")
+    assert "Evaluation of detector" in (tmp_path / "one.html").read_text()
+    assert vj.evaluate("lbpcascade_frontalface", dataset).name == "lbpcascade_frontalface"
+
+
 def test_a_poor_one_is_judged_by_hand(dataset):
     got = evaluate(Scripted(*POOR), dataset)
     assert got.ap == pytest.approx(1 / 3 * 1 / 2)

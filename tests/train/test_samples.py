@@ -1,6 +1,7 @@
 """Objects out of pictures: cut without squashing, counted, split without leaks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from vj.errors import SourceError, TrainingError
 from vj.images import write_image
 from vj.train.augment import PLAIN, Augment
-from vj.train.samples import PatchStream, fit_window, read_crops, split_groups
+from vj.train.samples import PatchStream, draw_pictures, fit_window, read_crops, split_groups
 from vj.train.sources import gather_scenes, list_positives, read_backgrounds, read_positives
 from vj.train.vec import write_vec
 from vj.train.workers import Workers
@@ -50,6 +51,37 @@ def test_crops_of_boxes_small_clipped_and_repeated_ones(tmp_path):
     assert findings.too_small == [f"{tmp_path}/annotations.json: entry 0, box 3: 6x6 px"]
     assert "box 2 repeats" in findings.duplicates[0]
     assert "box 4 leaves the picture of 90x60" in findings.clipped[0]
+
+
+def test_boxes_outside_their_picture_are_left_out(tmp_path):
+    boxes = [[10, 10, 30, 30], [90, 10, 30, 30], [10, -40, 30, 40]]
+    crops, findings = read_crops(read_positives(write_bundle(tmp_path, boxes)), WINDOW)
+    assert len(crops) == 1
+    assert [text.split(", ")[-1] for text in findings.outside] == [
+        "box 2 in 90x60",
+        "box 3 in 90x60",
+    ]
+
+
+def test_what_is_drawn_fits_count_and_memory(tmp_path):
+    boxes = [[10, 10, 30, 30], [50, 20, 40, 30]]
+    some = [
+        replace(read_positives(write_bundle(tmp_path, boxes, k))[0], name=str(k)) for k in range(40)
+    ]
+    bare = [replace(some[0], name="bare", boxes=np.empty((0, 4)))]
+    how = {"window": WINDOW, "margin": 1.0, "reach": 1.5, "seed": 0}
+
+    def names(count, memory):
+        return [p.name for p in draw_pictures(some + bare, count=count, memory=memory, **how)]
+
+    every = [*map(str, range(40)), "bare"]
+    assert names(80, 1 << 30) == every
+    few = names(30, 1 << 30)
+    assert (len(few), few[-1]) == (16, "bare")
+    assert few[:-1] == sorted(few[:-1], key=int) != every[:15]
+    kept = set(names(80, 20_000))
+    size = sum(c.pixels.nbytes for c in read_crops([p for p in some if p.name in kept], WINDOW)[0])
+    assert 5_000 < size < 25_000
 
 
 def test_a_folder_of_crops_a_vec_file_and_arrays_are_objects(tmp_path):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -274,6 +275,33 @@ def test_objects_that_the_detector_would_refuse_are_counted_not_waited_for():
     assert "78 objects have so little contrast" in str(check)
     with pytest.raises(TrainingError, match=r"only \d+ of 150 objects still pass: raise"):
         trainer.fit([*positives[:2], *dull], negatives)
+
+
+def test_objects_that_run_out_leave_the_cascade_so_far():
+    rng = np.random.default_rng(0)
+    alike = [clutter(rng) for _ in range(12)]  # objects that nothing tells from the backgrounds
+    places = rng.integers(0, 90, (80, 2)).tolist()
+    objects = [alike[k % 12][y : y + 20, x : x + 20] for k, (x, y) in enumerate(places)]
+    hard = {"n_stages": 9, "hit_rate": 0.05, "false_alarm": 1e-3, "max_trees": 4}
+    trainer = CascadeTrainer(**{**QUICK, **hard, "augment": Augment(noise=80, contrast=0.5)})
+    report = trainer.fit(objects, alike).report_
+    assert re.match(r"only \d+ of 150 objects still pass", report.reason)
+    assert "raise the hit rate" in report.advice
+    assert 1 <= len(report.stages) < 9
+
+
+def test_of_very_many_objects_only_some_are_read(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "pos").mkdir()
+    for k in range(300):
+        write_image(tmp_path / "pos" / f"{k}.png", target(rng, 16))
+    (tmp_path / "pos" / "0.png").write_bytes(b"no picture")
+    trainer = CascadeTrainer(**{**QUICK, "n_positives": 50, "n_stages": 1})
+    told = trainer.fit(tmp_path / "pos", task()[1]).report_.check
+    assert "200 objects, drawn from 300; " in str(told) or "199 objects" in str(told)
+    every = trainer.check(tmp_path / "pos", task()[1])
+    assert every.objects == 299
+    assert "1 pictures cannot be read" in str(every)
 
 
 def test_negatives_that_are_objects_are_told_apart_by_nothing():

@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vj import __version__
 from vj.app.formats import count
@@ -78,7 +78,9 @@ def run(args: Namespace, console: Console) -> Status:
     jobs = args.jobs or min(8, _processors())
     # One picture has all threads; the pictures of a crowd and of a film share them.
     alone = len(tasks) == 1 and (not has_film(tasks) or tasks[0].item.live)
-    detector = None if args.saved else _detector(args, args.detector, jobs if alone else 1)
+    detector = (
+        None if args.saved else _detector(args.detector, jobs if alone else 1, _options(args))
+    )
     console.detail(f"detector {args.detector}, inputs {len(tasks)}, threads {jobs}")
     if args.page is not None:
         from vj.app.page.command import serve
@@ -127,7 +129,7 @@ def _detect(
     if args.audit and tally.images and tally.interrupted is None:
         from vj.app.audit import audit
 
-        left = audit(todo, _detector(args, args.audit, jobs), console)
+        left = audit(todo, _detector(args.audit, jobs, {}), console)
         if left:
             return Status.FACE
     return tally.status(fail_if_none=args.fail_if_none, fail_if_any=args.fail_if_any)
@@ -198,12 +200,19 @@ def _film(args: Namespace, jobs: int) -> Film:
     return Film(jobs, encoding, **tracking, smooth=args.smooth, stats=args.stats, show=args.show)
 
 
-def _detector(args: Namespace, name: str, n_jobs: int) -> Detector:
-    """A detector with the options given; a file that is not there counts as a bad model."""
+def _options(args: Namespace) -> dict[str, Any]:
+    """What is asked of the detector, in its own words."""
+    names = ("scale_factor", "min_neighbors", "min_score", "min_size", "max_size")
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.detector.lower().endswith(".onnx") and "min_score" in options:
+        options["score_threshold"] = options.pop("min_score")
+    return options
+
+
+def _detector(name: str, n_jobs: int, options: dict[str, Any]) -> Detector:
+    """A detector with these options; a file that is not there counts as a bad model."""
     from vj.detect.registry import open_detector
 
-    names = ("scale_factor", "min_neighbors", "min_size", "max_size")
-    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     try:
         detector = open_detector(name, **options, n_jobs=n_jobs)
     except SourceError as exc:

@@ -181,6 +181,7 @@ def _add_detector(add: Any) -> None:
     add("--detector", default="frontalface", metavar="NAME", help="name or path of a model")
     add("--scale-factor", type=float, metavar="F", help="step between sizes (default: 1.1)")
     add("--min-neighbors", type=int, metavar="N", help="windows that must agree (default: 3)")
+    add("--min-score", type=float, metavar="F", help="least score (default: the detector's own)")
     add("--min-size", type=size, metavar="W[xH]", help="smallest face, in pixels")
     add("--max-size", type=size, metavar="W[xH]", help="largest face, in pixels")
     add("--list-detectors", action="store_true", help="print the names of detectors")

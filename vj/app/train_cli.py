@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from vj.app import tools
@@ -111,8 +112,13 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     output = Path(args.output)
     if output.suffix != ".xml":
         raise ParameterError(f"-o {output}: name a file that ends in .xml")
-    with writing(output):
+    if output.is_dir():
+        raise ParameterError(f"-o {output}: is a folder: name a file in it")
+    if output.parent.is_file():
+        raise ParameterError(f"-o {output}: {output.parent} is a file, not a folder")
+    with writing(output):  # now, rather than after hours
         output.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=output.parent).close()
     options = {name: getattr(args, name) for name in SETTINGS}
     options = {name: value for name, value in options.items() if value is not None}
     if args.no_augment:

@@ -43,8 +43,8 @@ class CascadeDetector:
         default the cascade's card says how windows become scored boxes (`vj.detect.scoring`);
         without such a card it is 3.
     min_score : float, optional
-        With the scoring of a card: the least score that is reported, instead of the card's own;
-        0 reports everything.
+        The least score that is reported; 0 reports everything. Default: what the card says,
+        without one 0.
     min_size, max_size : int or (rows, cols), optional
         Limits of the window, in pixels. Unlike in OpenCV they are strict: no window outside them
         is ever reported.
@@ -172,12 +172,13 @@ class CascadeDetector:
         least = _MIN_NEIGHBORS if self.min_neighbors is None else self.min_neighbors
         found = merge(rects, weights, n_stages, least, gray.shape)
         margin = found.weights - float(self.cascade.stage_limit[-1])
-        return Detections(
+        every = Detections(
             xyxy=to_xyxy(found.rects),
             score=margin.astype(np.float32),
             level=found.levels,
             neighbors=found.counts,
         ).sorted()
+        return every[every.score >= self.min_score] if self.min_score else every
 
 
 def merge(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +19,15 @@ from vj.evaluate import html as page
 from vj.evaluate.annotations import Picture, read_annotations
 from vj.evaluate.curves import Curve
 from vj.evaluate.matching import Match, match
+from vj.evaluate.worst import worst_alarms, worst_misses
 from vj.files import replacing
-from vj.images import Pixels, as_rgb
+
+if TYPE_CHECKING:
+    from vj.detect.registry import Detector
 
 ALARMS = (0, 10, 31, 50, 100, 167, 300)
 SIZES = (0, 20, 30, 45, 70, 120, 1e9)
 ROC_ALARMS = 500  # where the ROC curves end
-_SHOWN = 24
-_TILE = 96
-
-
-class Detects(Protocol):
-    """Anything that finds boxes in an image."""
-
-    def detect(self, image: Any) -> Detections:
-        """Detections of one image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +68,20 @@ class Evaluation:
         return self.curve.ap
 
     @property
+    def roc(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """False alarms on the whole set, and recall, as the threshold falls."""
+        return self.curve.alarms, self.curve.recall
+
+    @property
+    def pr(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Recall, and precision, as the threshold falls."""
+        return self.curve.recall, self.curve.precision
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write one page: figures, curves, recall by size, the worst misses and false alarms."""
+        Report(f"Evaluation of {self.name}", (self,)).save_html(path)
+
+    @property
     def seconds(self) -> float:
         """Mean time of a picture; the first one, which may compile, does not count."""
         times = [v.seconds for v in self.verdicts]
@@ -106,10 +114,10 @@ class Evaluation:
 
 
 def evaluate(
-    detector: Detects,
+    detector: Detector | str,
     dataset: str | Path | Sequence[Picture],
     *,
-    name: str = "detector",
+    name: str = "",
     iou: float = 0.5,
     on_picture: Callable[[], object] | None = None,
 ) -> Evaluation:
@@ -117,11 +125,11 @@ def evaluate(
 
     Parameters
     ----------
-    detector : object with ``detect(image)``
+    detector : object with ``detect(image)``, or what `vj.detect` takes for one
     dataset : path or sequence of Picture
         As `vj.evaluate.annotations.read_annotations` reads it.
     name : str
-        What reports call it.
+        What reports call it. Default: as it was given, else "detector".
     iou : float
         Overlap that a hit needs.
     on_picture : callable, optional
@@ -133,7 +141,21 @@ def evaluate(
         The dataset is missing or malformed. Single pictures that cannot be read are only listed.
     ParameterError
         Nothing can be read, or there is no box at all.
+    CascadeError, NetError
+        The detector cannot be made.
+
+    Examples
+    --------
+    >>> import vj
+    >>> done = vj.evaluate("frontalface", "photos/annotations.json")  # doctest: +SKIP
+    >>> done.ap, done.curve.recall_at(50)  # doctest: +SKIP
+    (0.764, 0.715)
+    >>> done.save_html("report.html")  # doctest: +SKIP
     """
+    from vj.detect.registry import open_detector
+
+    name = name or (detector if isinstance(detector, str) else "detector")
+    detector = open_detector(detector)
     pictures = read_annotations(dataset) if isinstance(dataset, str | Path) else list(dataset)
     verdicts, problems = [], []
     for picture in pictures:
@@ -272,37 +294,3 @@ class Report:
 
 
 HEADER = ("detector", "AP", *(f"recall at {n}" for n in ALARMS), "recall", "alarms", "ms a picture")
-
-
-def worst_misses(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
-    """Tiles of the largest boxes that nothing found."""
-    missed = [
-        (float((box[2:] - box[:2]).prod()), v.picture, box)
-        for v in evaluation.verdicts
-        for box, found in zip(v.picture.boxes, v.match.found_by, strict=True)
-        if found < 0
-    ]
-    missed.sort(key=lambda m: -m[0])
-    return [(tile(p, box), f"{p.name}") for _, p, box in missed[:_SHOWN]]
-
-
-def worst_alarms(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
-    """Tiles of the false alarms of highest score."""
-    alarms = [
-        (float(v.found.score[k]), v.picture, v.found.xyxy[k])
-        for v in evaluation.verdicts
-        for k in np.flatnonzero(v.match.verdict == 0)
-    ]
-    alarms.sort(key=lambda a: -a[0])
-    return [(tile(p, box), f"{p.name}: {score:.3g}") for score, p, box in alarms[:_SHOWN]]
-
-
-def tile(picture: Picture, box: NDArray[Any]) -> Pixels:
-    """The box with half of its size around it, as a small picture."""
-    from PIL import Image
-
-    image = as_rgb(picture.read())
-    half = max(box[2] - box[0], box[3] - box[1], 8) * 0.9
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    area = (int(x - half), int(y - half), int(x + half), int(y + half))
-    return np.asarray(Image.fromarray(image).crop(area).resize((_TILE, _TILE)))

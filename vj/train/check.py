@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,8 @@ class Check:
     errors, warnings : list of str
         What makes a training pointless; what it survives.
     objects, scenes : int
+    drawn_from : int
+        Objects there are, if only some of them were read.
     windows : int
         Background windows that the detector visits.
     memory : int
@@ -42,6 +46,7 @@ class Check:
     """
 
     objects: int = 0
+    drawn_from: int = 0
     scenes: int = 0
     windows: int = 0
     memory: int = 0
@@ -58,8 +63,9 @@ class Check:
 
     def __str__(self) -> str:
         rows, cols = self.suggested_window
+        drawn = f", drawn from {self.drawn_from:,}" if self.drawn_from else ""
         lines = [
-            f"{self.objects} objects; their shape suggests a window of {cols}x{rows}",
+            f"{self.objects} objects{drawn}; their shape suggests a window of {cols}x{rows}",
             f"{self.scenes} backgrounds with {self.windows:,} windows: false-alarm rates down to "
             f"about {20 / max(self.windows, 1):.0e} can be learned",
             f"about {self.memory / 2**20:.0f} MB and {_duration(self.seconds)}",
@@ -104,6 +110,7 @@ def _check_objects(
         ("pictures cannot be read", findings.unreadable),
         ("boxes are smaller than the window", findings.too_small),
         ("boxes leave their picture; border pixels are repeated", findings.clipped),
+        ("boxes lie outside their picture and are left out", findings.outside),
         ("objects are exact copies of others and used once", findings.duplicates),
     ):
         if found:
@@ -149,7 +156,9 @@ def _check_scenes(
     settings: Settings,
     workers: Workers,
 ) -> list[Scene]:
-    known = {_bytes_digest(p.path): p.where or p.name for p in pictures}
+    sizes = {_bytes_of(scene.path) for scene in scenes} - {None}  # others need no closer look
+    twins = [picture for picture in pictures if _bytes_of(picture.path) in sizes]
+    known = {_bytes_digest(p.path): p.where or p.name for p in twins}
     known.pop("", None)
     rows, cols = settings.window
 
@@ -194,6 +203,16 @@ def _check_scenes(
 def _count_windows(size: tuple[int, int], window: tuple[int, int]) -> int:
     levels = pyramid.levels((size[1], size[0]), window, SCALE_FACTOR, None, None)
     return sum(level.window_rows * level.window_cols for level in levels)
+
+
+def _bytes_of(path: Path | zipfile.Path | None) -> int | None:
+    """Length of a file; None for what is no file."""
+    try:
+        if isinstance(path, zipfile.Path):
+            return path.root.getinfo(path.at).file_size
+        return path.stat().st_size if path is not None else None
+    except (OSError, KeyError):
+        return None
 
 
 def _bytes_digest(path: object) -> str:

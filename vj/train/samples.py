@@ -19,6 +19,7 @@ from vj.train.workers import Workers
 
 KEPT_DETAIL = 3.0  # crops keep this many pixels for a pixel of the window
 SMALLEST = 0.8  # boxes of fewer pixels for a pixel of the window are left out
+ENOUGH = 4  # objects for each that a stage learns from: more would hardly ever be looked at
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +29,7 @@ class Findings:
     unreadable: list[str] = field(default_factory=list)
     too_small: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
     sizes: list[tuple[float, float]] = field(default_factory=list)
     hashes: dict[bytes, str] = field(default_factory=dict)
@@ -40,6 +42,36 @@ def fit_window(box: NDArray[np.float64], window: tuple[int, int], margin: float)
     unit = max(size[0] / cols, size[1] / rows) * margin
     half = np.array([cols, rows]) * unit / 2
     return np.concatenate([centre - half, centre + half])
+
+
+def draw_pictures(
+    pictures: Sequence[Picture],
+    window: tuple[int, int],
+    *,
+    count: int,
+    memory: int,
+    margin: float,
+    reach: float,
+    seed: int,
+) -> list[Picture]:
+    """Those that are worth reading: drawn at random, so that their objects are ``count`` at most.
+
+    Their crops fit into ``memory`` bytes. Pictures without boxes stay; so does the order.
+    """
+    rows, cols = window
+    boxes = np.concatenate([np.empty((0, 4)), *(picture.boxes for picture in pictures)])
+    of = np.repeat(np.arange(len(pictures)), [len(picture.boxes) for picture in pictures])
+    detail = ((boxes[:, 2:] - boxes[:, :2]) / [cols, rows]).max(axis=1, initial=0) * margin
+    detail[np.isinf(detail)] = 1.5 * KEPT_DETAIL  # whole pictures, of sizes that nobody knows yet
+    used = detail >= SMALLEST
+    detail /= np.maximum(detail // KEPT_DETAIL, 1)
+    size = rows * cols * (detail * reach) ** 2 * used
+    many, size = (np.bincount(of, values, len(pictures)) for values in (used, size))
+    order = np.random.default_rng([seed, 10]).permutation(len(pictures))
+    fits = (np.cumsum(many[order]) <= count) & (np.cumsum(size[order]) <= memory)
+    keep = np.array([not len(picture.boxes) for picture in pictures], bool)
+    keep[order[: max(int(fits.sum()), 1)]] = True
+    return [picture for picture, mine in zip(pictures, keep, strict=True) if mine]
 
 
 def read_crops(
@@ -90,6 +122,9 @@ def read_crops(
             where = f"{source}, box {k + 1}"
             w, h = box[2:] - box[:2]
             findings.sizes.append((float(w), float(h)))
+            if (box[:2] >= [width, height]).any() or (box[2:] <= 0).any():
+                findings.outside.append(f"{where} in {width}x{height}")
+                continue
             if (box[:2] < -1).any() or box[2] > width + 1 or box[3] > height + 1:
                 findings.clipped.append(f"{where} leaves the picture of {width}x{height}")
             region = fit_window(box, window, margin)

@@ -28,9 +28,10 @@ Index = NDArray[np.int32]
 class SearchPlan:
     """How candidates are found.
 
-    ``refresh`` rounds between two screenings, on ``sample`` samples, of which the best ``keep``
-    features go on; ``share`` of the features in a round of random search; ``memory`` bytes that
-    bins of all features may take in exact search before they are recomputed in each round.
+    ``refresh`` rounds between two screenings, on ``sample`` samples (a quarter of few), of which
+    the best ``keep`` features go on; ``share`` of the features in a round of random search;
+    ``memory`` bytes that bins of all features may take in exact search before they are recomputed
+    in each round.
     """
 
     mode: str = "screen"
@@ -119,7 +120,7 @@ class SplitSearch:
     ) -> NDArray[np.intp]:
         """The best ``keep`` features on samples drawn from either class in proportion to weight."""
         drawn, mass = [], []
-        half = self._plan.sample // 2
+        half = min(self._plan.sample, max(self._table.n // 4, 256)) // 2
         for side in (np.flatnonzero(positive), np.flatnonzero(~positive)):
             cumulative = np.cumsum(weight[side])
             at = np.searchsorted(cumulative, rng.random(half) * cumulative[-1], side="right")

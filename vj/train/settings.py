@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vj.errors import ParameterError
@@ -13,6 +13,7 @@ from vj.train.flavours import Flavour
 from vj.train.search import SearchPlan
 
 FEATURES = ("BASIC", "CORE", "ALL", "LBP")
+COPIES = 25  # variants of one object, at most, that n_positives is made of by default
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Settings:
 
     def recipe(self, stage: int) -> Recipe:
         """How stage number ``stage`` is boosted."""
-        plan = SearchPlan(self.search, share=self.share, memory=self.memory // 2)
+        plan = SearchPlan(self.search, share=self.share, memory=self.memory // 3)
         depth = int(_of_stage(self.depth, stage))
         return Recipe(Flavour(self.boost), depth, plan, self.trim, self.balance)
 
@@ -77,6 +78,13 @@ class Settings:
     def capacity(self) -> int:
         """Negatives that the pool may hold."""
         return int(max(0.4 * self.memory // (self.window[0] * self.window[1]), 10_000))
+
+    def sized(self, objects: int) -> Settings:
+        """With the numbers of samples filled in, where there are so many objects."""
+        count = self.n_positives or min(max(1000, objects), 5000, COPIES * objects)
+        negatives = self.n_negatives or max(count, 1000)
+        least = self.min_negatives or max(negatives // 20, 10)
+        return replace(self, n_positives=count, n_negatives=negatives, min_negatives=least)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and names."""

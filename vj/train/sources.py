@@ -145,6 +145,18 @@ def gather_scenes(negatives: Any) -> list[Scene]:
     return scenes
 
 
+def has_surroundings(picture: Picture) -> bool:
+    """Whether the boxes leave three quarters of the picture free: a crop teaches nothing else."""
+    if np.isinf(picture.boxes).any():
+        return False
+    try:
+        width, height = picture_size(picture.path)
+    except SourceError:
+        return False
+    area = (picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(axis=1).sum()
+    return bool(area < width * height / 4)
+
+
 def _listed_items(items: Any) -> list[Any]:
     if isinstance(items, str | Path | Picture):
         return [items]

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade
-from vj.errors import ParameterError, SourceError, TrainingError
-from vj.evaluate.annotations import Picture
-from vj.evaluate.lists import picture_size
+from vj.errors import ParameterError, TrainingError
 from vj.images import Pixels
 from vj.train.augment import Crop
 from vj.train.check import Check, check_samples, sample_sheet
@@ -28,12 +26,10 @@ from vj.train.loop import Loop
 from vj.train.mining import NegativePool
 from vj.train.objects import ObjectSet
 from vj.train.report import TrainingReport
-from vj.train.samples import PatchStream, read_crops, split_groups
+from vj.train.samples import ENOUGH, PatchStream, draw_pictures, read_crops, split_groups
 from vj.train.settings import Settings
-from vj.train.sources import Scene, gather_scenes, list_positives
+from vj.train.sources import Scene, gather_scenes, has_surroundings, list_positives
 from vj.train.workers import Workers
-
-COPIES = 25  # variants of one object, at most, that n_positives is made of by default
 
 
 class CascadeTrainer:
@@ -92,7 +88,9 @@ class CascadeTrainer:
     multi_exit : bool
         Every stage goes on from the trees of the one before it (and repeats them in the file).
     memory : int
-        Bytes for negatives and bins.
+        Bytes for what grows with the data: a quarter for objects (fewer are read if they do not
+        fit), two fifths for negatives, a third for bins. Beside it stand about 5 kB a sample of a
+        stage, 120 bytes a feature, and Python's own 200 MB.
     random_state : int
         Same seed, same samples, same settings: same bytes, for any `n_jobs`.
 
@@ -172,7 +170,7 @@ class CascadeTrainer:
         started = time.monotonic()
         with self._workers() as workers:
             check, crops, scenes = self._gather(positives, negatives, names, workers)
-            settings = self._sized(crops)
+            settings = self.settings.sized(len(crops))
             loop = self._loop(settings, crops, scenes, check, workers)
             loop.deadline = started + (self.time_limit or np.inf)
             loop.run(self.resume)
@@ -192,17 +190,17 @@ class CascadeTrainer:
     def check(
         self, positives: Any, negatives: Any = (), names: Sequence[str] | None = None
     ) -> Check:
-        """Look at the samples without training: problems, feasibility, memory and time."""
+        """Look at all samples without training: problems, feasibility, memory and time."""
         with self._workers() as workers:
-            return self._gather(positives, negatives, names, workers)[0]
+            return self._gather(positives, negatives, names, workers, every=True)[0]
 
     def sheet(
         self, positives: Any, negatives: Any = (), names: Sequence[str] | None = None
     ) -> Pixels:
         """Contact sheet of what training would see: objects, their variants, negatives."""
         with self._workers() as workers:
-            _, crops, scenes = self._gather(positives, negatives, names, workers)
-            return sample_sheet(crops, scenes, self._sized(crops))
+            _, crops, scenes = self._gather(positives, negatives, names, workers, every=True)
+            return sample_sheet(crops, scenes, self.settings.sized(len(crops)))
 
     @contextmanager
     def _workers(self) -> Iterator[Workers]:
@@ -213,35 +211,38 @@ class CascadeTrainer:
             workers.close()
 
     def _gather(
-        self, positives: Any, negatives: Any, names: Sequence[str] | None, workers: Workers
+        self,
+        positives: Any,
+        negatives: Any,
+        names: Sequence[str] | None,
+        workers: Workers,
+        every: bool = False,
     ) -> tuple[Check, list[Crop], list[Scene]]:
         settings = self.settings
         pictures, arrays = list_positives(positives, settings.window, names)
-        crops, findings = read_crops(
+        there = sum(len(picture.boxes) for picture in pictures)
+        shape = {"margin": settings.margin, "reach": settings.augment.reach()}
+        drawn = pictures if every else draw_pictures(
             pictures,
             settings.window,
-            arrays=arrays,
-            margin=settings.margin,
-            reach=settings.augment.reach(),
-            workers=workers,
+            count=ENOUGH * (settings.sized(there).n_positives or 0),
+            memory=settings.memory // 4,
+            seed=settings.random_state,
+            **shape,
+        )  # fmt: skip
+        crops, findings = read_crops(
+            drawn, settings.window, arrays=arrays, workers=workers, **shape
         )
         scenes = gather_scenes(negatives)
         if settings.surroundings:
-            scenes += [Scene.of(picture) for picture in pictures if _has_surroundings(picture)]
-        check, scenes = check_samples(
-            crops, findings, pictures, scenes, self._sized(crops), workers
-        )
+            scenes += [Scene.of(picture) for picture in drawn if has_surroundings(picture)]
+        sized = settings.sized(len(crops))
+        check, scenes = check_samples(crops, findings, pictures, scenes, sized, workers)
+        if len(drawn) < len(pictures):
+            check.drawn_from = there
         self._tell({"event": "check", "text": str(check)})
         check.refuse()
         return check, crops, scenes
-
-    def _sized(self, crops: Sequence[Crop]) -> Settings:
-        """Settings with the numbers of samples filled in."""
-        settings = self.settings
-        objects = settings.n_positives or min(max(1000, len(crops)), 5000, COPIES * len(crops))
-        negatives = settings.n_negatives or max(objects, 1000)
-        least = settings.min_negatives or max(negatives // 20, 10)
-        return replace(settings, n_positives=objects, n_negatives=negatives, min_negatives=least)
 
     def _loop(
         self,
@@ -282,18 +283,6 @@ class CascadeTrainer:
             tell=self._tell,
             on_cascade=self._on_cascade,
         )
-
-
-def _has_surroundings(picture: Picture) -> bool:
-    """Whether the boxes leave three quarters of the picture free: a crop teaches nothing else."""
-    if np.isinf(picture.boxes).any():
-        return False
-    try:
-        width, height = picture_size(picture.path)
-    except SourceError:
-        return False
-    area = (picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(axis=1).sum()
-    return bool(area < width * height / 4)
 
 
 def _identity(crops: Sequence[Crop]) -> str:
