@@ -1,7 +1,7 @@
 """Training: data, batches, the loop, checkpoints, fine-tuning, the card of the result."""
 
 from nets.train.augment import Chain, Crop, Erase, Flip, Light
-from nets.train.callbacks import Bar, Callback, EarlyStop, JsonLog
+from nets.train.callbacks import Averaging, Bar, Callback, EarlyStop, JsonLog
 from nets.train.card import Card, read_card, save_weights
 from nets.train.datasets import Arrays, Dataset, Pictures, from_folder, from_zip
 from nets.train.evaluation import accuracy, evaluate, predict
@@ -9,7 +9,7 @@ from nets.train.loader import Loader
 from nets.train.loop import Run, fit
 
 __all__ = [
-    "Arrays", "Bar", "Callback", "Card", "Chain", "Crop", "Dataset", "EarlyStop", "Erase", "Flip",
-    "JsonLog", "Light", "Loader", "Pictures", "Run", "accuracy", "evaluate", "fit", "from_folder",
-    "from_zip", "predict", "read_card", "save_weights",
+    "Arrays", "Averaging", "Bar", "Callback", "Card", "Chain", "Crop", "Dataset", "EarlyStop",
+    "Erase", "Flip", "JsonLog", "Light", "Loader", "Pictures", "Run", "accuracy", "evaluate",
+    "fit", "from_folder", "from_zip", "predict", "read_card", "save_weights",
 ]  # fmt: skip

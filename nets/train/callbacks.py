@@ -13,6 +13,7 @@ from vj.errors import ParameterError
 from vj.files import replacing
 
 if TYPE_CHECKING:
+    from nets.optim import Average
     from nets.train.loop import Run
 
 Row = dict[str, Any]
@@ -97,6 +98,33 @@ class EarlyStop(Callback):
         """Take over the best figure and its weights."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.weights = state["weights"]
+
+
+class Averaging(Callback):
+    """Keep a running average of the weights: ``with average.applied(): ...`` uses it afterwards.
+
+    Parameters
+    ----------
+    average : nets.optim.Average
+    start : int
+        The first step whose weights count.
+    """
+
+    def __init__(self, average: Average, start: int = 1) -> None:
+        self.average, self.first = average, start
+
+    def step(self, run: Run) -> None:
+        """Take the weights in."""
+        if run.step >= self.first:
+            self.average.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average so far."""
+        return self.average.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the average."""
+        self.average.load_state_dict(state)
 
 
 class JsonLog(Callback):

@@ -115,13 +115,19 @@ def _recipe(run: Run) -> dict[str, Any]:
     batches = run.data.describe()
     return {
         "loss": getattr(run.loss_function, "__name__", repr(run.loss_function)),
-        "optimiser": repr(run.optimiser),
-        "schedule": repr(run.schedule),
+        "optimiser": {"name": type(run.optimiser).__name__, **_plain(run.optimiser.groups[0])},
+        "schedule": run.schedule
+        and {"name": type(run.schedule).__name__, **_plain(vars(run.schedule))},
         "epochs": run.epoch,
         "steps": run.step,
         "stopped": run.stopped,
         **{key: batches[key] for key in ("batch_size", "augment", "mean", "std", "seed")},
     }
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    kinds = (bool, int, float, str, tuple)
+    return {key: value for key, value in settings.items() if isinstance(value, kinds)}
 
 
 def _beside(path: str | os.PathLike[str]) -> Path:

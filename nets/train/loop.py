@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nets.layers.module import Module
+from nets.optim import Optimiser, Schedule, clip_grad_norm
 from nets.tensor import Tensor
 from nets.train.callbacks import FAILED, INTERRUPTED, Bar, Callback, Row
 from nets.train.datasets import Sample
@@ -46,8 +45,8 @@ class Run:
     model: Module
     loss_function: Loss
     data: Loader
-    optimiser: Any
-    schedule: Any = None
+    optimiser: Optimiser
+    schedule: Schedule | None = None
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -66,10 +65,10 @@ def fit(
     model: Module,
     loss: Loss,
     data: Loader,
-    optimiser: Any,
+    optimiser: Optimiser,
     epochs: int,
     *,
-    schedule: Any = None,
+    schedule: Schedule | None = None,
     clip: float | None = None,
     validation: Loader | None = None,
     metrics: Mapping[str, Metric] | None = None,
@@ -190,7 +189,7 @@ def _step(run: Run, batch: Sample, clip: float | None, keeper: Keeper | None) ->
             f"infinite: {where}{kept}: lower the learning rate, clip, or look at the data"
         )
     if clip is not None:
-        _clip(run.model, clip)
+        clip_grad_norm(run.model.parameters(), clip)
     run.optimiser.step()
     if run.schedule is not None:
         run.schedule.step()
@@ -204,16 +203,6 @@ def _gradients(run: Run, batch: Sample) -> float:
     loss = run.loss_function(run.model(as_argument(batch[0])), *targets_of(batch))
     loss.backward()
     return loss.item()
-
-
-def _clip(model: Module, largest: float) -> None:
-    """Scale all gradients down together, to a norm of ``largest``."""
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
-    if norm > largest:
-        for parameter in model.parameters():
-            if parameter.grad is not None:
-                parameter.grad = parameter.grad * np.float32(largest / norm)
 
 
 def _chance(model: Module) -> dict[str, Any]:
@@ -232,9 +221,8 @@ def _set_chance(model: Module, state: Mapping[str, Any]) -> None:
 def _finish_epoch(
     run: Run, watchers: Sequence[Callback], validation: Loader | None, metrics: Mapping[str, Metric]
 ) -> None:
-    row: Row = {"epoch": run.epoch + 1, "step": run.step, "loss": run.mean_loss}
-    if hasattr(run.optimiser, "rate"):
-        row["rate"] = float(run.optimiser.rate)
+    rate = float(run.optimiser.groups[0]["lr"])
+    row: Row = {"epoch": run.epoch + 1, "step": run.step, "loss": run.mean_loss, "rate": rate}
     if validation is not None:
         found = evaluate(run.model, validation, {"loss": run.loss_function, **metrics})
         row.update({f"val_{name}": value for name, value in found.items()})

@@ -24,9 +24,11 @@ from nets.layers.module import Module
 from nets.layers.normalisation import BatchNorm1d
 from nets.losses import cross_entropy, mse_loss
 from nets.ops.arithmetic import log
+from nets.optim import SGD, AdamW, Average, Cosine
 from nets.tensor import Tensor
 from nets.train import (
     Arrays,
+    Averaging,
     Callback,
     Chain,
     Crop,
@@ -53,30 +55,6 @@ from vj.errors import ImageError, NetError, ParameterError, SinkError, SourceErr
 CHECKPOINT = "checkpoint.safetensors"
 
 
-class Momentum:
-    """The least that `fit` asks of an optimiser."""
-
-    def __init__(self, parameters, rate=0.1, momentum=0.9):
-        self.parameters = list(parameters)
-        self.rate, self.momentum, self.speed = rate, momentum, {}
-
-    def step(self):
-        for i, p in enumerate(self.parameters):
-            if p.grad is not None:
-                self.speed[i] = self.momentum * self.speed.get(i, 0) + p.grad
-                p.data -= np.float32(self.rate) * self.speed[i]
-
-    def zero_grad(self):
-        for p in self.parameters:
-            p.grad = None
-
-    def state_dict(self):
-        return {"speed": self.speed}
-
-    def load_state_dict(self, state):
-        self.speed = dict(state["speed"])
-
-
 def problem(n=200, seed=0, **options):
     """Points of two classes, on either side of a circle."""
     rng = np.random.default_rng(seed)
@@ -93,7 +71,9 @@ def classifier(seed=1):
 def trained(epochs=2, data=None, model=None, **options):
     model = classifier() if model is None else model
     data = problem() if data is None else data
-    return fit(model, cross_entropy, data, Momentum(model.parameters()), epochs, **options)
+    optimiser = SGD(model.named_parameters(), 0.1, momentum=0.9)
+    schedule = Cosine(optimiser, 39, floor=0.1, warm_up=5)
+    return fit(model, cross_entropy, data, optimiser, epochs, schedule=schedule, **options)
 
 
 def weights(model):
@@ -337,7 +317,7 @@ def test_a_dataset_of_inputs_alone_is_its_own_target():
     x = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
     init.seed(0)
     model = Linear(3, 3)
-    optimiser = Momentum(model.parameters())
+    optimiser = SGD(model.parameters(), 0.1, momentum=0.9)
     run = fit(model, mse_loss, Loader(x, 16), optimiser, 60)
     assert run.loss < 1e-3
     np.testing.assert_allclose(model.weight.data, np.eye(3), atol=0.05)
@@ -473,6 +453,22 @@ def test_trainings_in_other_threads_leave_signals_alone():
     thread.start()
     thread.join()
     assert runs[0].step == 13
+
+
+def test_the_average_of_the_weights_survives_an_interruption(tmp_path):
+    def run(**options):
+        model = classifier()
+        average = Average(model.named_parameters(), decay=0.9)
+        optimiser = AdamW(model.named_parameters(), 0.01, weight_decay=0.1)
+        callbacks = [Averaging(average, start=4), options.pop("callback", StopAt(-1))]
+        fit(model, cross_entropy, problem(), optimiser, 2, callbacks=callbacks, **options)
+        return {name: array.tobytes() for name, array in average.values.items()}
+
+    whole = run(clip=0.5)
+    with pytest.raises(Power):
+        run(folder=tmp_path, save_every=7, callback=StopAt(18, off), clip=0.5)
+    assert run(folder=tmp_path, resume=True, clip=0.5) == whole
+    assert run(clip=0.1) != whole
 
 
 def test_a_finished_training_is_not_begun_again(tmp_path):
@@ -664,6 +660,9 @@ def test_a_card_tells_what_the_weights_are(tmp_path):
     assert card.data["split"] == "by point"
     assert card.data["samples"] == 200
     assert card.recipe["loss"] == "cross_entropy"
+    assert card.recipe["optimiser"]["name"] == "SGD"
+    assert card.recipe["optimiser"]["momentum"] == 0.9
+    assert card.recipe["schedule"]["warm_up"] == 5
     assert (card.recipe["epochs"], card.recipe["batch_size"]) == (2, 16)
     assert card.scores["val_accuracy"] == run.rows[-1]["val_accuracy"]
     assert card.notes == {"licence": "Apache-2.0"}

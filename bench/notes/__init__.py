@@ -1,0 +1,1 @@
+"""The lecture notes, run: one experiment a file."""

@@ -1,0 +1,325 @@
+"""Faces and what is none, for the experiments; read from the folder that ``VJ_DATA`` names.
+
+How samples are divided
+-----------------------
+Whatever could be known by heart stays on one side. A key (the person, or the source image of a
+background) is hashed: of 100 equal parts 15 are for the test, 10 for validation, 75 for training.
+
+- ``lfwexpr``: the key is the person that the file name states; ``aaf``: every image is of another
+  person, the key is its number; ``utk``: nobody knows who is who, so all of it is for training.
+- backgrounds: the key is the source image; all windows cut from it are on one side.
+
+What would give a face away without being one
+---------------------------------------------
+- Where a face crop reaches beyond its source image its border is replicated. Windows of
+  backgrounds get the replicated border of a face crop drawn at random, so that this tells nothing.
+- Most backgrounds are gray and most faces are not: sets in colour have pictures in colour only.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nets.train import Arrays
+
+Row = dict[str, str]
+Pixels = NDArray[np.uint8]
+SIDES = ("train", "validation", "test")
+FACE_SETS = ("lfwexpr", "aaf", "utk")
+BACKGROUND_SETS = ("backgrounds_train", "backgrounds_more")
+SQUARE = 64  # side of the face in its crop of 96
+
+
+class Sides(NamedTuple):
+    """A dataset divided into three."""
+
+    train: Arrays
+    validation: Arrays
+    test: Arrays
+
+
+def folder() -> Path:
+    """Where the data lies."""
+    beside = Path(__file__).parents[2] / "../shared/data"
+    return Path(os.environ.get("VJ_DATA", beside)).resolve()
+
+
+def missing() -> str | None:
+    """Why the experiments cannot run here, or None."""
+    wanted = [
+        "faces_train/faces_train.csv",
+        *(f"{name}/backgrounds.zip" for name in BACKGROUND_SETS),
+    ]
+    for name in wanted:
+        if not (folder() / name).is_file():
+            return f"no {name} in {folder()}: let VJ_DATA name the folder of the face data"
+    return None
+
+
+def side_of(key: str) -> str:
+    """The side on which everything of this person or source image is."""
+    part = int(hashlib.sha256(key.encode()).hexdigest(), 16) % 100
+    return "test" if part < 15 else "validation" if part < 25 else "train"
+
+
+# ---------------------------------------------------------------------------- faces
+
+
+def face_rows(colour: bool = False, sets: Sequence[str] = FACE_SETS) -> list[Row]:
+    """Records of the face crops, with their ``side``."""
+    with (folder() / "faces_train/faces_train.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] in sets]
+    for row in rows:
+        key = row["group"]
+        row["side"] = side_of(f"{row['source']}:{key}") if key else "train"
+    return [row for row in rows if not (colour and row["gray"] == "1")]
+
+
+def face_crops(rows: Sequence[Row], side: int, *, margin: int = 0, colour: bool = False) -> Pixels:
+    """The faces of some records, scaled so that the face square has ``side`` pixels.
+
+    Parameters
+    ----------
+    rows : sequence
+        As `face_rows` gives them.
+    side : int
+    margin : int
+        Pixels of the 96 x 96 crop that are kept around the square of 64 (at most 16).
+    colour : bool
+
+    Returns
+    -------
+    (N, S, S) or (N, S, S, 3) uint8
+        S = side * (64 + 2 margin) / 64.
+    """
+    size = side * (SQUARE + 2 * margin) // SQUARE
+    archives = {
+        name: zipfile.ZipFile(folder() / f"faces_train/faces_{name}.zip")
+        for name in {row["source"] for row in rows}
+    }
+    box = (16 - margin, 16 - margin, 80 + margin, 80 + margin)
+
+    def one(row: Row) -> Pixels:
+        data = archives[row["source"]].read(row["file"])
+        picture = Image.open(io.BytesIO(data)).convert("RGB" if colour else "L")
+        return np.asarray(picture.resize((size, size), Image.Resampling.BOX, box))
+
+    return np.stack(_threaded(one, rows))
+
+
+# ---------------------------------------------------------------------------- backgrounds
+
+
+def background_rows(colour: bool = False) -> list[Row]:
+    """Records of the images without a face, with their ``set`` and ``side``."""
+    rows: list[Row] = []
+    for name in BACKGROUND_SETS:
+        with (folder() / f"{name}/{name}.csv").open(newline="") as file:
+            rows += [{**row, "set": name} for row in csv.DictReader(file)]
+    for row in rows:
+        row["side"] = side_of(f"{row['source']}:{row['original']}")
+        if "gray" not in row:  # the larger set says it by its sources
+            row["gray"] = "1" if row["source"] == "haarneg" else "0"
+    return [row for row in rows if not (colour and row["gray"] == "1")]
+
+
+def background_windows(
+    rows: Sequence[Row],
+    side: int,
+    per_image: int,
+    *,
+    colour: bool = False,
+    borders: NDArray[np.float64] | None = None,
+    seed: int = 0,
+) -> Pixels:
+    """Square windows of any size and place, ``per_image`` of each image.
+
+    Parameters
+    ----------
+    rows : sequence
+        As `background_rows` gives them.
+    side : int
+        Pixels of a window after scaling.
+    per_image : int
+    colour : bool
+    borders : (M, 4), optional
+        Parts (x0, y0, x1, y1), in shares of the side, beyond which a window is replicated; one is
+        drawn for each window.
+    seed : int
+
+    Returns
+    -------
+    (N, side, side) or (N, side, side, 3) uint8
+    """
+    archives = {n: zipfile.ZipFile(folder() / f"{n}/backgrounds.zip") for n in BACKGROUND_SETS}
+
+    def some(row: Row) -> Pixels:
+        rng = np.random.default_rng([seed, *hashlib.sha256(row["file"].encode()).digest()[:8]])
+        data = archives[row["set"]].read(row["file"])
+        picture = Image.open(io.BytesIO(data)).convert("RGB" if colour else "L")
+        windows = []
+        for _ in range(per_image):
+            window = _window(picture, side, rng)
+            if borders is not None:
+                window = _replicated(window, borders[rng.integers(len(borders))])
+            windows.append(window)
+        return np.stack(windows)
+
+    return np.concatenate(_threaded(some, rows))
+
+
+def _window(picture: Image.Image, side: int, rng: np.random.Generator) -> Pixels:
+    largest = min(picture.size)
+    wide = float(np.exp(rng.uniform(np.log(min(24, largest)), np.log(largest))))
+    x, y = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - wide)
+    box = (x, y, x + wide, y + wide)
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, box))
+
+
+def _replicated(window: Pixels, part: NDArray[np.float64]) -> Pixels:
+    """The window as if the source image had ended at the edges of ``part``."""
+    side = len(window)
+    x0, y0, x1, y1 = np.clip(np.round(part * side), 0, side).astype(int)
+    rows = np.clip(np.arange(side), y0, y1 - 1)
+    cols = np.clip(np.arange(side), x0, x1 - 1)
+    return window[rows[:, None], cols]
+
+
+def borders_of(rows: Iterable[Row], margin: int) -> NDArray[np.float64]:
+    """Of face crops, the parts that are not replicated, in shares of the side."""
+    columns = ("valid_x0", "valid_y0", "valid_x1", "valid_y1")
+    pixels = np.array([[float(row[name]) for name in columns] for row in rows])
+    return (pixels - (16 - margin)) / (SQUARE + 2 * margin)
+
+
+# ---------------------------------------------------------------------------- sets
+
+
+def face_or_not(
+    side: int = 32,
+    *,
+    margin: int = 8,
+    colour: bool = False,
+    windows: int = 12,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Sides:
+    """Faces (label 1) and windows of backgrounds (label 0), divided by person and source image.
+
+    Training images are larger by ``margin`` (of 64) on every side, for random crops; those of
+    validation and test are the middle alone. With ``limit`` there are at most so many faces, and
+    so many images without, on each side.
+    """
+    people, places = face_rows(colour), background_rows(colour)
+    rng = np.random.default_rng(seed)
+    found = []
+    for name in SIDES:
+        faces = _some([row for row in people if row["side"] == name], limit, rng)
+        empty = _some([row for row in places if row["side"] == name], limit, rng)
+        m = margin if name == "train" else 0
+        crops = face_crops(faces, side, margin=m, colour=colour)
+        others = background_windows(
+            empty, crops.shape[1], windows, colour=colour, borders=borders_of(faces, m), seed=seed
+        )
+        labels = np.repeat(np.array([1, 0]), [len(crops), len(others)])
+        found.append(Arrays(np.concatenate([crops, others]), labels, classes=2))
+    return Sides(*found)
+
+
+def faces(side: int = 32, *, colour: bool = False, limit: int | None = None) -> Sides:
+    """Faces alone, for models that shall learn what faces look like; divided by person.
+
+    Of ``aaf``, whose crops have no replicated borders, and of ``lfwexpr`` where gray will do.
+    """
+    rows = face_rows(colour, ("aaf",) if colour else ("aaf", "lfwexpr"))
+    rng = np.random.default_rng(0)
+    chosen = (_some([row for row in rows if row["side"] == name], limit, rng) for name in SIDES)
+    return Sides(*(Arrays(face_crops(part, side, colour=colour)) for part in chosen))
+
+
+def segmentation(
+    size: int = 96, n: tuple[int, int, int] = (4000, 400, 600), seed: int = 0
+) -> Sides:
+    """Pictures in colour with faces laid into them, and masks: 0 background, 1 face.
+
+    A face is cut out along an ellipse with a soft edge and laid at a random place and size onto a
+    window of a background. Ellipses of other backgrounds are laid on in the same way, with mask 0:
+    the seam tells nothing. ``n`` counts the pictures of each side.
+    """
+    people = face_rows(True, ("aaf",))
+    places = background_rows(True)
+    found = []
+    for index, (name, count) in enumerate(zip(SIDES, n, strict=True)):
+        rng = np.random.default_rng([seed, index])
+        crops = face_crops(
+            _some([r for r in people if r["side"] == name], count, rng), 64, margin=16, colour=True
+        )
+        empty = [row for row in places if row["side"] == name]
+        each = -(-3 * count // len(empty))
+        grounds = background_windows(empty, 96, each, colour=True, seed=seed)
+        grounds = grounds[rng.permutation(len(grounds))]
+        made = [_composed(size, crops, grounds, rng) for _ in range(count)]
+        pictures, masks = zip(*made, strict=True)
+        found.append(Arrays(np.stack(pictures), np.stack(masks), classes=2))
+    return Sides(*found)
+
+
+def _composed(
+    size: int, crops: Pixels, grounds: Pixels, rng: np.random.Generator
+) -> tuple[Pixels, NDArray[np.int64]]:
+    """One picture and its mask."""
+    start = Image.fromarray(grounds[rng.integers(len(grounds))])
+    picture = np.asarray(start.resize((size, size), Image.Resampling.BILINEAR), np.float32)
+    mask = np.zeros((size, size), np.int64)
+    pieces = [False] * rng.integers(0, 3) + [True] * rng.choice(3, p=[0.1, 0.65, 0.25])
+    for is_face in pieces:
+        source = crops if is_face else grounds
+        whole = rng.uniform(0.45, 1.15)  # side of the crop of 96, in sides of the picture
+        k = max(8, round(whole * size))
+        piece = Image.fromarray(source[rng.integers(len(source))])
+        pixels = np.asarray(piece.resize((k, k), Image.Resampling.BILINEAR), np.float32)
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        pixels = np.clip(pixels * rng.uniform(0.75, 1.25) + rng.uniform(-20, 20), 0, 255)
+        alpha = _ellipse(k, rng)
+        # The middle of the piece falls into the picture.
+        y, x = (int(v) for v in rng.integers(0, size, 2) - k // 2)
+        to = np.s_[max(y, 0) : min(y + k, size), max(x, 0) : min(x + k, size)]
+        of = np.s_[max(-y, 0) : min(k, size - y), max(-x, 0) : min(k, size - x)]
+        picture = picture.copy()
+        picture[to] += alpha[of][..., None] * (pixels[of] - picture[to])
+        mask[to] = np.where(alpha[of] >= 0.5, int(is_face), mask[to])
+    return np.round(picture).astype(np.uint8), mask
+
+
+def _ellipse(k: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """How much of a face crop scaled to k x k is laid on: 1 within the face, soft at its edge."""
+    y, x = (np.mgrid[:k, :k] + 0.5) * (96 / k)
+    across, along = rng.uniform(24, 27), rng.uniform(31, 35)
+    away = np.hypot((x - 48) / across, (y - 51) / along)
+    soft = rng.uniform(0.08, 0.25)
+    return np.clip((1 - away) / soft + 0.5, 0, 1).astype(np.float32)
+
+
+def _some(rows: list[Row], limit: int | None, rng: np.random.Generator) -> list[Row]:
+    if limit is None or len(rows) <= limit:
+        return rows
+    return [rows[i] for i in np.sort(rng.choice(len(rows), limit, replace=False))]
+
+
+def _threaded(function: Callable[[Row], Any], rows: Sequence[Row]) -> list[Any]:
+    """Decoding releases the lock of the interpreter: two threads, results in order."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(function, rows))
