@@ -5,11 +5,11 @@ References: Dumoulin & Visin, A guide to convolution arithmetic for deep learnin
 
 from __future__ import annotations
 
-import numpy as np
-
 from nets.graph.ir import Array
 from nets.ops.base import nchw, nhwc
-from nets.ops.plain import Geometry, Pair, outputs, to_inputs, to_weights
+from nets.ops.dense import column_sums
+from nets.ops.geometry import Geometry, Pair
+from nets.ops.products import outputs, to_inputs, to_weights
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
@@ -50,26 +50,26 @@ def conv2d(
         )
     _check_bias("conv2d", bias, len(weight))
     side, size = _side(weight), x.shape[2:]
-    out = [
+    rows, cols = (
         (n + 2 * p - (k - 1) * d - 1) // s + 1
         for n, k, s, p, d in zip(size, side, stride, padding, dilation, strict=True)
-    ]
-    if min(out) < 1:
+    )
+    if min(rows, cols) < 1:
         raise NetError(
             f"conv2d: an image of {size[0]}x{size[1]} with padding {padding} is smaller than the "
             f"{side[0]}x{side[1]} kernel at dilation {dilation}"
         )
     images = nhwc(x)
-    y = outputs(images, weight, how)
-    if bias is not None:
-        y += bias
+    y = outputs(images, weight, (rows, cols), bias, how)
 
     def vjp(g: Array, needs: Needs) -> Grads:
         grads = nhwc(g)
         return (
-            nchw(to_inputs(grads, weight, _size(x), how)) if needs[0] else None,
-            to_weights(images, grads, side, how) if needs[1] else None,
-            *(() if len(needs) < 3 else (grads.sum((0, 1, 2)) if needs[2] else None,)),
+            nchw(to_inputs(grads, weight, (x.shape[2], x.shape[3]), None, how))
+            if needs[0]
+            else None,
+            to_weights(images, grads, weight.shape, how) if needs[1] else None,
+            *(column_sums(grads) if needed else None for needed in needs[2:]),
         )
 
     return nchw(y), vjp
@@ -132,20 +132,17 @@ def conv_transpose2d(
             f"conv_transpose2d: padding {padding} leaves nothing of an image of {size[0]}x{size[1]}"
         )
     images = nhwc(x)
-    y = to_inputs(images, weight, (rows, cols), how)
-    if bias is not None:
-        y = y + bias
+    y = to_inputs(images, weight, (rows, cols), bias, how)
 
     def vjp(g: Array, needs: Needs) -> Grads:
         grads = nhwc(g)
-        back = outputs(grads, weight, how)[:, : size[0], : size[1]] if needs[0] else None
         return (
-            None if back is None else nchw(back),
-            to_weights(grads, images, side, how) if needs[1] else None,
-            *(() if len(needs) < 3 else (grads.sum((0, 1, 2)) if needs[2] else None,)),
+            nchw(outputs(grads, weight, (x.shape[2], x.shape[3]), None, how)) if needs[0] else None,
+            to_weights(grads, images, weight.shape, how) if needs[1] else None,
+            *(column_sums(grads) if needed else None for needed in needs[2:]),
         )
 
-    return nchw(np.ascontiguousarray(y)), vjp
+    return nchw(y), vjp
 
 
 @op
@@ -211,7 +208,3 @@ def _check_bias(name: str, bias: Array | None, count: int) -> None:
 
 def _side(weight: Array) -> Pair:
     return weight.shape[2], weight.shape[3]
-
-
-def _size(x: Array) -> Pair:
-    return x.shape[2], x.shape[3]

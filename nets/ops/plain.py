@@ -8,23 +8,11 @@ places of x and y exchanged.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nets.graph.ir import Array
-
-Pair = tuple[int, int]
-
-
-class Geometry(NamedTuple):
-    """How a convolution walks over its input; pairs are (rows, cols)."""
-
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    groups: int
+from nets.ops.geometry import Geometry, Pair
 
 
 def outputs(x: Array, w: Array, how: Geometry) -> Array:

@@ -1,0 +1,85 @@
+"""Where a convolution reads for each of its outputs, and a transposed one for each of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+Pair = tuple[int, int]
+
+
+class Geometry(NamedTuple):
+    """How a convolution walks over its input; pairs are (rows, cols)."""
+
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+
+class Tap(NamedTuple):
+    """One weight of the kernel: which pixel it multiplies, as seen from the output, and its number.
+
+    Output number n of a phase reads pixel ``row + n * walk`` (and so along columns).
+    """
+
+    row: int
+    col: int
+    weight: int
+
+
+class Taps(NamedTuple):
+    """Outputs ``row + n * step``, and what each of them reads, in ascending order of pixels."""
+
+    row: int
+    col: int
+    taps: tuple[Tap, ...]
+
+
+def along(side: int, stride: int, padding: int, dilation: int) -> list[list[tuple[int, int]]]:
+    """For each of the phases of a transposed convolution along one axis: (pixel, weight).
+
+    Output ``q * stride + a`` sums the weights u for which ``a + padding - u * dilation`` is a
+    multiple t of the stride, each times input ``q + t``.
+    """
+    phases = []
+    for a in range(stride):
+        shifts = [(a + padding - u * dilation, u) for u in range(side)]
+        phases.append(sorted((t // stride, u) for t, u in shifts if t % stride == 0))
+    return phases
+
+
+def forward_taps(side: Pair, how: Geometry) -> tuple[Taps, ...]:
+    """A convolution: all outputs read alike."""
+    taps = [
+        Tap(u * how.dilation[0] - how.padding[0], v * how.dilation[1] - how.padding[1], n)
+        for n, (u, v) in enumerate((u, v) for u in range(side[0]) for v in range(side[1]))
+    ]
+    return (Taps(0, 0, tuple(taps)),)
+
+
+def transposed_taps(side: Pair, how: Geometry) -> tuple[Taps, ...]:
+    """A transposed convolution: stride x stride kinds of outputs."""
+    axes = [along(side[i], how.stride[i], how.padding[i], how.dilation[i]) for i in range(2)]
+    return tuple(
+        Taps(a, b, tuple(Tap(r, c, u * side[1] + v) for r, u in rows for c, v in cols))
+        for a, rows in enumerate(axes[0])
+        for b, cols in enumerate(axes[1])
+    )
+
+
+def extent(
+    phases: Sequence[Taps], size: Pair, out: Pair, step: Pair, walk: Pair
+) -> tuple[int, int, int, int]:
+    """How far beyond an image of `size` all taps read: top, left, bottom, right."""
+    reach = [0, 0, 0, 0]
+    for phase in phases:
+        start = (phase.row, phase.col)
+        for tap in phase.taps:
+            for axis in range(2):
+                count = -(-(out[axis] - start[axis]) // step[axis])
+                if count > 0:
+                    reach[axis] = max(reach[axis], -tap[axis])
+                    last = tap[axis] + (count - 1) * walk[axis]
+                    reach[axis + 2] = max(reach[axis + 2], last - (size[axis] - 1))
+    return reach[0], reach[1], reach[2], reach[3]
