@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,23 @@ def save_state(
         if not isinstance(key, str) or not isinstance(text, str):
             raise NetError(f"{path}: metadata must be text, got {key!r}: {text!r}")
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
+    with written(path) as temporary:
+        safetensors.numpy.save_file(arrays, temporary, notes or None)
+
+
+@contextlib.contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A name to write to; what was written gets the name ``path`` at the end, if all went well.
+
+    Raises
+    ------
+    NetError
+        It cannot be written.
+    """
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        safetensors.numpy.save_file(arrays, temporary, notes or None)
+        yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -11,6 +11,7 @@ from nets.layers.record import Call, Recording, record
 from nets.tensor import Tensor
 
 WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
+RECURRENT = {"rnn": 2, "gru": 2, "lstm": 3}  # where their weights stand
 SILENT = ("reshape", "permute", "take", "stack")
 
 
@@ -167,9 +168,9 @@ def _macs(call: Call) -> int:
         return prod(out) * shapes[1][1]
     if call.op == "matmul":
         return prod(out) * shapes[0][-1]
-    if call.op in ("rnn", "lstm", "gru"):
-        weights = [s for s in shapes[2:] if len(s) == 2 and s[0] % out[-1] == 0 and s != shapes[1]]
-        return prod(out[:2]) * sum(prod(s) for s in weights)
+    if call.op in RECURRENT:
+        first = RECURRENT[call.op]
+        return prod(out[:2]) * sum(map(prod, shapes[first : first + 2]))
     return 0
 
 
