@@ -13,6 +13,7 @@ _HOME = {
     "nets.detectors": ["ScrfdDetector", "UltraLightDetector", "YuNetDetector"],
     "nets.plan": ["Model", "Plan", "compile"],
     "nets.ops.threads": ["threads"],
+    "nets.cards": ["ModelCard", "list_models"],
     "nets.registry": ["load"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

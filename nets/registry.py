@@ -1,4 +1,4 @@
-"""Networks by file: which detector a graph is, and the plug-in that `vj-detect` asks."""
+"""Detectors by name or file, and the plug-in that `vj-detect` asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nets.cards import card_of, list_models
 from vj.errors import NetError, ParameterError
 
 OPTIONS = (
@@ -15,21 +16,23 @@ OPTIONS = (
 
 
 def names() -> Mapping[str, str]:
-    """Detectors that can be opened by name: none, the weights are the user's own files."""
-    return {}
+    """Detectors whose weights come with the package, each with one line about it."""
+    cards = list_models().values()
+    return {card.name: str(card).partition(": ")[2] for card in cards if card.path}
 
 
 def open(spec: str, **options: Any) -> Any:
-    """Make the detector of an ONNX file; None where ``spec`` names no such file.
+    """Make the detector of an ONNX file or of a name; None where ``spec`` is neither.
 
     Raises
     ------
     NetError
-        The file is broken, or its network is no face detector that is known here.
+        The file is broken, or its network is no face detector that is known here; or the weights
+        of the name do not come with the package.
     ParameterError
         An option is unknown, or has a value that makes no sense.
     """
-    if not str(spec).lower().endswith(".onnx"):
+    if not str(spec).lower().endswith(".onnx") and spec not in list_models():
         return None
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
@@ -39,34 +42,54 @@ def open(spec: str, **options: Any) -> Any:
     return load(spec, **options)
 
 
-def load(path: str | os.PathLike[str], **options: Any) -> Any:
-    """Read an ONNX file as the detector that its outputs make it.
+def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
+    """Read a model of `list_models`, or an ONNX file, as the detector that its outputs make it.
 
     Parameters
     ----------
-    path : str or path
-        A YuNet, SCRFD or Ultra-Light file.
+    name_or_path : str or path
+        A name, or a YuNet, SCRFD or Ultra-Light file.
     **options
         Of the detector: ``score_threshold``, ``size``, ``second_pass``, ``n_jobs`` ...
 
     Returns
     -------
     YuNetDetector, ScrfdDetector or UltraLightDetector
+        Its ``card`` says what is known of the file, None if nothing is.
 
     Raises
     ------
     NetError
-        The file is broken, or its network is none of these.
+        The file is broken or its network is none of these; or the weights of the name do not come
+        with the package, or are not those that its card describes.
     """
     from nets.detectors import ScrfdDetector, UltraLightDetector, YuNetDetector
     from nets.onnx_reader import load_onnx
 
-    model = load_onnx(Path(path), n_jobs=options.get("n_jobs", 1))
+    path = _path(name_or_path)
+    model = load_onnx(path, n_jobs=options.get("n_jobs", 1))
     for kind in (YuNetDetector, UltraLightDetector, ScrfdDetector):
         if kind.recognises(model.graph):
-            return kind(model, **options)
+            detector = kind(model, **options)
+            detector.card = card_of(path)
+            return detector
     outputs = ", ".join(port.name for port in model.outputs)
     raise NetError(
         f"{path}: is no face detector that is known here (YuNet, SCRFD, Ultra-Light): "
         f"its outputs are {outputs}"
     )
+
+
+def _path(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a model that comes with the package, checked, or the caller's own."""
+    card = list_models().get(os.fspath(name_or_path))
+    if card is None:
+        return Path(name_or_path)
+    if card.path is None:
+        raise NetError(
+            f"the weights of {card.name!r} do not come with the package: get {card.source} "
+            f"(licence: {card.licence}) and give the path of the file"
+        )
+    if card_of(card.path) != card:
+        raise NetError(f"{card.path}: is not the file that its card describes: its digest differs")
+    return card.path

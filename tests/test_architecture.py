@@ -21,7 +21,7 @@ NETS_FLOORS = [
     "kernels",
     "simd",
     "packing",
-    "graph reference dilation state init onnx_tensors",
+    "graph reference dilation state init onnx_tensors cards",
     "ops tensor plan",
     "onnx_reader layers losses optim trace",
     "models train inside",

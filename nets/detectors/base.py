@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nets.cards import ModelCard
 from nets.graph.ir import Graph
 from nets.kernels import layout
 from nets.onnx_reader import load_onnx
@@ -77,6 +78,7 @@ class NetDetector(ABC):
     """
 
     stride = 32  # input sizes are multiples of this
+    card: ModelCard | None = None  # what is known of the weights, if that is anything
     pixels = Pixels()
     about = ""
 

@@ -66,9 +66,9 @@ def open_detector(
         if options:
             raise ParameterError(f"a detector is made already: {', '.join(options)} come too late")
         return cast(Detector, spec)
-    if isinstance(spec, str) and spec not in list_cascades():
+    if isinstance(spec, str | os.PathLike) and spec not in list_cascades():
         for plugin in _plugins():
-            detector = plugin.open(spec, **options)
+            detector = plugin.open(os.fspath(spec), **options)
             if detector is not None:
                 return detector
     made: Detector = CascadeDetector(spec, **options)

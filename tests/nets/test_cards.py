@@ -1,0 +1,94 @@
+"""What is known of models, and models by name."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nets
+import vj
+from nets import cards, detectors, registry
+from vj.errors import NetError
+
+MODELS = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data"))
+MODELS = MODELS / "ref_models"
+with_models = pytest.mark.skipif(
+    not MODELS.is_dir(), reason="VJ_DATA has no ref_models: third-party weights are not shipped"
+)
+
+
+@pytest.mark.parametrize("card", nets.list_models().values(), ids=lambda card: card.name)
+def test_every_card_is_whole(card):
+    """No field is empty, and the pixels are those that the detector makes."""
+    for entry in dataclasses.fields(card):
+        value = getattr(card, entry.name)
+        assert entry.name in ("path", "details", "mean") or value, f"{card.name}: {entry.name}"
+    assert all(len(bytes.fromhex(digest)) == 32 for digest in card.sha256)
+    pixels = getattr(detectors, card.detector).pixels
+    assert pixels.bgr == (card.channels == "BGR")
+    np.testing.assert_allclose([pixels.scale, pixels.shift], [1 / card.std, -card.mean / card.std])
+    assert all(0 < score <= 1 for score in card.scores.values())
+    assert str(card).startswith(f"{card.name}: ")
+
+
+@with_models
+def test_files_are_recognised_by_their_digests():
+    pytest.importorskip("onnx")
+    found = {}
+    for path in sorted(MODELS.rglob("*.onnx")):
+        detector = nets.load(path)
+        assert detector.card.detector == type(detector).__name__
+        found[path.name] = detector.card.name
+    assert set(found.values()) == {
+        card.name for card in nets.list_models().values() if card.path is None
+    }
+
+
+def test_weights_that_do_not_come_with_the_package():
+    with pytest.raises(NetError, match=r"'yunet-n' do not come .* give the path of the file"):
+        nets.load("yunet-n")
+    with pytest.raises(NetError, match="'scrfd-500m' do not come with the package"):
+        vj.detect(np.zeros((40, 40), np.uint8), "scrfd-500m")
+    with pytest.raises(NetError, match=r"gone\.onnx: cannot be read"):
+        cards.card_of(Path("gone.onnx"))
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A package that ships one model."""
+    source = MODELS / "yunet" / "yunet_n_320_320.onnx"
+    entries = json.loads((cards._FOLDER / "published.json").read_text())
+    (tmp_path / "published.json").write_text(json.dumps(entries))
+    (tmp_path / "mine.onnx").write_bytes(source.read_bytes())
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    card = {**entries["yunet-n"], "sha256": [digest], "recipe": "none"}
+    (tmp_path / "mine.json").write_text(json.dumps(card))
+    monkeypatch.setattr(cards, "_FOLDER", tmp_path)
+    cards._cards.cache_clear()
+    yield tmp_path
+    cards._cards.cache_clear()
+
+
+@with_models
+def test_a_model_that_comes_with_the_package(shipped):
+    pytest.importorskip("onnx")
+    assert next(iter(nets.list_models())) == "mine"
+    assert list(registry.names()) == ["mine"]
+    detector = nets.load("mine", n_jobs=2)
+    assert (detector.card.name, detector.card.details) == ("mine", {"recipe": "none"})
+    assert len(vj.detect(vj.sample("astronaut"), "mine")) == 1
+    with (shipped / "mine.onnx").open("r+b") as file:  # another bit somewhere in the weights
+        file.seek(200_000)
+        file.write(b"\0\0")
+    with pytest.raises(NetError, match=r"mine\.onnx: is not the file that its card describes"):
+        nets.load("mine")
+
+
+@with_models
+def test_path_objects(astronaut):
+    pytest.importorskip("onnx")
+    assert len(vj.detect(astronaut, MODELS / "yunet" / "yunet_n_320_320.onnx")) == 1
