@@ -41,13 +41,12 @@ def learning(model: Module) -> None:
 
 
 @contextmanager
-def using(model: Module) -> Iterator[None]:
-    """The model in evaluation mode and without a way back, then in the modes that it had."""
+def in_use(model: Module) -> Iterator[None]:
+    """The model in evaluation mode, then in the modes that its layers had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with no_grad():
-            yield
+        yield
     finally:
         for module, mode in modes:
             module.training = mode
@@ -70,7 +69,7 @@ def evaluate(model: Module, data: Loader, metrics: Mapping[str, Metric]) -> dict
     """
     totals = dict.fromkeys(metrics, 0.0)
     count = 0
-    with using(model):
+    with in_use(model), no_grad():
         for batch in data.epoch():
             output, n = model(as_argument(batch[0])), len(batch[0])
             for name, metric in metrics.items():
@@ -95,7 +94,7 @@ def predict(model: Module, data: Loader | ArrayLike, batch_size: int = 64) -> Ar
     (N, ...) float32
     """
     loader = data if isinstance(data, Loader) else Loader(data, batch_size)
-    with using(model):
+    with in_use(model), no_grad():
         return np.concatenate([model(as_argument(batch[0])).data for batch in loader.epoch()])
 
 
