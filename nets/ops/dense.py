@@ -17,7 +17,7 @@ from nets.graph.ir import Array
 from nets.kernels import conv
 from nets.kernels import weights as kernels
 from nets.ops.geometry import Geometry, Pair, Tap, Taps, extent, forward_taps, transposed_taps
-from nets.ops.scratch import address, aligned, scratch
+from nets.ops.memory import address, empty, scratch
 from nets.ops.threads import share, thread_count
 
 CACHE = 1 << 16  # floats that stay in the cache of a core while they are used
@@ -93,7 +93,7 @@ def backward_layer(
 def run(layer: Layer, x: Array, w: Array, bias: Array | None = None) -> Array:
     """The layer applied to images x (N, rows, cols, inputs)."""
     images = len(x)
-    y = np.empty((images, *layer.out, layer.stored), np.float32)
+    y = empty(images, *layer.out, layer.stored)
     if not y.size:
         return y[..., : layer.outputs]
     whole = _stored_bias(bias, layer)
@@ -133,7 +133,7 @@ def _by_outputs(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None
 def _by_pixels(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None:
     """Many pixels: pack all weights, then share out the rows or the images."""
     images = len(x)
-    packed = aligned(layer.inputs * layer.taps * layer.stored)
+    packed = empty(layer.inputs * layer.taps * layer.stored)
     packing = _packing(layer, 0, layer.stored)
     kernels.pack_weights(w, packed, packing, 0, -(-layer.stored // 16))
     target, arena, small = address(y), y.reshape(-1), layer.work * images < LITTLE
@@ -166,7 +166,7 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -
     images = len(x)
     if layer.outputs != layer.stored:
         gy = np.pad(gy, ((0, 0), (0, 0), (0, 0), (0, layer.stored - layer.outputs)))
-    w = np.empty(shape, np.float32)
+    w = empty(*shape)
     if not w.size or not gy.size:
         w[...] = 0
         return w
@@ -193,7 +193,7 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -
         return w
     chunk = _chunk(layer, images)
     parts = min(PARTS, -(-images // chunk))
-    sums = np.empty((parts, size), np.float32)
+    sums = empty(parts, size)
 
     def part(first: int, last: int) -> None:
         for p in range(first, last):

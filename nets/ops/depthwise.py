@@ -10,6 +10,7 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.kernels import channelwise as kernels
 from nets.ops.geometry import Geometry, Pair, along
+from nets.ops.memory import empty
 from nets.ops.threads import share
 
 LITTLE = 1 << 19  # multiplications not worth a second thread
@@ -30,7 +31,7 @@ def to_weights(x: Array, gy: Array, side: Pair, how: Geometry) -> Array:
     images, channels = len(x), x.shape[3]
     x, gy = _eights(x), _eights(gy)
     shape = _forward(x.shape[1:], gy.shape[1:3], side, how)
-    parts = np.empty((images, side[0] * side[1], x.shape[3]), np.float32)
+    parts = empty(images, side[0] * side[1], x.shape[3])
     arrays = x.reshape(-1), gy.reshape(-1), parts.reshape(-1), shape
     small = gy.size * side[0] * side[1] < LITTLE
     share(
@@ -53,7 +54,7 @@ def _run(x: Array, w: Array, bias: Array | None, shape: Array, out: Pair) -> Arr
     weights[:, :channels] = w.reshape(channels, taps).T
     if bias is not None:
         whole[:channels] = bias
-    y = np.empty((len(x), *out, stored), np.float32)
+    y = empty(len(x), *out, stored)
     arrays = x.reshape(-1), weights.reshape(-1), whole, y.reshape(-1), shape
     share(
         len(x) * out[0],

@@ -13,6 +13,7 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.ops import dense, depthwise, plain
 from nets.ops.geometry import Geometry, Pair
+from nets.ops.memory import empty
 
 
 def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) -> Array:
@@ -26,7 +27,7 @@ def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) ->
         return dense.run(layer, x, w, bias)
     if _is_depthwise(w, how):
         return depthwise.outputs(x, w, out, bias, how)
-    y = np.empty((len(x), *out, len(w)), np.float32)
+    y = empty(len(x), *out, len(w))
     for group in range(how.groups):
         (k, c), one = _group(group, w, how)
         part = None if bias is None else bias[k]
@@ -46,7 +47,7 @@ def to_inputs(gy: Array, w: Array, size: Pair, bias: Array | None, how: Geometry
         return dense.run(layer, gy, w, bias)
     if _is_depthwise(w, how):
         return depthwise.to_inputs(gy, w, size, bias, how)
-    x = np.empty((len(gy), *size, channels), np.float32)
+    x = empty(len(gy), *size, channels)
     for group in range(how.groups):
         (k, c), one = _group(group, w, how)
         part = None if bias is None else bias[c]
@@ -65,7 +66,7 @@ def to_weights(x: Array, gy: Array, shape: tuple[int, ...], how: Geometry) -> Ar
         return dense.weight_gradient(layer, x, gy, shape)
     if shape[1] == 1 and shape[0] == how.groups:
         return depthwise.to_weights(x, gy, side, how)
-    w = np.empty(shape, np.float32)
+    w = empty(*shape)
     for group in range(how.groups):
         (k, c), one = _group(group, w, how)
         parts = (np.ascontiguousarray(x[..., c]), np.ascontiguousarray(gy[..., k]))
