@@ -39,7 +39,7 @@ from vj.errors import ImageError, NetError
 def net(seed=0):
     init.seed(seed)
     return Sequential(
-        Conv2d(2, 4, 3, **first),
+        Conv2d(2, 4, 3),
         ReLU(),
         MaxPool2d(2),
         Conv2d(4, 5, 3),
