@@ -9,7 +9,7 @@ libraries taking turns in one process. Every layer has a bias, and a ReLU where 
 one. Ours reads and writes NHWC maps in an arena, as between the layers of a network; "in and out"
 is the same layer as a model of its own, which takes and returns NCHW arrays as the peers do (torch
 channels-last: NHWC ones). Peers at their best settings: weights as constants, as many threads as
-ours, torch in inference mode.
+ours, torch in inference mode, eager and compiled by ``torch.compile`` with weights frozen.
 """
 
 from __future__ import annotations
@@ -209,13 +209,18 @@ def peers(layer: Layer, x, w, b, threads: int) -> dict[str, Call]:
     except ImportError:
         pass
     else:
+        import torch._inductor.config as inductor
+
         torch.set_num_threads(threads)
+        inductor.freezing = True
         for name, form in {
             "torch": torch.contiguous_format,
             "torch NHWC": torch.channels_last,
         }.items():
             tx, tw = (torch.from_numpy(a).to(memory_format=form) for a in (x, w))
-            found[name] = _torch(layer, torch, tx, tw, torch.from_numpy(b))
+            net = _torch_module(layer, torch, tw, torch.from_numpy(b))
+            found[name] = _inference(torch, net, tx)
+            found[f"{name} compiled"] = _inference(torch, torch.compile(net), tx)
     import cv2
 
     cv2.setNumThreads(threads)
@@ -229,16 +234,19 @@ def peers(layer: Layer, x, w, b, threads: int) -> dict[str, Call]:
     return found
 
 
-def _torch(layer: Layer, torch, x, w, b) -> Call:
-    sizes = (layer.stride, layer.padding)
-    functional = torch.nn.functional
+def _torch_module(layer: Layer, torch, w, b):
+    sizes = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    kind = torch.nn.ConvTranspose2d if layer.transposed else torch.nn.Conv2d
+    conv = kind(layer.inputs, layer.outputs, layer.kernel, groups=layer.groups, **sizes)
+    conv.weight.data, conv.bias.data = w, b
+    parts = [conv] if layer.transposed else [conv, torch.nn.ReLU(inplace=True)]
+    return torch.nn.Sequential(*parts).eval()
 
+
+def _inference(torch, net, x) -> Call:
     def run() -> object:
         with torch.inference_mode():
-            if layer.transposed:
-                return functional.conv_transpose2d(x, w, b, *sizes)
-            y = functional.conv2d(x, w, b, *sizes, layer.dilation, layer.groups)
-            return functional.relu_(y)
+            return net(x)
 
     return run
 
