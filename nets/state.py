@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import safetensors.numpy
 
 from nets.graph.ir import Array
 from vj.errors import NetError
+from vj.files import replacing
 
 
 def save_state(
@@ -23,7 +22,7 @@ def save_state(
 ) -> None:
     """Write arrays by name.
 
-    The file appears under its name when it is complete, or not at all.
+    The file takes its name when it is complete; until then an older one stays as it is.
 
     Parameters
     ----------
@@ -37,7 +36,9 @@ def save_state(
     Raises
     ------
     NetError
-        The file cannot be written, or metadata is not text.
+        Metadata is not text.
+    SinkError
+        The file cannot be written.
     """
     path = Path(path)
     notes = dict(metadata or {})
@@ -45,30 +46,8 @@ def save_state(
         if not isinstance(key, str) or not isinstance(text, str):
             raise NetError(f"{path}: metadata must be text, got {key!r}: {text!r}")
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
-    with written(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary, notes or None)
-
-
-@contextlib.contextmanager
-def written(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name to write to; what was written gets the name ``path`` at the end, if all went well.
-
-    Raises
-    ------
-    NetError
-        It cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (OSError, safetensors.SafetensorError) as exc:
-        raise NetError(f"{path}: cannot be written: {exc}") from exc
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(safetensors.numpy.save(arrays, notes or None))
 
 
 def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:

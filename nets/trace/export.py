@@ -9,10 +9,10 @@ from typing import Any
 from nets.graph.ir import Graph, Port
 from nets.layers.module import Module
 from nets.onnx_tensors import DTYPES
-from nets.state import written
 from nets.trace.convert import graph_of
 from nets.trace.writer import OPSET
 from vj.errors import NetError
+from vj.files import replacing
 
 IR_VERSION = 8  # of opset 17
 LIMIT = 2_000_000_000  # bytes of a protobuf message
@@ -40,8 +40,9 @@ def export_onnx(
     Raises
     ------
     NetError
-        The onnx package is missing, the model cannot be traced or is larger than 2 GB, or the file
-        cannot be written.
+        The onnx package is missing, or the model cannot be traced or is larger than 2 GB.
+    SinkError
+        The file cannot be written.
 
     Examples
     --------
@@ -52,8 +53,8 @@ def export_onnx(
     if total > LIMIT:
         raise NetError(f"{path}: {total / 1e9:.1f} GB of weights exceed an ONNX file's 2 GB")
     data = to_onnx(graph).SerializeToString()
-    with written(path) as temporary:
-        temporary.write_bytes(data)
+    with replacing(path) as file:
+        file.write(data)
 
 
 def to_onnx(graph: Graph) -> Any:

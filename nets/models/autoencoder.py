@@ -1,0 +1,106 @@
+"""An autoencoder of stacked layers, 784-500-300-2 and back.
+
+It can be trained layer by layer first: each pair of layers learns to give back what the layers
+below make of the data, then all are trained together. Codes can be kept sparse, by their magnitude
+(L1) or by the divergence of their means from a small share (KL).
+
+References: Hinton & Salakhutdinov, Reducing the dimensionality of data with neural networks,
+Science 313, 2006; Bengio et al., Greedy layer-wise training of deep networks, NIPS 2006; Ng, Sparse
+autoencoder, CS294A lecture notes, 2011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from nets.layers import Linear, Module, ReLU, Sequential, Sigmoid, Tanh
+from nets.ops import arithmetic
+from nets.tensor import Tensor
+from vj.errors import NetError
+
+FUNCTIONS = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU}
+
+
+class Autoencoder(Module):
+    """Vectors to a code and back.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of the input, the layers, and the code.
+    activation : "sigmoid", "tanh" or "relu"
+        Behind each layer but the code and the output, which are linear (the output so that it is
+        the logits of a binary cross-entropy, or the numbers themselves of a squared error).
+
+    Attributes
+    ----------
+    encoder, decoder : Sequential
+    """
+
+    def __init__(
+        self, sizes: Sequence[int] = (784, 500, 300, 2), *, activation: str = "sigmoid"
+    ) -> None:
+        if len(sizes) < 2 or activation not in FUNCTIONS:
+            raise NetError(
+                f"Autoencoder: `sizes` must be two or more, `activation` one of "
+                f"{', '.join(FUNCTIONS)}: got {sizes}, {activation!r}"
+            )
+        self.encoder = _stack(sizes, FUNCTIONS[activation])
+        self.decoder = _stack(sizes[::-1], FUNCTIONS[activation])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) to the same shape; images are read as vectors."""
+        return self.decode(self.encode(x)).reshape(*x.shape)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(N, ...) to (N, sizes[-1])."""
+        return self.encoder(x.reshape(len(x), -1))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """(N, sizes[-1]) to (N, sizes[0])."""
+        return self.decoder(code)
+
+    def layerwise(self) -> Iterator[tuple[Module, Autoencoder]]:
+        """For each layer in turn: what comes before it, and an autoencoder of this layer alone.
+
+        The second shares its weights with this model and is to be trained on what the first, left
+        alone, makes of the data.
+        """
+        layers, back = list(self.encoder), list(self.decoder)
+        for i in range(0, len(layers), 2):
+            alone = Autoencoder.__new__(Autoencoder)
+            alone.encoder = Sequential(*layers[i : i + 2])
+            at = len(back) - 1 - i
+            alone.decoder = Sequential(*back[at : at + 2])
+            yield Sequential(*layers[:i]), alone
+
+
+def l1_sparsity(code: Tensor) -> Tensor:
+    """Mean magnitude of a code: few of its numbers stay away from zero."""
+    return arithmetic.absolute(code).mean()
+
+
+def kl_sparsity(code: Tensor, share: float = 0.05) -> Tensor:
+    """Divergence of each unit's mean over the batch from a wanted share, summed over the units.
+
+    Parameters
+    ----------
+    code : (N, units)
+        Numbers from 0 to 1, as behind a sigmoid.
+    share : float
+        Between 0 and 1, ends excluded.
+    """
+    if not 0 < share < 1:
+        raise NetError(f"kl_sparsity: `share` must be between 0 and 1, got {share}")
+    mean = arithmetic.clip(code.mean(0), low=1e-6, high=1 - 1e-6)
+    on, off = share / mean, (1 - share) / (1 - mean)
+    return (arithmetic.log(on) * share + arithmetic.log(off) * (1 - share)).sum()
+
+
+def _stack(sizes: Sequence[int], function: type[Module]) -> Sequential:
+    """Linear layers with a function between them."""
+    layers: list[Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [Linear(inputs, outputs), function()]
+    return Sequential(*layers[:-1])

@@ -1,0 +1,132 @@
+"""A DeepLab: a residual net whose last stages dilate instead of halving, and a pyramid of rates.
+
+With the rates of torchvision's models, 2 and 4 all the way, maps are 8 times smaller than the image
+and gridding appears; hybrid rates of 1, 2 and 5 see every pixel (`nets.dilation.check_rates`).
+Names are those of torchvision's ``deeplabv3_resnet50``.
+
+References: Chen et al., Rethinking atrous convolution for semantic image segmentation, 2017; Wang
+et al., Understanding convolution for semantic segmentation, WACV 2018, section 3.2.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+
+from nets.dilation import Verdict, check_rates
+from nets.layers import Conv2d, Dropout, Module, ModuleList, Sequential
+from nets.models.blocks import conv_norm
+from nets.models.resnet import DEPTHS, ResNet
+from nets.ops import arithmetic
+from nets.ops.pooling import adaptive_avg_pool2d, upsample_bilinear
+from nets.tensor import Tensor
+from vj.errors import NetError
+
+TOOTH = (1, 2, 5)
+
+
+class DeepLab(Module):
+    """Images of any size to a score of each class for every pixel.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+    depth : 18, 34 or 50
+        Of the residual net.
+    width : float
+        Factor of its channels.
+    channels : int
+        Of each branch of the pyramid.
+    hybrid : bool
+        Whether the last two stages take the rates 1, 2, 5, 1, 2, 5, ... instead of 2 and 4.
+    rates : tuple of int
+        Of the pyramid.
+
+    Raises
+    ------
+    NetError
+        The hybrid rates of this depth leave pixels out.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        in_channels: int = 3,
+        *,
+        depth: int = 50,
+        width: float = 1.0,
+        channels: int = 256,
+        hybrid: bool = True,
+        rates: tuple[int, ...] = (12, 24, 36),
+    ) -> None:
+        if depth not in DEPTHS:
+            raise NetError(f"DeepLab: `depth` must be one of {list(DEPTHS)}, got {depth}")
+        third, fourth = DEPTHS[depth][1][2:]
+        stages = [1] + [2] * (third - 1), [2] + [4] * (fourth - 1)
+        if hybrid:
+            stages = list(islice(cycle(TOOTH), third)), list(islice(cycle(TOOTH), fourth))
+        self.backbone = ResNet(depth, 1, in_channels, width=width, dilations=((), (), *stages))
+        del self.backbone.fc
+        if hybrid and not self.check():
+            raise NetError(f"DeepLab: its rates leave pixels out: {self.check()}")
+        self.classifier = Sequential(
+            ASPP(self.backbone.channels, channels, rates),
+            *conv_norm(channels, channels, 3),
+            Conv2d(channels, num_classes, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, num_classes, H, W)."""
+        y = self.classifier(self.backbone.features(x)[-1])
+        return upsample_bilinear(y, size=(x.shape[2], x.shape[3]))
+
+    def check(self) -> Verdict:
+        """Whether the 3 x 3 convolutions of the dilated stages see every pixel."""
+        return check_rates(
+            [
+                layer.dilation[0]
+                for stage in ("layer3", "layer4")
+                for layer in getattr(self.backbone, stage).modules()
+                if isinstance(layer, Conv2d) and layer.kernel_size == (3, 3)
+            ]
+        )
+
+
+class ASPP(Module):
+    """Atrous spatial pyramid pooling: the map seen at several rates and as a whole, side by side.
+
+    Parameters
+    ----------
+    inputs, channels : int
+        Of the map, and of each branch and the result.
+    rates : tuple of int
+    """
+
+    def __init__(self, inputs: int, channels: int, rates: tuple[int, ...]) -> None:
+        self.convs = ModuleList(
+            [
+                conv_norm(inputs, channels, 1),
+                *(conv_norm(inputs, channels, 3, dilation=rate) for rate in rates),
+                WholeImage(inputs, channels),
+            ]
+        )
+        branches = channels * len(self.convs)
+        self.project = Sequential(*conv_norm(branches, channels, 1), Dropout(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, channels, H, W)."""
+        return self.project(arithmetic.concat(*(branch(x) for branch in self.convs), axis=1))
+
+
+class WholeImage(Module):
+    """What is in the image at all, said at every pixel."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        for name, part in zip("123", conv_norm(inputs, channels, 1), strict=True):
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, channels, H, W)."""
+        y = adaptive_avg_pool2d(x, size=(1, 1))
+        for part in self.children():
+            y = part(y)
+        return upsample_bilinear(y, size=(x.shape[2], x.shape[3]))

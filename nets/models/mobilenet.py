@@ -1,0 +1,146 @@
+"""MobileNet v1 and v2: 4,231,976 and 3,504,872 parameters. The names of v2 are torchvision's.
+
+References: Howard et al., MobileNets, 2017; Sandler et al., MobileNetV2: inverted residuals and
+linear bottlenecks, CVPR 2018.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nets.layers import BatchNorm2d, Conv2d, Dropout, Linear, Module, ReLU6, Sequential
+from nets.models.blocks import conv_norm, he_fan_out, wide
+from nets.ops.pooling import adaptive_avg_pool2d
+from nets.tensor import Tensor
+
+# Channels and stride of each separable block of v1.
+V1 = [
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *[(512, 1)] * 5,
+    (1024, 2),
+    (1024, 1),
+]
+# Expansion, channels, blocks and first stride of each stage of v2.
+V2 = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+]
+
+
+class _MobileNet(Module):
+    features: Sequential
+    classifier: Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, num_classes) logits."""
+        x = adaptive_avg_pool2d(self.features(x), size=(1, 1))
+        return self.classifier(x.reshape(len(x), -1))
+
+
+class MobileNetV1(_MobileNet):
+    """Depthwise separable convolutions in a row.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+    width : float
+        Factor of all channels.
+    small : bool
+        For images of about 32 pixels: the first layer halves nothing.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        *,
+        width: float = 1.0,
+        small: bool = False,
+    ) -> None:
+        channels = wide(32, width, 8)
+        blocks = [conv_norm(in_channels, channels, 3, 1 if small else 2)]
+        for wanted, stride in V1:
+            outputs = wide(wanted, width, 8)
+            deep = conv_norm(channels, channels, 3, stride, groups=channels)
+            blocks.append(Sequential(*deep, *conv_norm(channels, outputs, 1)))
+            channels = outputs
+        self.features = Sequential(*blocks)
+        self.classifier = Linear(channels, num_classes)
+        he_fan_out(self, linear=0.01)
+
+
+class MobileNetV2(_MobileNet):
+    """Inverted residuals: narrow maps are added, wide ones are filtered in between.
+
+    Parameters
+    ----------
+    num_classes, in_channels : int
+    width : float
+        Factor of all channels; the last layer's is at least 1.
+    dropout : float
+    small : bool
+        For images of about 32 pixels: the first layer and the second stage halve nothing.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        *,
+        width: float = 1.0,
+        dropout: float = 0.2,
+        small: bool = False,
+    ) -> None:
+        channels = wide(32, width, 8)
+        blocks: list[Module] = [
+            conv_norm(in_channels, channels, 3, 1 if small else 2, activation=ReLU6)
+        ]
+        for stage, (expansion, wanted, count, first) in enumerate(V2):
+            for i in range(count):
+                stride = first if i == 0 and not (small and stage == 1) else 1
+                outputs = wide(wanted, width, 8)
+                blocks.append(InvertedResidual(channels, outputs, stride, expansion))
+                channels = outputs
+        last = wide(1280, max(1.0, width), 8)
+        self.features = Sequential(*blocks, conv_norm(channels, last, 1, activation=ReLU6))
+        self.classifier = Sequential(Dropout(dropout), Linear(last, num_classes))
+        he_fan_out(self, linear=0.01)
+
+
+class InvertedResidual(Module):
+    """1 x 1 convolution to more channels, depthwise convolution, 1 x 1 convolution to few."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        hidden = inputs * expansion
+        self.conv = Sequential(
+            *([conv_norm(inputs, hidden, 1, activation=ReLU6)] if expansion != 1 else []),
+            conv_norm(hidden, hidden, 3, stride, groups=hidden, activation=ReLU6),
+            Conv2d(hidden, outputs, 1, bias=False),
+            BatchNorm2d(outputs),
+        )
+        self._residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        y = self.conv(x)
+        return x + y if self._residual else y
+
+
+def mobilenet_v1(**options: Any) -> MobileNetV1:
+    """As `MobileNetV1`."""
+    return MobileNetV1(**options)
+
+
+def mobilenet_v2(**options: Any) -> MobileNetV2:
+    """As `MobileNetV2`."""
+    return MobileNetV2(**options)

@@ -1,0 +1,168 @@
+"""ResNet-18, 34 and 50, and their plain twins: 11,689,512, 21,797,672 and 25,557,032 parameters.
+
+Names and beginnings are torchvision's.
+
+References: He et al., Deep residual learning for image recognition, CVPR 2016; the stride of a
+bottleneck stands in its 3 x 3 convolution, as in Goyal et al., 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nets.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Sequential
+from nets.models.blocks import conv_norm, he_fan_out, wide
+from nets.ops.activation import relu
+from nets.ops.pooling import adaptive_avg_pool2d
+from nets.tensor import Tensor
+from vj.errors import NetError
+
+
+class Block(Module):
+    """Two convolutions of 3 x 3, and the input added to what they make of it."""
+
+    expansion = 1
+
+    def __init__(self, inputs: int, width: int, stride: int, dilation: int, shortcut: bool) -> None:
+        self.conv1 = Conv2d(inputs, width, 3, stride, dilation, dilation, bias=False)
+        self.bn1 = BatchNorm2d(width)
+        self.conv2 = Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
+        self.bn2 = BatchNorm2d(width)
+        self._join(inputs, width, stride, shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, expansion * width, H / stride, W / stride)."""
+        y = self.bn1(self.conv1(x), "relu")
+        return self.joined(self.conv2(y), x, self.bn2)
+
+    def joined(self, y: Tensor, x: Tensor, norm: BatchNorm2d) -> Tensor:
+        """The end of both kinds of block; of a plain one without the sum."""
+        if not self._shortcut:
+            return norm(y, "relu")
+        return relu(norm(y) + (x if self.downsample is None else self.downsample(x)))
+
+    def _join(self, inputs: int, outputs: int, stride: int, shortcut: bool) -> None:
+        """A shortcut has weights only where sizes differ."""
+        self._shortcut, same = shortcut, stride == 1 and inputs == outputs
+        self.downsample = (
+            conv_norm(inputs, outputs, 1, stride, activation=None)
+            if shortcut and not same
+            else None
+        )
+
+
+class Bottleneck(Block):
+    """A 3 x 3 convolution of few channels between two of 1 x 1."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, width: int, stride: int, dilation: int, shortcut: bool) -> None:
+        self.conv1, self.bn1 = Conv2d(inputs, width, 1, bias=False), BatchNorm2d(width)
+        self.conv2 = Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
+        self.bn2 = BatchNorm2d(width)
+        self.conv3, self.bn3 = Conv2d(width, 4 * width, 1, bias=False), BatchNorm2d(4 * width)
+        self._join(inputs, 4 * width, stride, shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, 4 * width, H / stride, W / stride)."""
+        y = self.bn1(self.conv1(x), "relu")
+        y = self.bn2(self.conv2(y), "relu")
+        return self.joined(self.conv3(y), x, self.bn3)
+
+
+DEPTHS: dict[int, tuple[type[Block], tuple[int, ...]]] = {
+    18: (Block, (2, 2, 2, 2)),
+    34: (Block, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+}
+
+
+class ResNet(Module):
+    """Images to classes.
+
+    Parameters
+    ----------
+    depth : 18, 34 or 50
+        Or the number of (two-layer) blocks in each stage, as of `Block`.
+    num_classes, in_channels : int
+    width : float
+        Factor of all channels.
+    shortcuts : bool
+        Without them it is the plain twin, which a greater depth makes worse.
+    small : bool
+        For images of about 32 pixels: the first layer is 3 x 3 and nothing is halved before the
+        second stage.
+    dilations : sequence of sequences of int, optional
+        Of the blocks of each stage; a stage that has some does not halve the map.
+    """
+
+    def __init__(
+        self,
+        depth: int | Sequence[int] = 18,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        *,
+        width: float = 1.0,
+        shortcuts: bool = True,
+        small: bool = False,
+        dilations: Sequence[Sequence[int]] = (),
+    ) -> None:
+        if isinstance(depth, int) and depth not in DEPTHS:
+            raise NetError(f"ResNet: `depth` must be one of {list(DEPTHS)}, got {depth}")
+        block, counts = DEPTHS[depth] if isinstance(depth, int) else (Block, tuple(depth))
+        first = wide(64, width)
+        stem = (3, 1, 1) if small else (7, 2, 3)
+        self.conv1 = Conv2d(in_channels, first, *stem, bias=False)
+        self.bn1 = BatchNorm2d(first)
+        self.maxpool = None if small else MaxPool2d(3, 2, 1)
+        inputs, self._stages = first, len(counts)
+        for stage, count in enumerate(counts):
+            channels = wide(64 * 2**stage, width)
+            given = dilations[stage] if stage < len(dilations) else ()
+            rates = list(given) or [1] * count
+            blocks = [
+                block(
+                    inputs if i == 0 else channels * block.expansion,
+                    channels,
+                    2 if i == 0 and stage > 0 and not given else 1,
+                    rate,
+                    shortcuts,
+                )
+                for i, rate in zip(range(count), rates, strict=True)
+            ]
+            setattr(self, f"layer{stage + 1}", Sequential(*blocks))
+            inputs = channels * block.expansion
+        self.channels = inputs
+        self.fc = Linear(inputs, num_classes)
+        he_fan_out(self)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What each stage makes of images."""
+        x = self.bn1(self.conv1(x), "relu")
+        x = x if self.maxpool is None else self.maxpool(x)
+        found = []
+        for stage in range(self._stages):
+            x = getattr(self, f"layer{stage + 1}")(x)
+            found.append(x)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) to (N, num_classes) logits."""
+        x = adaptive_avg_pool2d(self.features(x)[-1], size=(1, 1))
+        return self.fc(x.reshape(len(x), -1))
+
+
+def resnet18(**options: Any) -> ResNet:
+    """Eight blocks of two layers."""
+    return ResNet(18, **options)
+
+
+def resnet34(**options: Any) -> ResNet:
+    """Sixteen blocks of two layers."""
+    return ResNet(34, **options)
+
+
+def resnet50(**options: Any) -> ResNet:
+    """Sixteen blocks of three layers."""
+    return ResNet(50, **options)
