@@ -145,17 +145,17 @@ def enter_tile(like, enter, side, arena, at, row, pixel, down, right, scratch, o
 
 
 @device
-def multiply_tile(tile, scratch, where, target, channels, weights, at):
+def multiply_tile(tile, x, where, y, target, channels, weights, at):
     """One element of V times U for as many tiles as `tile` has vectors."""
-    tile = multiply(tile, scratch, where, 0, channels, lanes_of(tile[0]), weights, at)
-    tile_store(tile, scratch, target, 0)
+    tile = multiply(tile, x, where, 0, channels, lanes_of(tile[0]), weights, at)
+    tile_store(tile, y, target, 0)
 
 
 @device
 def multiply_block(
-    like, side, weights, first, bias, k, channels, count, scratch, v, v_plane, m, m_plane
+    like, side, weights, first, bias, k, channels, count, x, v, v_plane, y, m, m_plane
 ):
-    """M = U V for the output channels k to k + lanes of `like` and `count` tiles.
+    """M (at m in y) = U V (at v in x) for the outputs k to k + lanes of `like`, `count` tiles.
 
     The bias enters as the product of element (1, 1), which counts once in every output.
     """
@@ -171,9 +171,9 @@ def multiply_block(
                 left, int64(0), count - left, count, m + e * m_plane, int64(0), int64(16)
             )
             if rows_of_tile(left) == TILE:
-                multiply_tile(six, scratch, where, target, channels, weights, at)
+                multiply_tile(six, x, where, y, target, channels, weights, at)
             else:
-                multiply_tile(six[:4], scratch, where[:4], target[:4], channels, weights, at)
+                multiply_tile(six[:4], x, where[:4], y, target[:4], channels, weights, at)
             left -= rows_of_tile(left)
 
 
@@ -261,12 +261,12 @@ def layer(enter, leave, side, step, arena, weights, bias, shape, lo, hi, first, 
                     if k + 16 <= shape[K]:
                         multiply_block(
                             wide, side, weights, shape[p + P_WEIGHT], bias, k, channels, count,
-                            scratch, v, v_plane, m, m_plane,
+                            scratch, v, v_plane, scratch, m, m_plane,
                         )  # fmt: skip
                     else:
                         multiply_block(
                             narrow, side, weights, shape[p + P_WEIGHT], bias, k, channels, count,
-                            scratch, v, v_plane, m, m_plane,
+                            scratch, v, v_plane, scratch, m, m_plane,
                         )  # fmt: skip
                     if WIDEST == 16 and k + 16 <= shape[K]:
                         outputs(

@@ -16,7 +16,9 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.kernels import conv
 from nets.kernels import weights as kernels
-from nets.ops.geometry import Geometry, Pair, Tap, Taps, extent, forward_taps, transposed_taps
+from nets.ops import winograd
+from nets.ops.geometry import Tap, Taps
+from nets.ops.layer import Layer, packing
 from nets.ops.memory import address, empty, scratch
 from nets.ops.threads import share, thread_count
 
@@ -28,76 +30,14 @@ INF = np.float32(np.inf)
 Three = tuple[int, int, int]
 
 
-class Layer(NamedTuple):
-    """A dense convolution, or a transposed one, of images (rows, cols, channels)."""
-
-    size: Pair
-    inputs: int
-    out: Pair
-    outputs: int
-    phases: tuple[Taps, ...]  # of the target pixels
-    step: Pair  # pixels from one target of a phase to the next one
-    walk: Pair  # and in the source
-    frame: tuple[int, int, int, int]  # zeros around the source: top, left, bottom, right
-    along: Pair  # in the weights: from one output to the next one, from one input to the next one
-
-    @property
-    def taps(self) -> int:
-        """How many there are."""
-        return sum(len(phase.taps) for phase in self.phases)
-
-    @property
-    def stored(self) -> int:
-        """Outputs, as many as are computed."""
-        return -(-self.outputs // 8) * 8
-
-    @property
-    def framed(self) -> Pair:
-        """Rows and columns of a source with its frame."""
-        top, left, bottom, right = self.frame
-        return self.size[0] + top + bottom, self.size[1] + left + right
-
-    @property
-    def pixels(self) -> int:
-        """Of the target."""
-        return self.out[0] * self.out[1]
-
-    @property
-    def work(self) -> int:
-        """Multiplications for one image."""
-        return self.pixels * self.inputs * self.outputs * self.taps // len(self.phases)
-
-
-@lru_cache(4096)
-def forward_layer(
-    size: Pair, inputs: int, out: Pair, outputs: int, side: Pair, how: Geometry
-) -> Layer:
-    """The convolution of an image of `size`."""
-    phases = forward_taps(side, how)
-    frame = extent(phases, size, out, (1, 1), how.stride)
-    along = (inputs * side[0] * side[1], side[0] * side[1])
-    return Layer(size, inputs, out, outputs, phases, (1, 1), how.stride, frame, along)
-
-
-@lru_cache(4096)
-def backward_layer(
-    size: Pair, inputs: int, out: Pair, outputs: int, side: Pair, how: Geometry
-) -> Layer:
-    """From outputs of a convolution (inputs here) to its inputs; see `forward_layer`."""
-    phases = transposed_taps(side, how)
-    frame = extent(phases, size, out, how.stride, (1, 1))
-    along = (side[0] * side[1], outputs * side[0] * side[1])
-    return Layer(size, inputs, out, outputs, phases, how.stride, (1, 1), frame, along)
-
-
 def run(layer: Layer, x: Array, w: Array, bias: Array | None = None) -> Array:
     """The layer applied to images x (N, rows, cols, inputs)."""
-    images = len(x)
+    images, whole, flat = len(x), _stored_bias(bias, layer), w.reshape(-1)
+    if tile := winograd.tile(layer, images):
+        return winograd.run(layer, tile, x, flat, whole)
     y = empty(images, *layer.out, layer.stored)
     if not y.size:
         return y[..., : layer.outputs]
-    whole = _stored_bias(bias, layer)
-    flat = w.reshape(-1)
     weights = layer.inputs * layer.taps * layer.stored
     if weights > CACHE // 4 and images * layer.pixels < 2048:
         _by_outputs(layer, x, flat, whole, y)
@@ -118,9 +58,9 @@ def _by_outputs(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None
     def task(first: int, last: int) -> None:
         for block in range(first, last, group):
             k, end = 16 * block, min(16 * min(block + group, last), layer.stored)
-            packing = _packing(layer, k, end - k)
+            order = packing(layer, k, end - k)
             packed = scratch("packed", layer.inputs * layer.taps * (end - k))
-            kernels.pack_weights(w, packed, packing, 0, -(-(end - k) // 16))
+            kernels.pack_weights(w, packed, order, 0, -(-(end - k) // 16))
             part, _ = (shape, rows) if end - k == layer.stored else _shape(layer, images, end - k)
             part = part.copy()
             part[conv.X] += start
@@ -134,8 +74,8 @@ def _by_pixels(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None:
     """Many pixels: pack all weights, then share out the rows or the images."""
     images = len(x)
     packed = empty(layer.inputs * layer.taps * layer.stored)
-    packing = _packing(layer, 0, layer.stored)
-    kernels.pack_weights(w, packed, packing, 0, -(-layer.stored // 16))
+    order = packing(layer, 0, layer.stored)
+    kernels.pack_weights(w, packed, order, 0, -(-layer.stored // 16))
     target, arena, small = address(y), y.reshape(-1), layer.work * images < LITTLE
 
     def compute(source: int, image: int, count: int, first: int, last: int) -> None:
@@ -171,6 +111,9 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -
         w[...] = 0
         return w
     flat, size = w.reshape(-1), layer.inputs * layer.taps * layer.stored
+    if tile := winograd.tile(layer, images):
+        winograd.weight_gradient(layer, tile, x, gy, flat)
+        return w
     small = layer.work * images < LITTLE
     if size > CACHE // 2:
         source, grads = x if not any(layer.frame) else _frame(layer, x, "all"), gy.reshape(-1)
@@ -186,8 +129,8 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -
                 part = (step if count == 16 else tail).copy()
                 part[[kernels.Y, kernels.K]] = k, count
                 kernels.weight_gradient(source, grads, out, part)
-                packing = _packing(layer, k, count)
-                kernels.unpack_weights(out.reshape(1, -1), flat, packing, 0, 1)
+                order = packing(layer, k, count)
+                kernels.unpack_weights(out.reshape(1, -1), flat, order, 0, 1)
 
         share(-(-layer.stored // 16), some, small=small)
         return w
@@ -208,8 +151,8 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -
                 kernels.weight_gradient(source.reshape(-1), gy[n:end].reshape(-1), sums[p], fields)
 
     share(parts, part, small=small)
-    packing = _packing(layer, 0, layer.stored)
-    kernels.unpack_weights(sums, flat, packing, 0, -(-layer.stored // 16))
+    order = packing(layer, 0, layer.stored)
+    kernels.unpack_weights(sums, flat, order, 0, -(-layer.stored // 16))
     return w
 
 
@@ -251,15 +194,6 @@ def _stored_bias(bias: Array | None, layer: Layer) -> Array:
     if bias is not None:
         whole[: layer.outputs] = bias
     return whole
-
-
-@lru_cache(4096)
-def _packing(layer: Layer, first: int, count: int) -> Array:
-    """Fields of `pack_weights`."""
-    fields = [layer.outputs, first, count, layer.inputs, *layer.along, len(layer.phases)]
-    for phase in layer.phases:
-        fields += [len(phase.taps), *(tap.weight for tap in phase.taps)]
-    return np.array(fields, np.int64)
 
 
 class _Order(NamedTuple):

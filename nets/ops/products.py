@@ -13,6 +13,7 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.ops import dense, depthwise, plain
 from nets.ops.geometry import Geometry, Pair
+from nets.ops.layer import backward_layer, forward_layer
 from nets.ops.memory import empty
 
 
@@ -23,7 +24,7 @@ def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) ->
         return y if bias is None else y + bias
     if how.groups == 1:
         size = (x.shape[1], x.shape[2])
-        layer = dense.forward_layer(size, x.shape[3], out, len(w), _side(w), how)
+        layer = forward_layer(size, x.shape[3], out, len(w), _side(w), how)
         return dense.run(layer, x, w, bias)
     if _is_depthwise(w, how):
         return depthwise.outputs(x, w, out, bias, how)
@@ -43,7 +44,7 @@ def to_inputs(gy: Array, w: Array, size: Pair, bias: Array | None, how: Geometry
     channels = w.shape[1] * how.groups
     if how.groups == 1:
         out = (gy.shape[1], gy.shape[2])
-        layer = dense.backward_layer(out, gy.shape[3], size, channels, _side(w), how)
+        layer = backward_layer(out, gy.shape[3], size, channels, _side(w), how)
         return dense.run(layer, gy, w, bias)
     if _is_depthwise(w, how):
         return depthwise.to_inputs(gy, w, size, bias, how)
@@ -62,7 +63,7 @@ def to_weights(x: Array, gy: Array, shape: tuple[int, ...], how: Geometry) -> Ar
         return plain.to_weights(x, gy, side, how)
     if how.groups == 1:
         size, out = (x.shape[1], x.shape[2]), (gy.shape[1], gy.shape[2])
-        layer = dense.forward_layer(size, x.shape[3], out, shape[0], side, how)
+        layer = forward_layer(size, x.shape[3], out, shape[0], side, how)
         return dense.weight_gradient(layer, x, gy, shape)
     if shape[1] == 1 and shape[0] == how.groups:
         return depthwise.to_weights(x, gy, side, how)
