@@ -412,3 +412,28 @@ def conv_transpose2d(
             out[n, first + k, at[0], at[1]] += float(x[n, c, i, j]) * weights[c, k, u, v]
     out = out[:, :, padding[0] : rows - padding[0], padding[1] : cols - padding[1]]
     return out + np.float64(bias)[:, None, None]
+
+
+# --------------------------------------------------------------------------- training frames
+
+
+def warp_into(image, back, left, top, right, bottom, out):
+    """Blend an image (h, w, 4) with its opacity over a copy of `out`, bilinear, in floats."""
+    out = np.float64(out)
+    h, w, _ = image.shape
+    for y in range(top, bottom):
+        for x in range(left, right):
+            u = back[0] * (x + 0.5) + back[1] * (y + 0.5) + back[2]
+            v = back[3] * (x + 0.5) + back[4] * (y + 0.5) + back[5]
+            if not (0 <= u < w and 0 <= v < h):
+                continue
+            i, j = math.floor(v - 0.5), math.floor(u - 0.5)
+            wy, wx = math.floor((v - 0.5 - i) * 256) / 256, math.floor((u - 0.5 - j) * 256) / 256
+            pixel = np.zeros(4)
+            for di, si in ((0, 1 - wy), (1, wy)):
+                for dj, sj in ((0, 1 - wx), (1, wx)):
+                    row, col = min(max(i + di, 0), h - 1), min(max(j + dj, 0), w - 1)
+                    pixel += si * sj * image[row, col]
+            share = round(pixel[3]) / 255
+            out[y, x] += (pixel[:3] - out[y, x]) * share
+    return out

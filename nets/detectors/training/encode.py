@@ -65,10 +65,10 @@ def decode_boxes(raw: F32, cells: F32) -> F32:
 def encode_points(landmarks: F32, cells: F32) -> F32:
     """What the cells (n, 3) have to give out for landmarks (n, 5, 2): (n, 10); NaN stays NaN."""
     points = landmarks / cells[:, None, 2:] - cells[:, None, :2]
-    return points.reshape(len(cells), -1).astype(np.float32)
+    return points.reshape(len(cells), 2 * landmarks.shape[1]).astype(np.float32)
 
 
 def decode_points(raw: F32, cells: F32) -> F32:
     """Landmarks (..., P, 5, 2) of the numbers (..., P, 10) of all cells (P, 3)."""
-    points = raw.reshape(*raw.shape[:-1], -1, 2) + cells[:, None, :2]
+    points = raw.reshape(*raw.shape[:-1], raw.shape[-1] // 2, 2) + cells[:, None, :2]
     return (points * cells[:, None, 2:]).astype(np.float32)

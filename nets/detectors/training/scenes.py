@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -184,7 +185,9 @@ class Scenes:
             for number in range(first, first + count):
                 yield self.batch(number * batch_size, batch_size)
             return
-        with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(self,)) as pool:
+        # New processes, not copies of this one, which may have threads that hold locks.
+        fresh = get_context("spawn")
+        with ProcessPoolExecutor(workers, fresh, initializer=_adopt, initargs=(self,)) as pool:
             ahead: list[Future[Batch]] = []
             for number in range(first, first + count):
                 ahead.append(pool.submit(_make, number * batch_size, batch_size))
