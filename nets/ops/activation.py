@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nets.graph.ir import Array
+from nets.kernels import bend
+from nets.ops.base import flat, unflat
+from nets.ops.threads import share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
+
+SMALL = 1 << 16  # numbers that are not worth a second thread
+BLOCK = 1 << 10
 
 
 @op
 def relu(x: Array) -> tuple[Array, Vjp]:
     """X where positive, 0 elsewhere; the gradient at 0 is 0."""
-    y = np.maximum(x, 0)
-    return y, lambda g, needs: (g * ~(y <= 0),)
+    y = _bend(x, x)
+    return y, lambda g, needs: (_bend(y, g),)
 
 
 @op
 def relu6(x: Array) -> tuple[Array, Vjp]:
     """X clamped to 0..6; no gradient flows at or beyond the ends."""
-    y = np.clip(x, 0, 6)
-    return y, lambda g, needs: (g * ~((y <= 0) | (y >= 6)),)
+    y = _bend(x, x, end=6.0, top=6.0)
+    return y, lambda g, needs: (_bend(y, g, end=6.0),)
 
 
 @op
 def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Vjp]:
     """X where positive, ``slope * x`` elsewhere."""
-    factor = np.where(x > 0, x.dtype.type(1), x.dtype.type(slope))
-    return x * factor, lambda g, needs: (g * factor,)
+    return _bend(x, x, slope), lambda g, needs: (_bend(x, g, slope),)
+
+
+def _bend(s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: float = 0.0) -> Array:
+    """Values v; ``slope`` times them where s <= 0, ``top`` where s >= ``end``."""
+    if v.dtype != np.float32:
+        return np.where(s <= 0, slope * v if slope else 0, np.where(s >= end, top, v))
+    given, numbers = flat(s), flat(v)
+    out = np.empty_like(given)
+    share(
+        -(-out.size // BLOCK),
+        lambda i, j: bend.bend(
+            given, numbers, slope, end, top, out, i * BLOCK, min(j * BLOCK, out.size)
+        ),
+        small=out.size < SMALL,
+    )
+    return unflat(out, s.shape)
 
 
 @op

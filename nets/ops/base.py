@@ -21,6 +21,19 @@ def nchw(x: Array) -> Array:
     return view
 
 
+def flat(x: Array) -> Array:
+    """The numbers of an array one after the other, those of images channels-last."""
+    return (nhwc(x) if x.ndim == 4 else np.ascontiguousarray(x)).reshape(-1)
+
+
+def unflat(numbers: Array, shape: tuple[int, ...]) -> Array:
+    """An array of ``shape`` from what `flat` makes of it (a view)."""
+    if len(shape) != 4:
+        return numbers.reshape(shape)
+    n, c, rows, cols = shape
+    return nchw(numbers.reshape(n, rows, cols, c))
+
+
 def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     """Sum a gradient over the axes along which an argument of ``shape`` was repeated."""
     if grad.shape == shape:

@@ -6,14 +6,20 @@ References: Ioffe & Szegedy, Batch normalization, ICML 2015; Wu & He, Group norm
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from nets.graph.ir import Array
+from nets.kernels import batchnorm
+from nets.ops.base import flat, unflat
+from nets.ops.resize import SMALL
+from nets.ops.threads import share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
+PARTS = 8  # sums of large batches are made in so many pieces, whatever the number of threads
 CLAMPS = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 
 
@@ -49,41 +55,94 @@ def batch_norm(
         Shapes do not fit, or a batch in training has one number for each channel only.
     """
     channels = _check_batch(x, weight, bias, running, activation)
-    axes = (0, *range(2, x.ndim))
-    wide = (1, channels, *[1] * (x.ndim - 2))
     count = x.size // channels
+    if training and count < 2:
+        raise NetError(
+            f"batch_norm: training needs more than one number for each channel, got x of shape "
+            f"{x.shape}: use a larger batch or evaluation mode"
+        )
+    if not training and running is None:
+        raise NetError("batch_norm: evaluation needs `running` moments, got None")
+    numbers = _Rows(x, channels, CLAMPS[activation])
     if training:
-        if count < 2:
-            raise NetError(
-                f"batch_norm: training needs more than one number for each channel, got x of shape "
-                f"{x.shape}: use a larger batch or evaluation mode"
-            )
-        mean = x.mean(axes, np.float64)
-        var = x.var(axes, np.float64)
+        total, square = numbers.moments() / count
+        mean, var = total, np.maximum(square - total * total, 0)
         if running is not None:
             running[0][:] += momentum * (mean - running[0])
             running[1][:] += momentum * (var * count / (count - 1) - running[1])
     else:
-        if running is None:
-            raise NetError("batch_norm: evaluation needs `running` moments, got None")
-        mean, var = running
-    inverse = (1 / np.sqrt(var + eps)).astype(x.dtype).reshape(wide)
-    normal = (x - mean.astype(x.dtype).reshape(wide)) * inverse
-    scale = 1 if weight is None else weight.reshape(wide)
-    y = normal * scale + (0 if bias is None else bias.reshape(wide))
-    low, high = CLAMPS[activation]
-    passed = ~((y <= low) | (y >= high))
+        assert running is not None
+        mean, var = (moment.astype(np.float64) for moment in running)
+    inverse = 1 / np.sqrt(var + eps)
+    scale = inverse if weight is None else inverse * weight
+    coef = scale, -mean * scale if bias is None else bias - mean * scale
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        g = g * passed
-        to_weight, to_bias = (g * normal).sum(axes), g.sum(axes)
-        back = g * (scale * inverse)
-        if training:
-            share = scale * inverse / x.dtype.type(count)
-            back -= share * (to_bias.reshape(wide) + normal * to_weight.reshape(wide))
+        slope = rest = np.zeros(channels)
+        to_weight = to_bias = None
+        if training or needs[1] or needs[2]:
+            to_bias, with_x = numbers.sums(g, coef)
+            to_weight = (with_x - mean * to_bias) * inverse
+            if training:
+                slope, rest = -scale * inverse * to_weight / count, -scale * to_bias / count
+        back = numbers.grad(g, (*coef, scale, slope, mean, rest)) if needs[0] else None
         return back, to_weight if needs[1] else None, to_bias if needs[2] else None
 
-    return np.clip(y, low, high), vjp
+    return numbers.scaled(coef), vjp
+
+
+class _Rows:
+    """Numbers in rows of whole pixels, a multiple of 16 long, as `nets.kernels.batchnorm` wants."""
+
+    def __init__(self, x: Array, channels: int, clamp: tuple[float, float]) -> None:
+        self.shape, self.channels, self.clamp = x.shape, channels, clamp
+        self.image = x.shape if x.ndim in (2, 4) else (len(x), channels, x[0, 0].size, 1)
+        self.x = self._flat(x)
+        self.fold = 16 // math.gcd(channels, 16)
+        self.rows = -(-self.x.size // (channels * self.fold))
+        self.small = self.x.size < SMALL
+
+    def _flat(self, x: Array) -> Array:
+        return flat(x.reshape(self.image)).astype(np.float32, copy=False)
+
+    def _unflat(self, numbers: Array) -> Array:
+        return unflat(numbers, self.image).reshape(self.shape)
+
+    def _tiled(self, coef: Sequence[Array | float]) -> Array:
+        wide = [np.broadcast_to(c, self.channels) for c in coef]
+        return np.tile(np.array(wide, np.float32), self.fold).reshape(-1)
+
+    def moments(self) -> Array:
+        """Sums of x and of its squares for each channel."""
+        return self._sums(self.x, (0.0, 0.0), CLAMPS[None])
+
+    def sums(self, g: Array, coef: Sequence[Array]) -> Array:
+        """Sums of g and of g x for each channel, of what passes the clamp."""
+        return self._sums(self._flat(g), coef, self.clamp)
+
+    def _sums(
+        self, numbers: Array, coef: Sequence[Array | float], clamp: tuple[float, float]
+    ) -> Array:
+        parts = 1 if self.small else PARTS
+        sums = np.empty((parts, 2, self.fold, self.channels))
+        given = self.x, numbers, self._tiled(coef), *clamp, sums.reshape(-1), parts
+        share(parts, lambda i, j: batchnorm.channel_sums(*given, i, j), small=self.small)
+        total: Array = sums.sum((0, 2))
+        return total
+
+    def scaled(self, coef: Sequence[Array]) -> Array:
+        """Numbers scaled, shifted and clamped."""
+        y = np.empty_like(self.x)
+        given = self.x, self._tiled(coef), *self.clamp, y
+        share(self.rows, lambda i, j: batchnorm.channel_scale(*given, i, j), small=self.small)
+        return self._unflat(y)
+
+    def grad(self, g: Array, coef: Sequence[Array]) -> Array:
+        """Gradient of x; see `nets.kernels.batchnorm.channel_grad`."""
+        numbers, y = self._flat(g), np.empty_like(self.x)
+        given = self.x, numbers, self._tiled(coef), *self.clamp, y
+        share(self.rows, lambda i, j: batchnorm.channel_grad(*given, i, j), small=self.small)
+        return self._unflat(y)
 
 
 def _check_batch(

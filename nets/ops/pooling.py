@@ -13,8 +13,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nets.graph.ir import Array
-from nets.ops.base import nchw, nhwc
+from nets.kernels import windows
+from nets.ops.base import flat, nchw, nhwc
 from nets.ops.resize import (
+    SMALL,
     Pair,
     Taps,
     check_size,
@@ -23,6 +25,7 @@ from nets.ops.resize import (
 )
 from nets.ops.resize import upsample_bilinear as upsample_bilinear
 from nets.ops.resize import upsample_nearest as upsample_nearest
+from nets.ops.threads import share
 from nets.tensor import Grads, Needs, Tensor, Vjp, op
 from vj.errors import NetError
 
@@ -96,8 +99,12 @@ def max_pool2d(
         An option is out of range, or the windows do not fit the image.
     """
     how = Windows(kernel, stride, padding, dilation, ceil_mode)
-    y, switches = _largest(x, how, how.outputs("max_pool2d", x))
-    return y, lambda g, needs: (_to_winners(g, switches, x.shape),)
+    size = how.outputs("max_pool2d", x)
+    if x.dtype != np.float32 or kernel[0] * kernel[1] > 1 << 16:
+        y, switches = _largest(x, how, size)
+        return y, lambda g, needs: (_to_winners(g, switches, x.shape),)
+    y, taps, geometry = _pool(x, how, size)
+    return y, lambda g, needs: (_pool_grad(g, taps, geometry, how, x.shape),)
 
 
 def max_pool2d_with_switches(
@@ -123,6 +130,43 @@ def max_pool2d_with_switches(
     )
     _, switches = _largest(x.data, how, (y.shape[2], y.shape[3]))
     return y, switches
+
+
+def _pool(x: Array, how: Windows, size: Pair) -> tuple[Array, Array, Array]:
+    """Winners, which tap of its window each was, and the geometry, by the kernel."""
+    image = nhwc(x)
+    y = np.empty((len(x), *size, x.shape[1]), np.float32)
+    taps = np.empty(y.size, np.uint16)
+    pairs = how.kernel, how.stride, how.padding, how.dilation
+    geometry = np.array([*image.shape[1:], *size, *(n for pair in pairs for n in pair)])
+    given = image.reshape(-1), geometry, y.reshape(-1), taps
+    share(
+        len(x) * size[0],
+        lambda i, j: windows.max_pool(*given, i, j),
+        small=image.size < SMALL,
+    )
+    return nchw(y), taps, geometry
+
+
+def _pool_grad(
+    g: Array, taps: Array, geometry: Array, how: Windows, shape: tuple[int, ...]
+) -> Array:
+    n, c, rows, cols = shape
+    tables = [_holders(shape[2 + a], g.shape[2 + a], *(p[a] for p in how[:4])) for a in (0, 1)]
+    gx = np.empty((n, rows, cols, c), np.float32)
+    given = flat(g), taps, geometry, *tables, gx.reshape(-1)
+    share(n * rows, lambda i, j: windows.max_pool_grad(*given, i, j), small=gx.size < SMALL)
+    return nchw(gx)
+
+
+@lru_cache(256)
+def _holders(inputs: int, outputs: int, k: int, s: int, p: int, d: int) -> Array:
+    """The windows that hold each row (column), and its tap in each, for the kernel."""
+    window, tap = np.divmod(np.arange(outputs * k), k)
+    place = window * s - p + tap * d
+    inside = (place >= 0) & (place < inputs)
+    found = taps(place[inside], window[inside], tap[inside], inputs, outputs)
+    return np.concatenate([found.table, found.weight.astype(np.int64)])
 
 
 def _largest(x: Array, how: Windows, size: Pair) -> tuple[Array, Array]:

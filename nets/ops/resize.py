@@ -13,11 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from nets.graph.ir import Array
+from nets.kernels import windows
 from nets.ops.base import nchw, nhwc
+from nets.ops.threads import share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
 Pair = tuple[int, int]
+SMALL = 1 << 16  # numbers that are not worth a second thread
 
 
 class Taps(NamedTuple):
@@ -30,6 +33,11 @@ class Taps(NamedTuple):
     source: Array  # (taps,) int64
     weight: Array  # (taps,) float32
     inputs: int
+
+    @property
+    def table(self) -> Array:
+        """Starts and sources in one array, as kernels want them."""
+        return np.concatenate([self.start, self.source])
 
     def turned(self) -> Taps:
         """The taps of the gradient: which outputs an input went into."""
@@ -62,9 +70,21 @@ def resample(x: Array, rows: Taps, cols: Taps) -> tuple[Array, Vjp]:
 
 
 def _weigh(x: Array, rows: Taps, cols: Taps) -> Array:
-    down, across = rows.matrix(), cols.matrix()
-    y = np.einsum("ia,nabc,jb->nijc", down, nhwc(x), across, optimize=True)
-    return nchw(np.ascontiguousarray(y, x.dtype))
+    image = nhwc(x)
+    n, high, wide, channels = len(x), len(rows.start) - 1, len(cols.start) - 1, x.shape[1]
+    if x.dtype != np.float32:
+        y = np.einsum("ia,nabc,jb->nijc", rows.matrix(), image, cols.matrix(), optimize=True)
+        return nchw(np.ascontiguousarray(y, x.dtype))
+    y = np.empty((n, high, wide, channels), np.float32)
+    how = np.array([*image.shape[1:], high, wide])
+    given = image.reshape(-1), how, rows.table, cols.table, rows.weight, cols.weight, y.reshape(-1)
+
+    def band(first: int, last: int) -> None:
+        line = np.empty(image.shape[2] * channels + 8, np.float32)
+        windows.resample(*given, line, first, last)
+
+    share(n * high, band, small=image.size + y.size < SMALL)
+    return nchw(y)
 
 
 @op
