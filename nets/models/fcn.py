@@ -119,7 +119,7 @@ def _enlarge(classes: int, factor: int) -> ConvTranspose2d:
 
 
 def _crop(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return x if x.shape[2:] == shape[2:] else x[:, :, : shape[2], : shape[3]]
+    return x[:, :, : shape[2], : shape[3]]
 
 
 def _shaped(value: ArrayLike, like: Array) -> ArrayLike:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,9 @@ from vj.errors import NetError
 Size = tuple[int, int]
 AXES = {"batch": 0, "height": 2, "width": 3}
 # What is added to the axes in two further passes: in four proportions, so that every size tells
-# whom it follows.
-CHANGES = ((1, 2, 64, 32), (3, 3, 32, 64))
+# whom it follows, and to odd sizes, so that rounding shows. The second set is for models that take
+# multiples of 32 only.
+CHANGES = ((1, 2, 39, 70), (3, 3, 70, 39)), ((1, 2, 64, 32), (3, 3, 32, 64))
 
 
 def to_graph(
@@ -45,7 +46,8 @@ def to_graph(
         Inputs, where the model's first layer does not tell what they look like.
     dynamic : collection of "batch", "height", "width" or int
         Axes of the inputs (images for the names) whose sizes stay free. The model is run twice
-        more, at other sizes, to see what follows them.
+        more, at other sizes, to see what follows them; if it takes multiples of 32 only, so does
+        the graph.
 
     Raises
     ------
@@ -71,20 +73,29 @@ def graph_of(
     inputs = model.example(size, batch) if example is None else example
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     name = type(model).__name__
-    passes = [record(model, *inputs)]
-    for changes in CHANGES if free else ():
-        others = [_other(np.asarray(x), free, changes) for x in inputs]
-        try:
-            passes.append(record(model, *others))
-        except NetError as exc:
-            which = ", ".join(map(str, dynamic))
-            raise NetError(f"{name} cannot have a free size ({which}): {exc}") from exc
-    graph = Writer(name, passes, opset).graph()
+    graph = _written(model, inputs, free, opset)
     read = {given for node in graph.nodes for given in node.inputs}
     unread = [port.name for port in graph.inputs if port.name not in read]
     if unread:
         raise NetError(f"{name}: nothing that comes out was made of {unread} by ops of tensors")
     return graph
+
+
+def _written(model: Module, inputs: Sequence[Any], free: Collection[int], opset: int) -> Graph:
+    """The graph of a pass, and of two more where sizes are to be free."""
+    name, first = type(model).__name__, record(model, *inputs)
+    if not free:
+        return Writer(name, [first], opset).graph()
+    reason: NetError | None = None
+    for changes in CHANGES:
+        try:
+            more = [
+                record(model, *(_other(np.asarray(x), free, c) for x in inputs)) for c in changes
+            ]
+            return Writer(name, [first, *more], opset).graph()
+        except NetError as exc:
+            reason = exc
+    raise NetError(f"{name} cannot have free sizes (axes {free}): {reason}") from reason
 
 
 def _other(x: Array, free: Collection[int], changes: tuple[int, ...]) -> Array:

@@ -159,12 +159,14 @@ def take(w: Writer, call: Call) -> Result:
     x, key = call.inputs[0], _full(call.options["key"], call.inputs[0].ndim)
     if any(isinstance(k, (np.ndarray, list)) for k in key):
         return _gather(w, call, key)
-    keys = [_full(p.calls[w.at].options["key"], x.ndim) for p in w.passes]
-    shapes = [p.calls[w.at].inputs[0].shape for p in w.passes]
-    cut = [a for a, k in enumerate(key) if k != slice(None)]
+    calls = [p.calls[w.at] for p in w.passes]
+    keys = [_full(c.options["key"], x.ndim) for c in calls]
+    shapes = [c.inputs[0].shape for c in calls]
+    both = list(zip(keys, shapes, strict=True))
+    cut = [a for a in range(x.ndim) if not all(_all(k[a], s[a]) for k, s in both)]
     name = w.of(x)
     if cut:
-        spans = [[_span(k[a], s[a]) for a in cut] for k, s in zip(keys, shapes, strict=True)]
+        spans = [[_span(k[a], s[a]) for a in cut] for k, s in both]
         starts, ends = (
             w.numbers([tuple(each[i][end] for each in spans) for i in range(len(cut))])
             for end in (0, 1)
@@ -198,16 +200,17 @@ def _span(key: Any, size: int) -> tuple[int, int, int]:
     return start, (INT64.max if key.stop is None else end), step
 
 
+def _all(key: Any, size: int) -> bool:
+    """Whether a slice leaves nothing out."""
+    return isinstance(key, slice) and key.indices(size) == (0, size, 1)
+
+
 def _gather(w: Writer, call: Call, key: list[Any]) -> Result:
-    given = [a for a, k in enumerate(key) if k is not slice(None) and not _whole(k)]
+    given = [a for a, n in enumerate(call.inputs[0].shape) if not _all(key[a], n)]
     if len(given) != 1:
         raise NetError("indexing with arrays can be traced along one axis only")
     index = w.constant(np.asarray(key[given[0]], np.int64))
     return w.emit("Gather", w.of(call.inputs[0]), index, axis=given[0])
-
-
-def _whole(key: Any) -> bool:
-    return isinstance(key, slice) and key == slice(None)
 
 
 # ---------------------------------------------------------------------- sequences

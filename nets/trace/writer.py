@@ -7,7 +7,7 @@ graph, from the shapes of arrays that are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -133,31 +133,34 @@ class Writer:
     # ------------------------------------------------------------------ details
 
     def _number(self, wanted: tuple[int, ...]) -> str:
-        """Some size times a factor plus a shift, as a vector of one."""
+        """The size of some array, or of an input times a factor plus a shift: a vector of one."""
         if len(set(wanted)) == 1:
             return self.constant(np.array(wanted[:1], np.int64))
-        for name, axis, sizes in self._sizes():
+        read = [p.calls[self.at].inputs for p in self.passes], [p.inputs for p in self.passes]
+        made = [[c.outputs for c in p.calls[: self.at]] for p in self.passes]
+        before = [[x for outputs in each[::-1] for x in outputs] for each in made]
+        for name, axis, sizes in self._sizes(*read, before):
+            if sizes == wanted:
+                return self.emit("Shape", name, start=axis, end=axis + 1)
+        for name, axis, sizes in self._sizes(*read):
             factor, shift = _line(sizes, wanted)
-            if factor is None:
-                continue
-            found = self.emit("Shape", name, start=axis, end=axis + 1)
-            if factor != 1:
-                found = self.emit("Mul", found, self.constant(np.array([factor], np.int64)))
-            if shift:
-                found = self.emit("Add", found, self.constant(np.array([shift], np.int64)))
-            return found
+            if factor is not None:
+                found = self.emit("Shape", name, start=axis, end=axis + 1)
+                for op, number in (("Mul", factor), ("Add", shift)):
+                    found = self.emit(op, found, self.constant(np.array([number], np.int64)))
+                return found
         raise NetError(
             f"{self.source}: {self.base}: the sizes {wanted} follow no size that is known"
         )
 
-    def _sizes(self) -> Any:
-        """(name, axis, its size in each pass) of what the current op reads, then of the inputs."""
-        groups = [p.calls[self.at].inputs for p in self.passes], [p.inputs for p in self.passes]
+    def _sizes(self, *groups: Sequence[Sequence[Any]]) -> Iterator[tuple[str, int, Any]]:
+        """(name, axis, its size in each pass) of groups of arrays, which each pass has."""
         for group in groups:
             for same in zip(*group, strict=True):
-                name = self.known.get(id(_array(same[0])))
-                for axis in range(_array(same[0]).ndim if name else 0):
-                    yield name, axis, tuple(_array(x).shape[axis] for x in same)
+                arrays = [_array(x) for x in same]
+                name = self.known.get(id(arrays[0]))
+                for axis in range(arrays[0].ndim if name else 0):
+                    yield str(name), axis, tuple(a.shape[axis] for a in arrays)
 
     def _input(self, index: int) -> Port:
         arrays = [_array(p.inputs[index]) for p in self.passes]

@@ -1,0 +1,112 @@
+"""Face detectors without anchors: a body, maps at strides 8, 16 and 32, one head for all three.
+
+Each cell of a map answers with 16 numbers: a class and an object logit, a box, five landmarks.
+Faces of all sizes look alike in the map of their stride, so the maps share one head and it sees
+three times as many of them. The body is made of plain 3 x 3 convolutions in residual blocks, which
+Winograd's algorithm computes at less than half their cost (`FaceNet`), or of separable units
+(`nets.models.yunet`).
+
+References: He et al., CVPR 2016 (blocks); Lin et al., Feature pyramid networks, CVPR 2017; Tian et
+al., FCOS, ICCV 2019 (a shared head); Guo et al., Sample and computation redistribution, ICLR 2022.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, ReLU, Sequential
+from nets.models.blocks import conv_norm, he_fan_out
+from nets.models.yunet import Unit
+from nets.ops.activation import relu, sigmoid
+from nets.ops.arithmetic import concat, permute, reshape
+from nets.ops.pooling import upsample_nearest
+from nets.tensor import Tensor
+
+STRIDES = (8, 16, 32)
+PARTS = {"cls": (0, 1), "obj": (1, 2), "bbox": (2, 6), "kps": (6, 16)}  # channels of an answer
+ANSWERS = 16
+RARE = 0.01  # what a new head believes to be the share of cells that see a face
+
+
+class Block(Module):
+    """Two 3 x 3 convolutions beside a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        self.conv1 = conv_norm(channels, channels)
+        self.conv2 = conv_norm(channels, channels, activation=None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The shape stays."""
+        return relu(self.conv2(self.conv1(x)) + x)
+
+
+class FaceNet(Module):
+    """Images to the answers of all cells.
+
+    Parameters
+    ----------
+    stem : (int, int)
+        Channels at strides 2 and 4.
+    width : int
+        Channels at strides 8, 16 and 32.
+    depths : four int
+        Blocks at strides 4, 8, 16 and 32.
+    separable : bool
+        Separable units instead of blocks: few weights and few multiplications.
+    """
+
+    def __init__(
+        self,
+        stem: tuple[int, int] = (16, 32),
+        width: int = 64,
+        depths: tuple[int, int, int, int] = (1, 1, 1, 1),
+        separable: bool = False,
+    ) -> None:
+        def stage(inputs: int, outputs: int, depth: int) -> Sequential:
+            """Half the size, then as many blocks."""
+            if not separable:
+                blocks = [Block(outputs) for _ in range(depth)]
+                return Sequential(conv_norm(inputs, outputs, 3, 2), *blocks)
+            units = [Unit(outputs, outputs) for _ in range(depth)]
+            return Sequential(MaxPool2d(2), Unit(inputs, outputs), *units)
+
+        self.stem = conv_norm(3, stem[0], 3, 2)
+        self.stage4 = stage(stem[0], stem[1], depths[0])
+        self.stages = ModuleList(
+            stage(inputs, width, depth)
+            for inputs, depth in zip((stem[1], width, width), depths[1:], strict=True)
+        )
+        self.lateral = ModuleList(conv_norm(width, width, 1) for _ in range(2))
+        self.head = Unit(width, width) if separable else conv_norm(width, width)
+        self.answer = Conv2d(width, ANSWERS, 1)
+        he_fan_out(self)
+        self.answer.weight.data *= 0.1
+        assert self.answer.bias is not None
+        self.answer.bias.data[:2] = np.log(RARE / (1 - RARE))
+
+    def cells(self, x: Tensor) -> Tensor:
+        """Raw answers, (N, P, 16) for the P cells of all maps, stride after stride."""
+        x, maps = self.stage4(self.stem(x)), []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        for level in (1, 0):
+            above = self.lateral[level](maps[level + 1])
+            maps[level] = maps[level] + upsample_nearest(above, size=maps[level].shape[2:])
+        answers = [permute(self.answer(self.head(m)), axes=(0, 2, 3, 1)) for m in maps]
+        flat = [reshape(a, shape=(a.shape[0], -1, ANSWERS)) for a in answers]
+        return concat(*flat, axis=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W), sides multiples of 32; YuNet's twelve outputs, kind after kind."""
+        rows, cols = x.shape[2:]
+        raw, outputs = self.cells(x), []
+        ends = np.cumsum([0, *((rows // s) * (cols // s) for s in STRIDES)])
+        for kind, (first, last) in PARTS.items():
+            for a, b in zip(ends[:-1], ends[1:], strict=True):
+                part = raw[:, int(a) : int(b), first:last]
+                outputs.append(sigmoid(part) if kind in ("cls", "obj") else part)
+        return tuple(outputs)
+
+
+__all__ = ["ANSWERS", "PARTS", "STRIDES", "BatchNorm2d", "FaceNet", "ReLU"]
