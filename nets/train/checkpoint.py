@@ -17,7 +17,7 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.state import load_state, save_state
-from vj.errors import NetError, SinkError, TrainingError
+from vj.errors import NetError, TrainingError
 
 _KEY = "training"
 Arrays = dict[str, Array]
@@ -33,10 +33,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """
     arrays: Arrays = {}
     text = json.dumps(_packed(dict(state), "", arrays), sort_keys=True)
-    try:
-        save_state(path, arrays, {_KEY: _digest(text, arrays) + text})
-    except NetError as exc:
-        raise SinkError(str(exc)) from exc
+    save_state(path, arrays, {_KEY: _digest(text, arrays) + text})
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

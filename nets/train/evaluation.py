@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nets.graph.ir import Array
-from nets.layers.module import Module, Parameter
+from nets.layers.module import Module
 from nets.tensor import Tensor, no_grad
 from nets.train.datasets import Sample
 from nets.train.loader import Loader
@@ -29,15 +29,15 @@ def targets_of(batch: Sample) -> tuple[Any, ...]:
 
 
 def learning(model: Module) -> None:
-    """Training mode, but for layers whose parameters are all frozen: they are as in use.
+    """Training mode, but for parts whose parameters are all frozen: these are as in use.
 
     So batch normalisation that is frozen goes on with the mean and variance it has learnt.
     """
     model.train()
     for module in model.modules():
-        own = [value for value in vars(module).values() if isinstance(value, Parameter)]
-        if own and not any(parameter.requires_grad for parameter in own):
-            module.training = False
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
 
 
 @contextmanager

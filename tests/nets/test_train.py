@@ -571,7 +571,7 @@ def test_checkpoints_of_something_else_are_refused(tmp_path, read_only):
 def test_a_full_disk_leaves_the_older_checkpoint(tmp_path, full_disk):
     path = tmp_path / CHECKPOINT
     save_checkpoint(path, {"a": np.zeros(100)})
-    with pytest.raises(SinkError, match="cannot be written"):
+    with pytest.raises(SinkError, match="cannot write"):
         save_checkpoint(path, {"a": np.zeros(100_000)})
     assert load_checkpoint(path)["a"].shape == (100,)
     assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
