@@ -11,17 +11,25 @@ from typing import Any
 _HOME = {
     "nets.onnx_reader": ["load_onnx"],
     "nets.detectors": ["ScrfdDetector", "UltraLightDetector", "YuNetDetector"],
-    "nets.plan": ["Model", "Plan", "compile"],
+    "nets.init": ["seed"],
+    "nets.layers.module": ["Module", "Parameter"],
+    "nets.plan": ["Model", "Plan"],
+    "nets.state": ["load_state", "save_state"],
+    "nets.tensor": ["Tensor", "no_grad"],
+    "nets.trace": ["compile", "export_onnx", "to_graph"],
     "nets.ops.threads": ["threads"],
     "nets.cards": ["ModelCard", "list_models"],
     "nets.registry": ["load"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_SUBMODULES = ("init", "layers", "losses", "models", "ops", "optim", "train")
 
-__all__ = [*sorted(_MODULE_OF)]
+__all__ = [*sorted(_MODULE_OF), *_SUBMODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"nets.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'nets' has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF[name]), name)
