@@ -1,0 +1,238 @@
+"""Training steps against PyTorch: whole networks, and convolutions alone.
+
+    python -m bench.nets_training [--threads 2] [--layers] [--only resnet] [--json FILE]
+
+A step is forward, loss, backward and an update by SGD with momentum. One thread is timed in CPU
+time, several on the wall; the least of many rounds, both libraries taking turns in one process.
+PyTorch computes in both memory formats, and the better one counts. Before anything is timed both
+libraries take a step from the same weights and must agree about the loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+import nets
+from bench import torch_twins
+from nets.losses import cross_entropy
+from nets.models import LeNet5, YuNet, mobilenet_v2, resnet18
+from nets.ops.geometry import Geometry
+from nets.ops.products import outputs, to_inputs, to_weights
+from nets.optim import SGD
+from nets.tensor import Tensor
+
+Step = Callable[[], float]
+
+
+class Net(NamedTuple):
+    """A network to train."""
+
+    name: str
+    ours: Callable[[], object]
+    theirs: Callable[[], torch.nn.Module]
+    shape: tuple[int, int, int, int]
+    classes: int
+
+
+NETS = [
+    Net(
+        "LeNet-5 32x32 batch 64",
+        lambda: LeNet5(activation="relu", pooling="max"),
+        torch_twins.LeNet5,
+        (64, 1, 32, 32),
+        10,
+    ),
+    Net("ResNet-18 64x64 batch 16", resnet18, torch_twins.ResNet18, (16, 3, 64, 64), 1000),
+    Net(
+        "MobileNet v2 64x64 batch 16",
+        lambda: mobilenet_v2(dropout=0.0),
+        torch_twins.MobileNetV2,
+        (16, 3, 64, 64),
+        1000,
+    ),
+    Net("YuNet-like 320x320 batch 8", YuNet, torch_twins.YuNet, (8, 3, 320, 320), 0),
+]
+
+
+class Layer(NamedTuple):
+    """A convolution to time alone."""
+
+    name: str
+    images: int
+    inputs: int
+    outputs: int
+    size: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+
+
+LAYERS = [
+    Layer("7x7 s2 3-64 @64", 16, 3, 64, 64, 7, 2),
+    Layer("3x3 64-64 @16", 16, 64, 64, 16, 3),
+    Layer("3x3 s2 64-128 @16", 16, 64, 128, 16, 3, 2),
+    Layer("3x3 128-128 @8", 16, 128, 128, 8, 3),
+    Layer("3x3 256-256 @4", 16, 256, 256, 4, 3),
+    Layer("3x3 s2 256-512 @4", 16, 256, 512, 4, 3, 2),
+    Layer("3x3 512-512 @2", 16, 512, 512, 2, 3),
+    Layer("1x1 16-96 @32", 16, 16, 96, 32, 1),
+    Layer("dw3x3 s2 96 @32", 16, 96, 96, 32, 3, 2, 96),
+    Layer("1x1 96-24 @16", 16, 96, 24, 16, 1),
+    Layer("dw3x3 144 @16", 16, 144, 144, 16, 3, 1, 144),
+    Layer("1x1 64-384 @4", 16, 64, 384, 4, 1),
+    Layer("dw3x3 384 @4", 16, 384, 384, 4, 3, 1, 384),
+    Layer("1x1 960-160 @2", 16, 960, 160, 2, 1),
+    Layer("3x3 s2 3-16 @320", 8, 3, 16, 320, 3, 2),
+    Layer("1x1 16-16 @160", 8, 16, 16, 160, 1),
+    Layer("dw3x3 16 @160", 8, 16, 16, 160, 3, 1, 16),
+    Layer("1x1 64-64 @40", 8, 64, 64, 40, 1),
+    Layer("dw3x3 64 @40", 8, 64, 64, 40, 3, 1, 64),
+    Layer("5x5 1-6 @32", 64, 1, 6, 32, 5),
+]
+
+
+def least(calls: dict[str, Callable[[], object]], threads: int, seconds: float) -> dict[str, float]:
+    """Milliseconds of each call, the least of many rounds."""
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    best = dict.fromkeys(calls, np.inf)
+    end, rounds = time.perf_counter() + seconds, 0
+    while time.perf_counter() < end or rounds < 5:
+        for name, call in calls.items():
+            start = clock()
+            call()
+            best[name] = min(best[name], 1e3 * (clock() - start))
+        rounds += 1
+    return best
+
+
+def our_step(net: Net, model, x: np.ndarray, labels: np.ndarray) -> Step:
+    """A step of ours; x is channels-last in memory, as a loader makes it."""
+    optimiser = SGD(model.named_parameters(), 1e-3, momentum=0.9)
+    images = Tensor(x)
+
+    def step() -> float:
+        y = model(images)
+        if net.classes:
+            loss = cross_entropy(y, labels)
+        else:
+            loss = sum(((p * p).mean() for p in y), Tensor(0))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def their_step(net: Net, state: dict, x: np.ndarray, labels: np.ndarray, last: bool) -> Step:
+    """A step of PyTorch, in one of the memory formats."""
+    form = torch.channels_last if last else torch.contiguous_format
+    model = net.theirs()
+    torch_twins.load(model, state)
+    model = model.to(memory_format=form)
+    optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
+    images = torch.from_numpy(np.ascontiguousarray(x)).to(memory_format=form)
+    wanted = torch.from_numpy(labels)
+
+    def step() -> float:
+        y = model(images)
+        loss = (
+            functional.cross_entropy(y, wanted) if net.classes else sum((p * p).mean() for p in y)
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def time_net(net: Net, threads: int, seconds: float) -> dict[str, float]:
+    """Milliseconds of a step of each library."""
+    rng = np.random.default_rng(0)
+    n, c, h, w = net.shape
+    x = rng.standard_normal((n, h, w, c), dtype=np.float32).transpose(0, 3, 1, 2)
+    labels = rng.integers(0, max(net.classes, 1), n)
+    model = net.ours()
+    state = {name: array.copy() for name, array in model.state_dict().items()}
+    steps = {"ours": our_step(net, model, x, labels)}
+    for name, last in [("torch", False), ("torch NHWC", True)]:
+        steps[name] = their_step(net, state, x, labels, last)
+    losses = {name: [step() for _ in range(3)] for name, step in steps.items()}
+    np.testing.assert_allclose(losses["ours"], losses["torch"], rtol=1e-3)
+    return least(steps, threads, seconds)
+
+
+def time_layer(layer: Layer, threads: int, seconds: float) -> dict[str, float]:
+    """Milliseconds of forward and both gradients (of the weights alone for images)."""
+    n, h, k, s, g = layer.images, layer.size, layer.kernel, layer.stride, layer.groups
+    needs = layer.inputs > 3
+    x = torch.randn(n, layer.inputs, h, h)
+    w = torch.randn(layer.outputs, layer.inputs // g, k, k) * 0.1
+    how = Geometry((s, s), (k // 2, k // 2), (1, 1), g)
+    calls: dict[str, Callable[[], object]] = {}
+    xs, ws = np.ascontiguousarray(x.numpy().transpose(0, 2, 3, 1)), w.numpy()
+    out = ((h + 2 * (k // 2) - k) // s + 1,) * 2
+    gy = np.random.default_rng(0).standard_normal((n, *out, layer.outputs), dtype=np.float32)
+
+    def ours() -> None:
+        outputs(xs, ws, out, None, how)
+        to_weights(xs, gy, ws.shape, how)
+        if needs:
+            to_inputs(gy, ws, (h, h), None, how)
+
+    calls["ours"] = ours
+    for name, form in [("torch", torch.contiguous_format), ("torch NHWC", torch.channels_last)]:
+        xf, wf = x.to(memory_format=form), w.to(memory_format=form)
+        gf = torch.from_numpy(gy.transpose(0, 3, 1, 2)).contiguous(memory_format=form)
+        rest = ([s, s], [k // 2, k // 2], [1, 1], False, [0, 0], g, [needs, True, False])
+
+        def theirs(xf=xf, wf=wf, gf=gf, rest=rest) -> None:
+            with torch.no_grad():
+                functional.conv2d(xf, wf, None, s, k // 2, 1, g)
+                torch.ops.aten.convolution_backward(gf, xf, wf, [layer.outputs], *rest)
+
+        calls[name] = theirs
+    return least(calls, threads, seconds)
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--layers", action="store_true", help="convolutions instead of networks")
+    parser.add_argument("--only", default="", help="part of a name")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each row")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    nets.threads(options.threads)
+    rows = {}
+    clock = "CPU time" if options.threads == 1 else f"wall, {options.threads} threads"
+    print(f"milliseconds, {clock}, load {os.getloadavg()[0]:.1f}\n")
+    print("| | ours | torch | torch NHWC | ours / best |\n|---|---|---|---|---|")
+    for entry in LAYERS if options.layers else NETS:
+        if options.only.lower() not in entry.name.lower():
+            continue
+        timer = time_layer if isinstance(entry, Layer) else time_net
+        found = timer(entry, options.threads, options.seconds)  # type: ignore[arg-type]
+        ratio = found["ours"] / min(found["torch"], found["torch NHWC"])
+        cells = " | ".join(f"{value:.2f}" for value in found.values())
+        print(f"| {entry.name} | {cells} | {ratio:.2f} |", flush=True)
+        rows[entry.name] = {**found, "ratio": ratio}
+    if options.json:
+        options.json.write_text(json.dumps({"threads": options.threads, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
