@@ -19,6 +19,7 @@ CASCADES = {
     "alt2": "haarcascade_frontalface_alt2",
     "LBP": "lbpcascade_frontalface",
 }
+OURS = ("frontalface", "frontalface-fast")
 
 
 @cache
@@ -71,6 +72,23 @@ def test_one_thread(race, lib, picture, cascade, folder):
     table = "Detection, one thread"
     case = f"{cascade}: {picture}"
     race(run(lib, cascade, picture, folder, 1), table=table, case=case, lib=lib)
+
+
+@pytest.mark.benchmark(min_rounds=3, warmup=False)
+@pytest.mark.parametrize("lib", ["vj", "alt2 in our engine", "opencv alt2"])
+@pytest.mark.parametrize("picture", photographs())
+@pytest.mark.parametrize("cascade", OURS)
+def test_our_cascades(race, lib, picture, cascade, folder):
+    """The cascades of this package, as they come, against haarcascade_frontalface_alt2, in gray
+    photographs with scale factor 1.1: one in our engine, and in OpenCV's.
+    """
+    image = photographs()[picture]
+    name = cascade if lib == "vj" else CASCADES["alt2"]
+    one = vj.CascadeDetector(name)
+    detect = one.detect
+    if lib == "opencv alt2":
+        detect = classifier("opencv", name, folder, 1).detectMultiScale
+    race(lambda: detect(image), table="Our cascades", case=f"{cascade}: {picture}", lib=lib)
 
 
 @pytest.mark.benchmark(min_rounds=3, warmup=False, timer=time.perf_counter)
