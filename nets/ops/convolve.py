@@ -5,6 +5,8 @@ References: Dumoulin & Visin, A guide to convolution arithmetic for deep learnin
 
 from __future__ import annotations
 
+import numpy as np
+
 from nets.graph.ir import Array
 from nets.ops.base import nchw, nhwc
 from nets.ops.dense import column_sums
@@ -12,6 +14,8 @@ from nets.ops.geometry import Geometry, Pair
 from nets.ops.products import outputs, to_inputs, to_weights
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
+
+POINT = Geometry((1, 1), (0, 0), (1, 1), 1)
 
 
 @op
@@ -163,20 +167,23 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, V
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise NetError(f"linear: weight {weight.shape} does not fit x of shape {x.shape}")
     _check_bias("linear", bias, len(weight))
-    rows = x.reshape(-1, x.shape[-1])
-    y = rows @ weight.T
-    if bias is not None:
-        y += bias
+    if x.dtype != weight.dtype:
+        raise NetError(f"linear: x is {x.dtype} and weight is {weight.dtype}, they must be equal")
+    # A convolution of images of one pixel.
+    inputs, count = x.shape[-1], len(weight)
+    images = np.ascontiguousarray(x).reshape(-1, 1, 1, inputs)
+    w = np.ascontiguousarray(weight).reshape(count, inputs, 1, 1)
+    y = outputs(images, w, (1, 1), bias, POINT)
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        grads = g.reshape(-1, g.shape[-1])
+        grads = np.ascontiguousarray(g).reshape(-1, 1, 1, count)
         return (
-            (grads @ weight).reshape(x.shape) if needs[0] else None,
-            grads.T @ rows if needs[1] else None,
-            *(() if len(needs) < 3 else (grads.sum(0) if needs[2] else None,)),
+            to_inputs(grads, w, (1, 1), None, POINT).reshape(x.shape) if needs[0] else None,
+            to_weights(images, grads, w.shape, POINT).reshape(weight.shape) if needs[1] else None,
+            *(column_sums(grads) if needed else None for needed in needs[2:]),
         )
 
-    return y.reshape(*x.shape[:-1], len(weight)), vjp
+    return y.reshape(*x.shape[:-1], count), vjp
 
 
 def _geometry(

@@ -24,6 +24,7 @@ from nets.ops.threads import share, thread_count
 
 CACHE = 1 << 16  # floats that stay in the cache of a core while they are used
 PIXELS = 192  # of a block over which a gradient is summed before the next weights take their turn
+LONGEST = 256  # pixels of a row that is made up of several
 LITTLE = 1 << 22  # multiplications not worth a second thread
 PARTS = 8  # partial sums of the gradient of few weights
 INF = np.float32(np.inf)
@@ -226,7 +227,10 @@ def _flat(images: int, rows: int, cols: int, fewest: int) -> _Order:
     if last < fewest:
         last *= rows
     if last < fewest:
-        last *= images
+        last = images * last
+        if last > LONGEST:  # the largest part of it that is neither too short nor too long
+            parts = (n for n in range(LONGEST, fewest, -1) if total % n == 0)
+            last = next(parts, last)
     steps = (total, last, 1)
     return _Order((1, total // last, last), steps, steps)
 

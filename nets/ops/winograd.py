@@ -73,7 +73,9 @@ def weight_gradient(layer: Layer, step: int, x: Array, gy: Array, w: Array) -> N
     """Fill w, a flat array, with the gradient of the weights."""
     images, blocks, elements = len(x), layer.outputs // 16, (step + 2) ** 2
     chunk = _chunk(layer, step, images)
-    sums = empty(blocks, elements * layer.inputs * 16)
+    size, sums = elements * layer.inputs * 16, None
+    if chunk < images:
+        sums = empty(blocks, size)
     for n in range(0, images, chunk):
         part, grads = x[n : n + chunk], gy[n : n + chunk]
         shape, total = _shape(layer, step, len(part), layer.size, layer.inputs)
@@ -94,9 +96,10 @@ def weight_gradient(layer: Layer, step: int, x: Array, gy: Array, w: Array) -> N
             fields = fields.copy()
             for block in range(first, last):
                 fields[kernels.Y] = 16 * block
-                kernels.weight_gradient(v, z, sums[block], fields)
+                u = scratch("weights", size) if sums is None else sums[block]
+                kernels.weight_gradient(v, z, u, fields)
                 if done:
-                    steps.transform_weights(sums[block], packed, step, layer.inputs, 0, work)
+                    steps.transform_weights(u, packed, step, layer.inputs, 0, work)
                     where = packing(layer, 16 * block, 16)
                     kernels.unpack_weights(packed.reshape(1, -1), w, where, 0, 1)
 
