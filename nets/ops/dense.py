@@ -128,7 +128,7 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -
                 count = min(16, layer.stored - k)
                 out = scratch("packed", layer.inputs * layer.taps * count)
                 part = (step if count == 16 else tail).copy()
-                part[[kernels.Y, kernels.K]] = k, count
+                part[[kernels.Y, kernels.K, kernels.FRESH]] = k, count, 1
                 kernels.weight_gradient(source, grads, out, part)
                 order = packing(layer, k, count)
                 kernels.unpack_weights(out.reshape(1, -1), flat, order, 0, 1)
