@@ -11,8 +11,9 @@ background) is hashed: of 100 equal parts 15 are for the test, 10 for validation
 
 What would give a face away without being one
 ---------------------------------------------
-- Where a face crop reaches beyond its source image its border is replicated. Windows of
-  backgrounds get the replicated border of a face crop drawn at random, so that this tells nothing.
+- Windows of backgrounds go the way of the face crops: 96 x 96, JPEG, then cut and reduced. Where a
+  crop reaches beyond its source image its border is replicated; so is that of windows, each with
+  the border of a crop drawn at random.
 - Most backgrounds are gray and most faces are not: sets in colour have pictures in colour only.
 """
 
@@ -36,6 +37,7 @@ from nets.train import Arrays
 
 Row = dict[str, str]
 Pixels = NDArray[np.uint8]
+Finish = Callable[[Image.Image, np.random.Generator], Pixels]
 SIDES = ("train", "validation", "test")
 FACE_SETS = ("lfwexpr", "aaf", "utk")
 BACKGROUND_SETS = ("backgrounds_train", "backgrounds_more")
@@ -104,19 +106,22 @@ def face_crops(rows: Sequence[Row], side: int, *, margin: int = 0, colour: bool 
     (N, S, S) or (N, S, S, 3) uint8
         S = side * (64 + 2 margin) / 64.
     """
-    size = side * (SQUARE + 2 * margin) // SQUARE
     archives = {
         name: zipfile.ZipFile(folder() / f"faces_train/faces_{name}.zip")
         for name in {row["source"] for row in rows}
     }
-    box = (16 - margin, 16 - margin, 80 + margin, 80 + margin)
 
     def one(row: Row) -> Pixels:
-        data = archives[row["source"]].read(row["file"])
-        picture = Image.open(io.BytesIO(data)).convert("RGB" if colour else "L")
-        return np.asarray(picture.resize((size, size), Image.Resampling.BOX, box))
+        picture = Image.open(io.BytesIO(archives[row["source"]].read(row["file"])))
+        return _reduced(picture.convert("RGB" if colour else "L"), side, margin)
 
     return np.stack(_threaded(one, rows))
+
+
+def _reduced(crop: Image.Image, side: int, margin: int) -> Pixels:
+    size = side * (SQUARE + 2 * margin) // SQUARE
+    box = (16 - margin, 16 - margin, 80 + margin, 80 + margin)
+    return np.asarray(crop.resize((size, size), Image.Resampling.BOX, box))
 
 
 # ---------------------------------------------------------------------------- backgrounds
@@ -137,71 +142,66 @@ def background_rows(colour: bool = False) -> list[Row]:
 
 def background_windows(
     rows: Sequence[Row],
-    side: int,
     per_image: int,
+    finish: Finish = lambda window, _: np.asarray(window),
     *,
     colour: bool = False,
-    borders: NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> Pixels:
-    """Square windows of any size and place, ``per_image`` of each image.
+    """Square windows of any size and place, ``per_image`` of each image, scaled to 96 x 96.
 
     Parameters
     ----------
     rows : sequence
         As `background_rows` gives them.
-    side : int
-        Pixels of a window after scaling.
     per_image : int
+    finish : callable
+        What becomes of each window in the end (`like_crops`).
     colour : bool
-    borders : (M, 4), optional
-        Parts (x0, y0, x1, y1), in shares of the side, beyond which a window is replicated; one is
-        drawn for each window.
     seed : int
 
     Returns
     -------
-    (N, side, side) or (N, side, side, 3) uint8
+    (N, 96, 96) or (N, 96, 96, 3) uint8, or what ``finish`` makes of it
     """
     archives = {n: zipfile.ZipFile(folder() / f"{n}/backgrounds.zip") for n in BACKGROUND_SETS}
 
-    def some(row: Row) -> Pixels:
+    def some(row: Row) -> list[Pixels]:
         rng = np.random.default_rng([seed, *hashlib.sha256(row["file"].encode()).digest()[:8]])
         data = archives[row["set"]].read(row["file"])
         picture = Image.open(io.BytesIO(data)).convert("RGB" if colour else "L")
-        windows = []
-        for _ in range(per_image):
-            window = _window(picture, side, rng)
-            if borders is not None:
-                window = _replicated(window, borders[rng.integers(len(borders))])
-            windows.append(window)
-        return np.stack(windows)
+        return [finish(_window(picture, rng), rng) for _ in range(per_image)]
 
-    return np.concatenate(_threaded(some, rows))
+    return np.stack([window for windows in _threaded(some, rows) for window in windows])
 
 
-def _window(picture: Image.Image, side: int, rng: np.random.Generator) -> Pixels:
+def _window(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     largest = min(picture.size)
-    wide = float(np.exp(rng.uniform(np.log(min(24, largest)), np.log(largest))))
+    wide = float(np.exp(rng.uniform(np.log(min(36, largest)), np.log(largest))))
     x, y = rng.uniform(0, picture.width - wide), rng.uniform(0, picture.height - wide)
-    box = (x, y, x + wide, y + wide)
-    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR, box))
+    return picture.resize((96, 96), Image.Resampling.BILINEAR, (x, y, x + wide, y + wide))
 
 
-def _replicated(window: Pixels, part: NDArray[np.float64]) -> Pixels:
-    """The window as if the source image had ended at the edges of ``part``."""
-    side = len(window)
-    x0, y0, x1, y1 = np.clip(np.round(part * side), 0, side).astype(int)
-    rows = np.clip(np.arange(side), y0, y1 - 1)
-    cols = np.clip(np.arange(side), x0, x1 - 1)
-    return window[rows[:, None], cols]
-
-
-def borders_of(rows: Iterable[Row], margin: int) -> NDArray[np.float64]:
-    """Of face crops, the parts that are not replicated, in shares of the side."""
+def like_crops(rows: Iterable[Row], side: int, margin: int) -> Finish:
+    """What makes a window as the crops of these faces are, but for what it shows."""
     columns = ("valid_x0", "valid_y0", "valid_x1", "valid_y1")
-    pixels = np.array([[float(row[name]) for name in columns] for row in rows])
-    return (pixels - (16 - margin)) / (SQUARE + 2 * margin)
+    parts = np.array([[float(row[name]) for name in columns] for row in rows])
+
+    def finish(window: Image.Image, rng: np.random.Generator) -> Pixels:
+        pixels = replicated(np.asarray(window), parts[rng.integers(len(parts))])
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=86)
+        return _reduced(Image.open(file), side, margin)
+
+    return finish
+
+
+def replicated(window: Pixels, part: NDArray[np.float64]) -> Pixels:
+    """The window as if the source image had ended at the edges (x0, y0, x1, y1) of ``part``."""
+    x0, y0, x1, y1 = np.clip(np.round(part), 0, len(window)).astype(int)
+    rows = np.clip(np.arange(len(window)), y0, y1 - 1)
+    cols = np.clip(np.arange(len(window)), x0, x1 - 1)
+    return window[rows[:, None], cols]
 
 
 # ---------------------------------------------------------------------------- sets
@@ -230,9 +230,8 @@ def face_or_not(
         empty = _some([row for row in places if row["side"] == name], limit, rng)
         m = margin if name == "train" else 0
         crops = face_crops(faces, side, margin=m, colour=colour)
-        others = background_windows(
-            empty, crops.shape[1], windows, colour=colour, borders=borders_of(faces, m), seed=seed
-        )
+        finish = like_crops(faces, side, m)
+        others = background_windows(empty, windows, finish, colour=colour, seed=seed)
         labels = np.repeat(np.array([1, 0]), [len(crops), len(others)])
         found.append(Arrays(np.concatenate([crops, others]), labels, classes=2))
     return Sides(*found)
@@ -268,7 +267,7 @@ def segmentation(
         )
         empty = [row for row in places if row["side"] == name]
         each = -(-3 * count // len(empty))
-        grounds = background_windows(empty, 96, each, colour=True, seed=seed)
+        grounds = background_windows(empty, each, colour=True, seed=seed)
         grounds = grounds[rng.permutation(len(grounds))]
         made = [_composed(size, crops, grounds, rng) for _ in range(count)]
         pictures, masks = zip(*made, strict=True)
