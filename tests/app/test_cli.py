@@ -197,13 +197,14 @@ def test_unicode_names(command, photos):
 
 def test_options_reach_the_detector(command, photos):
     argv = ["--scale-factor", 1.2, "--min-neighbors", 0, "--min-size", 20, "--max-size", "90x80"]
-    done = command("in/a.png", *argv, "--min-score", 3.5, "-j", 3)
+    done = command("in/a.png", *argv, "--min-score", 3.5, "--second-pass", "-j", 3)
     assert done.detector.options == {
         "scale_factor": 1.2,
         "min_neighbors": 0,
         "min_score": 3.5,
         "min_size": (20, 20),
         "max_size": (80, 90),
+        "second_pass": True,
         "n_jobs": 3,
     }
     assert command("in").detector.options == {"n_jobs": 1}  # the pictures share the threads

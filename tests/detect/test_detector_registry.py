@@ -54,6 +54,11 @@ def test_a_detector_is_taken_as_it_is():
         open_detector(detector, scale_factor=1.3)
 
 
+def test_options_that_no_cascade_has():
+    with pytest.raises(ParameterError, match=r"have no option `second_pass`; they have scale_fac"):
+        vj.detect(vj.sample("astronaut"), second_pass=True)
+
+
 def test_a_plugin_opens_what_is_its_own(plugin):
     plugin(PLUGIN)
     detector = open_detector("echo:loud.model", threshold=0.5)

@@ -202,7 +202,7 @@ def _film(args: Namespace, jobs: int) -> Film:
 
 def _options(args: Namespace) -> dict[str, Any]:
     """What is asked of the detector, in its own words."""
-    names = ("scale_factor", "min_neighbors", "min_score", "min_size", "max_size")
+    names = ("scale_factor", "min_neighbors", "min_score", "min_size", "max_size", "second_pass")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.detector.lower().endswith(".onnx") and "min_score" in options:
         options["score_threshold"] = options.pop("min_score")

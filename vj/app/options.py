@@ -184,6 +184,8 @@ def _add_detector(add: Any) -> None:
     add("--min-score", type=float, metavar="F", help="least score (default: the detector's own)")
     add("--min-size", type=size, metavar="W[xH]", help="smallest face, in pixels")
     add("--max-size", type=size, metavar="W[xH]", help="largest face, in pixels")
+    close = "networks: look again at a quarter of the size, for faces that fill the picture"
+    add("--second-pass", action="store_true", default=None, help=close)
     add("--list-detectors", action="store_true", help="print the names of detectors")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from typing import IO, Any, Protocol, cast
 
 from vj.cascade.model import Cascade
@@ -58,7 +59,7 @@ def open_detector(
     SourceError
         The file is missing or cannot be read.
     ParameterError
-        An option has a value that makes no sense.
+        An option is unknown, or has a value that makes no sense.
     """
     from vj.detect.detector import CascadeDetector
 
@@ -71,6 +72,12 @@ def open_detector(
             detector = plugin.open(os.fspath(spec), **options)
             if detector is not None:
                 return detector
+    known = list(signature(CascadeDetector).parameters)[1:]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ParameterError(
+            f"cascade detectors have no option `{unknown[0]}`; they have {', '.join(known)}"
+        )
     made: Detector = CascadeDetector(spec, **options)
     return made
 
