@@ -153,6 +153,7 @@ class Upsample(Module):
     size : int or (rows, cols), optional
         Of the result; this or ``scale_factor``.
     scale_factor : float or (float, float), optional
+        Must give whole numbers of pixels.
     mode : "nearest" or "bilinear"
     align_corners : bool
         Whether the corners of both grids fall together (bilinear).
@@ -179,9 +180,18 @@ class Upsample(Module):
         """(N, C, H, W) to (N, C, H', W')."""
         size = self.size
         if size is None:
-            factor: Any = self.scale_factor
-            both = factor if isinstance(factor, (tuple, list)) else (factor, factor)
-            size = int(x.shape[2] * both[0]), int(x.shape[3] * both[1])
+            size = self._scaled(x.shape[2], 0), self._scaled(x.shape[3], 1)
         if self.mode == "nearest":
             return pooling.upsample_nearest(x, size=size)
         return pooling.upsample_bilinear(x, size=size, align_corners=self.align_corners)
+
+    def _scaled(self, pixels: int, axis: int) -> int:
+        """Fractions of pixels are refused: what is meant by them differs between programs."""
+        factor = self.scale_factor
+        factor = factor[axis] if isinstance(factor, tuple) else factor
+        size = pixels * float(factor or 0)
+        if not size.is_integer():
+            raise NetError(
+                f"Upsample: {pixels} pixels times {factor} are no whole number: use `size`"
+            )
+        return int(size)
