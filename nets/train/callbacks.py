@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vj.errors import ParameterError
-from vj.files import replacing
+from vj.files import replacing, writing
 
 if TYPE_CHECKING:
     from nets.optim import Average
@@ -157,7 +157,7 @@ class JsonLog(Callback):
 
     def _write(self, row: Row) -> None:
         seconds = round(time.perf_counter() - self._began, 3)
-        with self.path.open("a") as file:
+        with writing(self.path), self.path.open("a") as file:
             file.write(json.dumps({**row, "seconds": seconds}) + "\n")
 
 

@@ -6,6 +6,7 @@ threads work, wherever a training goes on after an interruption, it is the same.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +134,7 @@ class Loader:
             **self.dataset.describe(),
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
-            "augment": repr(self.augment),
+            "augment": re.sub(" at 0x[0-9a-fA-F]+", "", repr(self.augment)),
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "seed": self.seed,

@@ -364,7 +364,7 @@ def noise(batch, rng):
     return batch[0] + rng.normal(0, 0.1, batch[0].shape).astype(np.float32), batch[1]
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(at=st.integers(1, 38), every=st.integers(1, 15), workers=st.integers(0, 2))
 def test_a_resumed_training_ends_bit_equal(tmp_path_factory, at, every, workers):
     whole = tmp_path_factory.mktemp("whole")
@@ -504,6 +504,22 @@ def test_the_log_goes_on_where_the_training_does(tmp_path):
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     assert [row["step"] for row in rows] == [5, 10, 13, 15, 20, 25, 26, 30, 35, 39]
     assert all(np.isfinite(row["loss"]) for row in rows)
+
+
+def test_what_decides_the_batches_has_the_same_name_in_every_process():
+    described = problem(augment=noise).describe()
+    assert described["augment"] == "<function noise>"
+    assert problem(augment=Chain((Flip(0.3), Crop((4, 5))))).describe()["augment"] == (
+        "Chain(steps=(Flip(p=0.3, parts=(0,)), Crop(size=(4, 5), parts=(0,))))"
+    )
+    assert "workers" not in described
+
+
+def test_a_label_that_no_output_is_for_stops_the_training():
+    data = problem()
+    data.dataset.parts[1][60] = 2
+    with pytest.raises(NetError, match=r"cross_entropy: .* 2"):
+        trained(1, data)
 
 
 # ---------------------------------------------------------------------------- checkpoints
