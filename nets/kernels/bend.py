@@ -6,17 +6,9 @@ back, where they are gradients, the numbers that went in or came out.
 
 from numba import float32, int64, void
 
+from nets.kernels.parts import put, take
 from vj.kernels.jit import kernel, ro, rw
-from vj.kernels.simd import (
-    ge,
-    le,
-    load8,
-    load8_part,
-    select,
-    splat8,
-    store,
-    store_part,
-)
+from vj.kernels.simd import ge, le, select, splat8
 
 
 @kernel(
@@ -31,13 +23,7 @@ def bend(s, v, slope, end, top, out, first, last):
     """
     zero, steep = splat8(float32(0)), slope != float32(0)
     for i in range(first, last, 8):
-        left = last - i
-        where = load8(s, i) if left >= 8 else load8_part(s, i, left)
-        value = load8(v, i) if left >= 8 else load8_part(v, i, left)
+        where, value = take(s, i, last - i), take(v, i, last - i)
         below = splat8(slope) * value if steep else zero
         value = select(le(where, zero), below, value)
-        value = select(ge(where, splat8(end)), splat8(top), value)
-        if left >= 8:
-            store(out, i, value)
-        else:
-            store_part(out, i, value, left)
+        put(out, i, select(ge(where, splat8(end)), splat8(top), value), last - i)

@@ -7,29 +7,36 @@ from numpy.typing import ArrayLike
 
 from nets.graph.ir import Array
 from nets.losses.base import as_array, reduce, same_shape
-from nets.ops.activation import log_softmax_of, sigmoid_of
+from nets.ops.activation import log_softmax_of, logistic_of, planes, unplanes
 from nets.tensor import Grads, Needs, Tensor, Vjp, op
 from vj.errors import NetError
 
 
 @op
 def _nll(
-    logits: Array, *, labels: Array, counted: Array, weight: Array, smoothing: float
+    logits: Array, *, labels: Array, counted: Array, each: Array, smoothing: float
 ) -> tuple[Array, Vjp]:
-    """Loss of each row of ``logits`` (M, C), 0 where not ``counted``."""
-    logs = log_softmax_of(logits, 1)
-    rows, classes = np.arange(len(logits)), logits.shape[1]
-    wanted = np.zeros_like(logits)
-    wanted[rows, labels] = 1 - smoothing
-    wanted += smoothing / classes
-    wanted *= weight * counted[:, None]
+    """Losses (M,) of logits (N, C, ...) whose labels (M,) are, 0 where not ``counted``.
+
+    ``each`` (C,) are the weights of the classes.
+    """
+    logs = log_softmax_of(planes(logits, 1))
+    places, spread = np.arange(len(labels)), logits.dtype.type(smoothing / len(logs))
+    direct = logits.dtype.type(1 - smoothing) * each[labels]
+    losses = -direct * logs[labels, places]
+    if spread:
+        losses -= spread * (each @ logs)
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        return (g[:, None] * (np.exp(logs) * wanted.sum(1, keepdims=True) - wanted),)
+        g = g * counted
+        back = np.exp(logs)
+        back *= (direct + spread * each.sum()) * g
+        back[labels, places] -= direct * g
+        if spread:
+            back -= each[:, None] * (spread * g)
+        return (unplanes(back, logits.shape, 1),)
 
-    # 0 * -inf is no loss: a class that is not wanted at all may be impossible.
-    products = np.where((wanted == 0) & ~np.isnan(logs), 0, wanted * logs)
-    return -products.sum(1), vjp
+    return np.where(counted, losses, 0), vjp
 
 
 def cross_entropy(
@@ -87,13 +94,11 @@ def cross_entropy(
         raise NetError(f"cross_entropy: `weight` must have shape ({classes},), got {each.shape}")
     each = each.astype(input.dtype)
     safe = np.where(counted, labels, 0)
-    if input.ndim > 2:
-        input = input.permute(0, *range(2, input.ndim), 1).reshape(-1, classes)
     losses = _nll(
         input,
         labels=safe.reshape(-1),
         counted=counted.reshape(-1),
-        weight=each,
+        each=each,
         smoothing=label_smoothing,
     )
     if reduction == "mean":
@@ -105,16 +110,16 @@ def cross_entropy(
 @op
 def _bce(x: Array, target: Array, *, positive: Array) -> tuple[Array, Vjp]:
     """Softplus of minus x times the target (and its weight) plus that of x times the rest."""
+    y, rest = logistic_of(x)
+    rest += np.maximum(-x, 0)  # log(1 + exp(-x)) now
     weight = 1 + (positive - 1) * target
-    y = (1 - target) * x + weight * (np.logaddexp(x.dtype.type(0), -x))
+    losses = (1 - target) * x + weight * rest
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        to_target = None
-        if needs[1]:
-            to_target = g * ((positive - 1) * np.logaddexp(x.dtype.type(0), -x) - x)
-        return g * ((1 - target) - weight * sigmoid_of(-x)), to_target
+        to_target = g * ((positive - 1) * rest - x) if needs[1] else None
+        return g * (weight * y - (weight - 1 + target)), to_target
 
-    return y, vjp
+    return losses, vjp
 
 
 def binary_cross_entropy_with_logits(
@@ -192,8 +197,8 @@ def focal_loss(
 
 @op
 def _focal(x: Array, *, target: Array, alpha: float, gamma: float) -> tuple[Array, Vjp]:
-    p, q = sigmoid_of(x), sigmoid_of(-x)
-    entropy = (1 - target) * x + np.logaddexp(x.dtype.type(0), -x)
+    (p, rest), (q, _) = logistic_of(x), logistic_of(-x)
+    entropy = (1 - target) * x + np.maximum(-x, 0) + rest
     missed = p * (1 - target) + q * target
     weight = alpha * target + (1 - alpha) * (1 - target) if alpha >= 0 else x.dtype.type(1)
     factor = weight * missed**gamma

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from nets.graph.ir import Array
-from nets.kernels import bend
-from nets.ops.base import flat, unflat
+from nets.kernels import bend, logistic
+from nets.ops.base import flat, nchw, nhwc, unflat
+from nets.ops.memory import empty
 from nets.ops.threads import share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
@@ -42,14 +44,8 @@ def _bend(s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: fl
     if v.dtype != np.float32:
         return np.where(s <= 0, slope * v if slope else 0, np.where(s >= end, top, v))
     given, numbers = flat(s), flat(v)
-    out = np.empty_like(given)
-    share(
-        -(-out.size // BLOCK),
-        lambda i, j: bend.bend(
-            given, numbers, slope, end, top, out, i * BLOCK, min(j * BLOCK, out.size)
-        ),
-        small=out.size < SMALL,
-    )
+    out = empty(given.size)
+    _shared(out.size, lambda i, j: bend.bend(given, numbers, slope, end, top, out, i, j))
     return unflat(out, s.shape)
 
 
@@ -102,7 +98,7 @@ def hardswish(x: Array) -> tuple[Array, Vjp]:
 @op
 def sigmoid(x: Array) -> tuple[Array, Vjp]:
     """``1 / (1 + exp(-x))``."""
-    y = sigmoid_of(x)
+    y, _ = logistic_of(x)
     return y, lambda g, needs: (g * (y * (1 - y)),)
 
 
@@ -116,31 +112,34 @@ def tanh(x: Array) -> tuple[Array, Vjp]:
 @op
 def softplus(x: Array) -> tuple[Array, Vjp]:
     """``log(1 + exp(x))``, stable for any x."""
-    return np.logaddexp(x, x.dtype.type(0)), lambda g, needs: (g * sigmoid_of(x),)
+    y, rest = logistic_of(x)
+    return np.maximum(x, 0) + rest, lambda g, needs: (g * y,)
 
 
 @op
 def softmax(x: Array, *, axis: int) -> tuple[Array, Vjp]:
     """``exp(x) / sum(exp(x))`` along an axis."""
     _check_axis("softmax", x, axis)
-    y = np.exp(log_softmax_of(x, axis))
+    y = np.exp(log_softmax_of(planes(x, axis)))
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        return (y * (g - np.sum(g * y, axis, keepdims=True)),)
+        given = planes(g, axis)
+        return (unplanes(y * (given - np.sum(given * y, 0)), x.shape, axis),)
 
-    return y, vjp
+    return unplanes(y, x.shape, axis), vjp
 
 
 @op
 def log_softmax(x: Array, *, axis: int) -> tuple[Array, Vjp]:
     """``x - log(sum(exp(x)))`` along an axis, stable for any x."""
     _check_axis("log_softmax", x, axis)
-    y = log_softmax_of(x, axis)
+    y = log_softmax_of(planes(x, axis))
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        return (g - np.exp(y) * np.sum(g, axis, keepdims=True),)
+        given = planes(g, axis)
+        return (unplanes(given - np.exp(y) * np.sum(given, 0), x.shape, axis),)
 
-    return y, vjp
+    return unplanes(y, x.shape, axis), vjp
 
 
 @op
@@ -193,19 +192,49 @@ def dropout(x: Array, *, p: float, rng: np.random.Generator) -> tuple[Array, Vjp
     return x * factor, lambda g, needs: (g * factor,)
 
 
+def logistic_of(x: Array) -> tuple[Array, Array]:
+    """``1 / (1 + exp(-x))`` and ``log(1 + exp(-abs(x)))``: stable, and what most is made of."""
+    if x.dtype != np.float32:
+        small = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1, small) / (1 + small), np.log1p(small)
+    given = flat(x)
+    y, rest = empty(given.size), empty(given.size)
+    _shared(given.size, lambda i, j: logistic.logistic(given, y, rest, i, j))
+    return unflat(y, x.shape), unflat(rest, x.shape)
+
+
+def _shared(size: int, task: Callable[[int, int], None]) -> None:
+    """Share numbers out in blocks."""
+    share(
+        -(-size // BLOCK),
+        lambda i, j: task(i * BLOCK, min(j * BLOCK, size)),
+        small=size < SMALL,
+    )
+
+
 def sigmoid_of(x: Array) -> Array:
-    """The logistic function, without overflow."""
-    small = np.exp(-np.abs(x))
-    y: Array = np.where(x >= 0, x.dtype.type(1), small) / (1 + small)
-    return y
+    """The logistic function of any array."""
+    return logistic_of(x)[0]
 
 
-def log_softmax_of(x: Array, axis: int) -> Array:
-    """Logarithm of the softmax along an axis."""
-    top = np.max(x, axis, keepdims=True)
+def planes(x: Array, axis: int) -> Array:
+    """The axis in front, all others one: sums along it are sums of long rows then."""
+    return np.ascontiguousarray(np.moveaxis(x, axis, 0)).reshape(x.shape[axis], -1)
+
+
+def unplanes(numbers: Array, shape: tuple[int, ...], axis: int) -> Array:
+    """An array of ``shape`` from its `planes`."""
+    rest = (*shape[:axis], *shape[axis % len(shape) + 1 :])
+    x = np.moveaxis(numbers.reshape(shape[axis], *rest), 0, axis)
+    return nchw(nhwc(x)) if x.ndim == 4 else np.ascontiguousarray(x)
+
+
+def log_softmax_of(x: Array) -> Array:
+    """Logarithm of the softmax along the first axis."""
+    top = np.max(x, 0)
     low = x - np.where(np.isfinite(top), top, 0)
-    y: Array = low - np.log(np.sum(np.exp(low), axis, keepdims=True))
-    return y
+    low -= np.log(np.sum(np.exp(low), 0))
+    return low
 
 
 def _check_axis(name: str, x: Array, axis: int) -> None:

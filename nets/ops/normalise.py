@@ -6,21 +6,14 @@ References: Ioffe & Szegedy, Batch normalization, ICML 2015; Wu & He, Group norm
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from nets.graph.ir import Array
-from nets.kernels import batchnorm
-from nets.ops.base import flat, unflat
-from nets.ops.resize import SMALL
-from nets.ops.threads import share
+from nets.ops.channels import CLAMPS, Channels
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
-
-PARTS = 8  # sums of large batches are made in so many pieces, whatever the number of threads
-CLAMPS = {None: (-np.inf, np.inf), "relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 
 
 @op
@@ -63,86 +56,33 @@ def batch_norm(
         )
     if not training and running is None:
         raise NetError("batch_norm: evaluation needs `running` moments, got None")
-    numbers = _Rows(x, channels, CLAMPS[activation])
+    numbers = Channels(x, 1, activation)
     if training:
-        total, square = numbers.moments() / count
-        mean, var = total, np.maximum(square - total * total, 0)
+        mean, square = numbers.moments()[:, 0]
+        var = np.maximum(square - mean * mean, 0)
         if running is not None:
             running[0][:] += momentum * (mean - running[0])
-            running[1][:] += momentum * (var * count / (count - 1) - running[1])
+            running[1][:] += momentum * (var * (count / (count - 1)) - running[1])
     else:
         assert running is not None
         mean, var = (moment.astype(np.float64) for moment in running)
     inverse = 1 / np.sqrt(var + eps)
     scale = inverse if weight is None else inverse * weight
-    coef = scale, -mean * scale if bias is None else bias - mean * scale
+    shift = -mean * scale if bias is None else bias - mean * scale
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        slope = rest = np.zeros(channels)
-        to_weight = to_bias = None
-        if training or needs[1] or needs[2]:
-            to_bias, with_x = numbers.sums(g, coef)
-            to_weight = (with_x - mean * to_bias) * inverse
-            if training:
-                slope, rest = -scale * inverse * to_weight / count, -scale * to_bias / count
-        back = numbers.grad(g, (*coef, scale, slope, mean, rest)) if needs[0] else None
-        return back, to_weight if needs[1] else None, to_bias if needs[2] else None
+        wanted = training or needs[1] or needs[2]
+        sums = numbers.sums(g, scale, shift)[:, 0] if wanted else np.zeros((2, channels))
+        to_bias, to_weight = sums[0], (sums[1] - mean * sums[0]) * inverse
+        share = scale / -count if training else np.zeros(channels)
+        slope, rest = share * inverse * to_weight, share * to_bias
+        return (
+            numbers.grad(g, scale, shift, scale, slope, mean, rest) if needs[0] else None,
+            to_weight.astype(x.dtype),
+            to_bias.astype(x.dtype),
+        )
 
-    return numbers.scaled(coef), vjp
-
-
-class _Rows:
-    """Numbers in rows of whole pixels, a multiple of 16 long, as `nets.kernels.batchnorm` wants."""
-
-    def __init__(self, x: Array, channels: int, clamp: tuple[float, float]) -> None:
-        self.shape, self.channels, self.clamp = x.shape, channels, clamp
-        self.image = x.shape if x.ndim in (2, 4) else (len(x), channels, x[0, 0].size, 1)
-        self.x = self._flat(x)
-        self.fold = 16 // math.gcd(channels, 16)
-        self.rows = -(-self.x.size // (channels * self.fold))
-        self.small = self.x.size < SMALL
-
-    def _flat(self, x: Array) -> Array:
-        return flat(x.reshape(self.image)).astype(np.float32, copy=False)
-
-    def _unflat(self, numbers: Array) -> Array:
-        return unflat(numbers, self.image).reshape(self.shape)
-
-    def _tiled(self, coef: Sequence[Array | float]) -> Array:
-        wide = [np.broadcast_to(c, self.channels) for c in coef]
-        return np.tile(np.array(wide, np.float32), self.fold).reshape(-1)
-
-    def moments(self) -> Array:
-        """Sums of x and of its squares for each channel."""
-        return self._sums(self.x, (0.0, 0.0), CLAMPS[None])
-
-    def sums(self, g: Array, coef: Sequence[Array]) -> Array:
-        """Sums of g and of g x for each channel, of what passes the clamp."""
-        return self._sums(self._flat(g), coef, self.clamp)
-
-    def _sums(
-        self, numbers: Array, coef: Sequence[Array | float], clamp: tuple[float, float]
-    ) -> Array:
-        parts = 1 if self.small else PARTS
-        sums = np.empty((parts, 2, self.fold, self.channels))
-        given = self.x, numbers, self._tiled(coef), *clamp, sums.reshape(-1), parts
-        share(parts, lambda i, j: batchnorm.channel_sums(*given, i, j), small=self.small)
-        total: Array = sums.sum((0, 2))
-        return total
-
-    def scaled(self, coef: Sequence[Array]) -> Array:
-        """Numbers scaled, shifted and clamped."""
-        y = np.empty_like(self.x)
-        given = self.x, self._tiled(coef), *self.clamp, y
-        share(self.rows, lambda i, j: batchnorm.channel_scale(*given, i, j), small=self.small)
-        return self._unflat(y)
-
-    def grad(self, g: Array, coef: Sequence[Array]) -> Array:
-        """Gradient of x; see `nets.kernels.batchnorm.channel_grad`."""
-        numbers, y = self._flat(g), np.empty_like(self.x)
-        given = self.x, numbers, self._tiled(coef), *self.clamp, y
-        share(self.rows, lambda i, j: batchnorm.channel_grad(*given, i, j), small=self.small)
-        return self._unflat(y)
+    return numbers.scaled(scale, shift), vjp
 
 
 def _check_batch(
@@ -190,28 +130,37 @@ def group_norm(
     """
     if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
         raise NetError(f"group_norm: {groups} groups do not divide the channels of x {x.shape}")
-    wide = (1, x.shape[1], *[1] * (x.ndim - 2))
     for name, array in {"weight": weight, "bias": bias}.items():
         if array is not None and array.shape != (x.shape[1],):
             raise NetError(
                 f"group_norm: {name} of shape {array.shape} does not fit the {x.shape[1]} channels "
                 f"of x {x.shape}"
             )
-    split = (len(x), groups, x.shape[1] // groups, *x.shape[2:])
-    normal, back = _standardise(x.reshape(split), tuple(range(2, len(split))), eps)
-    normal = normal.reshape(x.shape)
-    scale = 1 if weight is None else weight.reshape(wide)
-    y = normal * scale + (0 if bias is None else bias.reshape(wide))
-    axes = (0, *range(2, x.ndim))
+    numbers, count = Channels(x, len(x)), x[0].size // groups
+    factor = np.ones(x.shape[1]) if weight is None else weight.astype(np.float64)
+
+    def by_group(each: Array) -> Array:
+        """Sums over the channels of each group, again for each channel."""
+        total = each.reshape(len(x), groups, -1).sum(2)
+        return np.repeat(total, x.shape[1] // groups, 1)
+
+    mean, square = (by_group(m) * (groups / x.shape[1]) for m in numbers.moments())
+    inverse = 1 / np.sqrt(np.maximum(square - mean * mean, 0) + eps)
+    scale = factor * inverse
+    shift = (0 if bias is None else bias) - mean * scale
 
     def vjp(g: Array, needs: Needs) -> Grads:
+        total, with_x = numbers.sums(g, scale, shift)
+        to_normal = (with_x - mean * total) * inverse
+        slope = by_group(factor * to_normal) * inverse * inverse / -count
+        rest = by_group(factor * total) * inverse / -count
         return (
-            back((g * scale).reshape(split)).reshape(x.shape) if needs[0] else None,
-            (g * normal).sum(axes) if needs[1] else None,
-            g.sum(axes) if needs[2] else None,
+            numbers.grad(g, scale, shift, scale, slope, mean, rest) if needs[0] else None,
+            to_normal.sum(0).astype(x.dtype) if needs[1] else None,
+            total.sum(0).astype(x.dtype) if needs[2] else None,
         )
 
-    return y, vjp
+    return numbers.scaled(scale, shift), vjp
 
 
 @op

@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from nets.graph.ir import Array
 from nets.kernels import windows
 from nets.ops.base import flat, nchw, nhwc
+from nets.ops.memory import empty
 from nets.ops.resize import (
     SMALL,
     Pair,
@@ -135,7 +136,7 @@ def max_pool2d_with_switches(
 def _pool(x: Array, how: Windows, size: Pair) -> tuple[Array, Array, Array]:
     """Winners, which tap of its window each was, and the geometry, by the kernel."""
     image = nhwc(x)
-    y = np.empty((len(x), *size, x.shape[1]), np.float32)
+    y = empty(len(x), *size, x.shape[1])
     taps = np.empty(y.size, np.uint16)
     pairs = how.kernel, how.stride, how.padding, how.dilation
     geometry = np.array([*image.shape[1:], *size, *(n for pair in pairs for n in pair)])
@@ -153,7 +154,7 @@ def _pool_grad(
 ) -> Array:
     n, c, rows, cols = shape
     tables = [_holders(shape[2 + a], g.shape[2 + a], *(p[a] for p in how[:4])) for a in (0, 1)]
-    gx = np.empty((n, rows, cols, c), np.float32)
+    gx = empty(n, rows, cols, c)
     given = flat(g), taps, geometry, *tables, gx.reshape(-1)
     share(n * rows, lambda i, j: windows.max_pool_grad(*given, i, j), small=gx.size < SMALL)
     return nchw(gx)

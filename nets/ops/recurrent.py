@@ -13,10 +13,15 @@ using RNN encoder-decoder, 2014 (with the reset applied to the finished product,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from nets.graph.ir import Array
-from nets.ops.activation import sigmoid_of
+from nets.kernels import gates as gates_of
+from nets.ops.activation import SMALL, sigmoid_of
+from nets.ops.threads import share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
@@ -96,13 +101,13 @@ def rnn(
         h = y[t] = np.tanh(total) if nonlinearity == "tanh" else np.maximum(total, 0)
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
-        gates_g = np.empty_like(y)
-        gh = _start(g[1], h0)
+        to_sums, to_h = np.empty_like(y), _start(g[1], h0)
         for t in reversed(range(len(x))):
-            gh = gh if g[0] is None else gh + g[0][t]
-            gates_g[t] = gh * (1 - y[t] ** 2) if nonlinearity == "tanh" else gh * ~(y[t] <= 0)
-            gh = gates_g[t] @ w_hh
-        return _to_arguments(x, h0, y, w_ih, gates_g, gates_g, gh, needs)
+            if g[0] is not None:
+                to_h += g[0][t]
+            to_sums[t] = to_h * (1 - y[t] ** 2) if nonlinearity == "tanh" else to_h * ~(y[t] <= 0)
+            to_h = to_sums[t] @ w_hh
+        return _to_arguments(x, h0, y, w_ih, to_sums, to_sums, to_h, needs)
 
     return (y, h.copy()), vjp
 
@@ -139,38 +144,51 @@ def lstm(
     _check("lstm", 4, x, h0, w_ih, w_hh, b_ih, b_hh)
     if c0.shape != h0.shape:
         raise NetError(f"lstm: c0 of shape {c0.shape} does not fit h0 of shape {h0.shape}")
-    size = h0.shape[1]
     gates = _inputs(x, w_ih, b_ih, b_hh)
     y = np.empty((len(x), *h0.shape), x.dtype)
     cells = np.empty((len(x) + 1, *h0.shape), x.dtype)
     h, cells[0] = h0, c0
+    step = _lstm_step if x.dtype != np.float32 else _Banded(gates_of.lstm_step, h0.shape)
+    back = _lstm_back if x.dtype != np.float32 else _Banded(gates_of.lstm_back, h0.shape)
     for t in range(len(x)):
-        gates[t] += h @ w_hh.T
-        i, f, c, o = _split(gates[t], 4)
-        i[:], f[:], c[:], o[:] = sigmoid_of(i), sigmoid_of(f), np.tanh(c), sigmoid_of(o)
-        cells[t + 1] = f * cells[t] + i * c
-        h = y[t] = o * np.tanh(cells[t + 1])
+        step(gates, h @ w_hh.T, cells, y, t)
+        h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None, Array | None], needs: Needs) -> Grads:
-        gates_g = np.empty_like(gates)
-        gh, gc = _start(g[1], h0), _start(g[2], h0)
+        to_gates = np.empty_like(gates)
+        to_h, to_c = _start(g[1], h0), _start(g[2], h0)
         for t in reversed(range(len(x))):
-            gh = gh if g[0] is None else gh + g[0][t]
-            i, f, c, o = _split(gates[t], 4)
-            gi, gf, gn, go = _split(gates_g[t], 4)
-            bent = np.tanh(cells[t + 1])
-            gc = gc + gh * o * (1 - bent * bent)
-            go[:] = gh * bent * o * (1 - o)
-            gi[:] = gc * c * i * (1 - i)
-            gf[:] = gc * cells[t] * f * (1 - f)
-            gn[:] = gc * i * (1 - c * c)
-            gc = gc * f
-            gh = gates_g[t] @ w_hh
-        found = _to_arguments(x, h0, y, w_ih, gates_g, gates_g, gh, (*needs[:2], *needs[3:]))
-        return (*found[:2], gc, *found[2:])
+            if g[0] is not None:
+                to_h += g[0][t]
+            back(gates, cells, to_h, to_c, to_gates, t)
+            to_h = to_gates[t] @ w_hh
+        found = _to_arguments(x, h0, y, w_ih, to_gates, to_gates, to_h, (*needs[:2], *needs[3:]))
+        return (*found[:2], to_c, *found[2:])
 
-    assert gates.shape[2] == 4 * size
     return (y, h.copy(), cells[-1].copy()), vjp
+
+
+def _lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> None:
+    """As the kernel, in any precision."""
+    gates[t] += more
+    i, f, c, o = _split(gates[t], 4)
+    i[:], f[:], c[:], o[:] = sigmoid_of(i), sigmoid_of(f), np.tanh(c), sigmoid_of(o)
+    cells[t + 1] = f * cells[t] + i * c
+    y[t] = o * np.tanh(cells[t + 1])
+
+
+def _lstm_back(
+    gates: Array, cells: Array, to_h: Array, to_c: Array, to_gates: Array, t: int
+) -> None:
+    i, f, c, o = _split(gates[t], 4)
+    to_i, to_f, to_n, to_o = _split(to_gates[t], 4)
+    bent = np.tanh(cells[t + 1])
+    to_c += to_h * o * (1 - bent * bent)
+    to_i[:] = to_c * c * i * (1 - i)
+    to_f[:] = to_c * cells[t] * f * (1 - f)
+    to_n[:] = to_c * i * (1 - c * c)
+    to_o[:] = to_h * bent * o * (1 - o)
+    to_c *= f
 
 
 @op
@@ -202,35 +220,70 @@ def gru(
         Shapes do not fit each other.
     """
     _check("gru", 3, x, h0, w_ih, w_hh, b_ih, b_hh)
-    inputs = _inputs(x, w_ih, b_ih, None)
-    hidden = np.empty_like(inputs)
+    gates = _inputs(x, w_ih, b_ih, None)
+    more = np.empty_like(gates)
     y = np.empty((len(x), *h0.shape), x.dtype)
+    step = _gru_step if x.dtype != np.float32 else _Banded(gates_of.gru_step, h0.shape)
+    back = _gru_back if x.dtype != np.float32 else _Banded(gates_of.gru_back, h0.shape)
     h = h0
     for t in range(len(x)):
-        hidden[t] = h @ w_hh.T if b_hh is None else h @ w_hh.T + b_hh
-        (r, z, n), (hr, hz, hn) = _split(inputs[t], 3), _split(hidden[t], 3)
-        r[:], z[:] = sigmoid_of(r + hr), sigmoid_of(z + hz)
-        n[:] = np.tanh(n + r * hn)
-        h = y[t] = (1 - z) * n + z * h
+        np.matmul(h, w_hh.T, out=more[t])
+        if b_hh is not None:
+            more[t] += b_hh
+        step(gates, more, h, y, t)
+        h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
-        inputs_g, hidden_g = np.empty_like(inputs), np.empty_like(hidden)
-        gh = _start(g[1], h0)
+        to_gates, to_more = np.empty_like(gates), np.empty_like(gates)
+        to_h = _start(g[1], h0)
         for t in reversed(range(len(x))):
-            gh = gh if g[0] is None else gh + g[0][t]
-            r, z, n = _split(inputs[t], 3)
-            gr, gz, gn = _split(inputs_g[t], 3)
-            hn = _split(hidden[t], 3)[2]
-            before = y[t - 1] if t else h0
-            gn[:] = gh * (1 - z) * (1 - n * n)
-            gz[:] = gh * (before - n) * z * (1 - z)
-            gr[:] = gn * hn * r * (1 - r)
-            hidden_g[t] = inputs_g[t]
-            _split(hidden_g[t], 3)[2][:] *= r
-            gh = gh * z + hidden_g[t] @ w_hh
-        return _to_arguments(x, h0, y, w_ih, inputs_g, hidden_g, gh, needs)
+            if g[0] is not None:
+                to_h += g[0][t]
+            back(gates, more, y[t - 1] if t else h0, to_h, to_gates, to_more, t)
+            to_h += to_more[t] @ w_hh
+        return _to_arguments(x, h0, y, w_ih, to_gates, to_more, to_h, needs)
 
     return (y, h.copy()), vjp
+
+
+def _gru_step(gates: Array, more: Array, before: Array, y: Array, t: int) -> None:
+    """As the kernel, in any precision."""
+    (r, z, n), (hr, hz, hn) = _split(gates[t], 3), _split(more[t], 3)
+    r[:], z[:] = sigmoid_of(r + hr), sigmoid_of(z + hz)
+    n[:] = np.tanh(n + r * hn)
+    y[t] = (1 - z) * n + z * before
+
+
+def _gru_back(
+    gates: Array, more: Array, before: Array, to_h: Array, to_gates: Array, to_more: Array, t: int
+) -> None:
+    r, z, n = _split(gates[t], 3)
+    to_r, to_z, to_n = _split(to_gates[t], 3)
+    to_n[:] = to_h * (1 - z) * (1 - n * n)
+    to_z[:] = to_h * (before - n) * z * (1 - z)
+    to_r[:] = to_n * _split(more[t], 3)[2] * r * (1 - r)
+    to_more[t] = to_gates[t]
+    _split(to_more[t], 3)[2][:] *= r
+    to_h *= z
+
+
+class _Banded:
+    """A kernel of `nets.kernels.gates` called with arrays and a step; threads share sequences."""
+
+    def __init__(self, kernel: Callable[..., None], shape: tuple[int, ...]) -> None:
+        self.kernel, self.sizes = kernel, shape
+        if kernel is gates_of.gru_back:
+            self.sizes = shape[:1]
+
+    def __call__(self, *arrays: Any) -> None:
+        *given, t = arrays
+        flat = [np.ascontiguousarray(a).reshape(-1) for a in given]
+        numbers = (t, *self.sizes)
+        share(
+            self.sizes[0],
+            lambda first, last: self.kernel(*flat, *numbers, first, last),
+            small=flat[0].size < SMALL,
+        )
 
 
 def _inputs(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
@@ -266,7 +319,8 @@ def _split(gates: Array, count: int) -> list[Array]:
 
 
 def _start(grad: Array | None, like: Array) -> Array:
-    return np.zeros_like(like) if grad is None else grad
+    """A gradient to add to."""
+    return np.zeros_like(like) if grad is None else np.array(grad, order="C")
 
 
 def _check(

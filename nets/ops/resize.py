@@ -15,6 +15,7 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.kernels import windows
 from nets.ops.base import nchw, nhwc
+from nets.ops.memory import empty
 from nets.ops.threads import share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
@@ -75,7 +76,7 @@ def _weigh(x: Array, rows: Taps, cols: Taps) -> Array:
     if x.dtype != np.float32:
         y = np.einsum("ia,nabc,jb->nijc", rows.matrix(), image, cols.matrix(), optimize=True)
         return nchw(np.ascontiguousarray(y, x.dtype))
-    y = np.empty((n, high, wide, channels), np.float32)
+    y = empty(n, high, wide, channels)
     how = np.array([*image.shape[1:], high, wide])
     given = image.reshape(-1), how, rows.table, cols.table, rows.weight, cols.weight, y.reshape(-1)
 
