@@ -11,6 +11,7 @@ from pathlib import Path
 
 import clips
 import pytest
+from rtsp import Rtsp
 
 from vj.app import live
 from vj.app.live import Live, live_input
@@ -102,6 +103,42 @@ def test_a_stream_that_stays_away_is_given_up_with_status_5(command, data, fast,
     assert done.status == 5
     assert f"vj-detect: {server.url}: lost, and not back after 3 tries\n" in done.err
     assert 3 < len(clips.times_of(tmp_path / "out.mp4")) < 200
+
+
+@pytest.fixture
+def film(tmp_path):
+    """A clip as a camera sends it, with pictures too large for one packet."""
+    return clips.make_clip(
+        tmp_path / "a.h264", range(0, 2000, 40), size=(320, 240), pix_fmt="yuv420p", noise=True,
+        container="h264",
+    )  # fmt: skip
+
+
+def test_an_rtsp_camera_that_goes_away_and_comes_back(film, fast):
+    server = Rtsp(film)
+    assert max(len(unit) for picture in server.pictures for unit in picture) > 10_000
+    frames = wanted(live_input(server.url).frames())
+    first = [next(frames) for _ in range(5)]
+    assert first[0].image.shape == (240, 320, 3)
+    assert [word for word, _ in server.said] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+    assert "RTP/AVP/TCP" in server.said[2][1]["Transport"]
+    server.kill()
+    again = Rtsp(film, server.port)
+    last = [next(frames) for _ in range(20)]
+    assert again.connections
+    assert all(a.time < b.time for a, b in itertools.pairwise([*first, *last]))
+    expected = clips.images_of(film)
+    assert min(int((last[-1].image != image).sum()) for image in expected) == 0
+    frames.close()
+    again.kill()
+
+
+def test_an_rtsp_camera_is_written_and_given_up(command, film, fast, tmp_path):
+    server = Rtsp(film, most=30)
+    done = command(server.url, "-o", tmp_path / "out.mp4")
+    assert done.status == 5
+    assert f"vj-detect: {server.url}: lost, and not back after 3 tries\n" in done.err
+    assert 3 < len(clips.times_of(tmp_path / "out.mp4")) <= 30
 
 
 def test_the_latest_frame_wins(data):
