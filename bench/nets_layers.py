@@ -289,6 +289,13 @@ def least(calls: dict[str, Call], timer: Callable[[], float], seconds: float = 1
     return best
 
 
+def peak_rate(timer: Callable[[], float]) -> float:
+    """Floating-point operations a second that one core can do."""
+    z = np.random.default_rng(0).uniform(-0.9, 0.9, 64).astype(np.float32)
+    seconds = least({"peak": lambda: fma_chains(300_000, z)}, timer)["peak"]
+    return 300_000 * 256 / seconds
+
+
 def measure(layer: Layer, threads: int, timer: Callable[[], float]) -> dict[str, float]:
     """Seconds of everything that can compute a layer."""
     rng = np.random.default_rng(0)
@@ -304,18 +311,19 @@ def measure(layer: Layer, threads: int, timer: Callable[[], float]) -> dict[str,
         return least(calls | peers(layer, x, w, b, threads), timer)
 
 
-def entries(layer: Layer, times: dict[str, float], threads: int) -> list[dict]:
+def entries(layer: Layer, times: dict[str, float], threads: int, peak: float) -> list[dict]:
     """Timings of one layer as `bench.report` reads them."""
     kernels = {name: t for name, t in times.items() if name not in ("vj in and out",)}
     best = min((t, name) for name, t in kernels.items() if name.startswith("vj "))[0]
     shown = {"vj": best} | {n: t for n, t in times.items() if not n.startswith("vj ")}
     shown["vj, NCHW in and out"] = times["vj in and out"]
     about = (__doc__ or "").split("\n\n")[3].replace("\n", " ")
+    share = layer.flops / best / peak
     return [
         {
             "group": f"Convolution layers, {threads} thread{'s' * (threads > 1)}",
             "timer": "thread_time" if threads == 1 else "perf_counter",
-            "extra_info": {"case": layer.name, "lib": lib, "about": about},
+            "extra_info": {"case": layer.name, "lib": lib, "about": about, "share": share},
             "stats": {"min": seconds},
         }
         for lib, seconds in shown.items()
@@ -329,9 +337,7 @@ def main() -> None:
     parser.add_argument("--json", help="file for bench.report")
     args = parser.parse_args()
     timer = time.thread_time if args.threads == 1 else time.perf_counter
-    z = np.random.default_rng(0).uniform(-0.9, 0.9, 64).astype(np.float32)
-    seconds = least({"peak": lambda: fma_chains(300_000, z)}, timer)["peak"]
-    peak = args.threads * 300_000 * 256 / seconds / 1e9
+    peak = args.threads * peak_rate(timer) / 1e9
     lanes = f"{WIDEST} lanes"
     print(f"peak {peak:.0f} GF/s ({lanes}), load {os.getloadavg()[0]:.1f}\n")
     print("| layer | vj us | by | GF/s | of peak | in and out | peers | times the best peer |")
@@ -352,7 +358,7 @@ def main() -> None:
             f"| {min(theirs.values()) / best:.2f} |",
             flush=True,
         )
-        found += entries(layer, times, args.threads)
+        found += entries(layer, times, args.threads, peak * 1e9)
     if args.json:
         write(args.json, found)
 

@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bench.nets_layers import least, write
+from bench.nets_layers import least, peak_rate, write
 from nets.graph.specialise import specialise
 from nets.onnx_reader import parse_graph
 from nets.plan import Model
@@ -289,6 +289,7 @@ def main() -> None:
     parser.add_argument("--layers", action="store_true", help="print a profile of each network too")
     args = parser.parse_args()
     timer = time.thread_time if args.threads == 1 else time.perf_counter
+    peak = args.threads * peak_rate(timer)
     print("| network | MMACs | vj ms | GF/s | peers ms | times onnxruntime | load |")
     print("|---|---|---|---|---|---|---|")
     found = []
@@ -309,19 +310,19 @@ def main() -> None:
         )
         if args.layers:
             print(plan_of.describe(profile=True))
-        found += entries(name, times, args.threads)
+        found += entries(name, times, args.threads, 2 * macs / times["vj"] / peak)
     if args.json:
         write(args.json, found)
 
 
-def entries(name: str, times: dict[str, float], threads: int) -> list[dict]:
+def entries(name: str, times: dict[str, float], threads: int, share: float) -> list[dict]:
     """Timings of one network as `bench.report` reads them."""
     about = (__doc__ or "").split("\n\n")[3].replace("\n", " ")
     return [
         {
             "group": f"Whole networks, {threads} thread{'s' * (threads > 1)}",
             "timer": "thread_time" if threads == 1 else "perf_counter",
-            "extra_info": {"case": name, "lib": lib, "about": about},
+            "extra_info": {"case": name, "lib": lib, "about": about, "share": share},
             "stats": {"min": seconds},
         }
         for lib, seconds in times.items()

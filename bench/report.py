@@ -38,13 +38,17 @@ printed as plainly as faster.
 
 @dataclass
 class Table:
-    """All timings of one name: ``times[case][lib]`` in seconds, in the order of measurement."""
+    """All timings of one name: ``times[case][lib]`` in seconds, in the order of measurement.
+
+    ``share`` is what part of the processor's multiply-adds our time amounts to, where that is said.
+    """
 
     name: str
     about: str
     timer: str
     times: dict[str, dict[str, float]] = field(default_factory=dict)
     x: dict[str, float] = field(default_factory=dict)
+    share: dict[str, float] = field(default_factory=dict)
 
     @property
     def libs(self) -> list[str]:
@@ -75,8 +79,9 @@ def read(paths: Iterable[Path]) -> tuple[list[Table], list[dict[str, Any]]]:
             info, name = entry["extra_info"], entry["group"]
             table = tables.setdefault(name, Table(name, info["about"], entry["timer"]))
             table.times.setdefault(info["case"], {})[info["lib"]] = entry["stats"]["min"]
-            if "x" in info:
-                table.x[info["case"]] = info["x"]
+            for key, column in (("x", table.x), ("share", table.share)):
+                if key in info:
+                    column[info["case"]] = info[key]
     return list(tables.values()), runs
 
 
@@ -98,13 +103,15 @@ def markdown(table: Table, picture: str | None) -> Iterator[str]:
     if picture:
         yield f"\n![{table.name}]({picture})"
     yield ""
-    yield "| | " + " | ".join(table.libs) + " | vj against the best |"
-    yield "|---" * (len(table.libs) + 1) + "|---|"
+    last = ["vj against the best", *(["of the peak"] if table.share else [])]
+    yield "| | " + " | ".join([*table.libs, *last]) + " |"
+    yield "|---" * (len(table.libs) + 1 + len(last)) + "|"
     for case, row in table.times.items():
         times = [duration(row[lib]) if lib in row else "" for lib in table.libs]
         ratio = table.ratio(case)
         verdict = "" if ratio is None else f"**{ratio:.2f}**" if ratio >= 1 else f"{ratio:.2f}"
-        yield f"| {case} | " + " | ".join(times) + f" | {verdict} |"
+        share = [f"{table.share[case]:.0%}" if case in table.share else ""] if table.share else []
+        yield f"| {case} | " + " | ".join([*times, verdict, *share]) + " |"
     yield ""
 
 
@@ -137,28 +144,54 @@ def summary(tables: list[Table]) -> Iterator[str]:
 
 
 def plot(table: Table, path: Path) -> None:
-    """Time over x, both axes logarithmic: a power law is a straight line."""
+    """A picture of a table."""
     import matplotlib
 
     matplotlib.use("svg")
-    from matplotlib import pyplot, rcParams, ticker
+    from matplotlib import pyplot, rcParams
 
     rcParams |= {"svg.hashsalt": "bench", "svg.fonttype": "none"}  # same numbers, same small file
-    figure, axes = pyplot.subplots(figsize=(7, 3.8), layout="constrained")
+    high = 3.8 if table.x else 1.2 + 0.22 * len(table.times)
+    figure, axes = pyplot.subplots(figsize=(7, high), layout="constrained")
+    (curves if table.x else ratios)(table, axes)
+    axes.set_title(table.name)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def curves(table: Table, axes: Any) -> None:
+    """Time over x, both axes logarithmic: a power law is a straight line."""
+    from matplotlib import ticker
+
     for lib in table.libs:
         points = [(table.x[case], row[lib]) for case, row in table.times.items() if lib in row]
         style = (
             {"linewidth": 2.4, "marker": "o"} if ours(lib) else {"linewidth": 1.2, "marker": "."}
         )
         axes.plot(*zip(*sorted(points), strict=True), label=lib, **style)
-    axes.set(xscale="log", yscale="log", title=table.name)
+    axes.set(xscale="log", yscale="log")
     axes.set_xticks(sorted(table.x.values()), [f"{x:g}" for x in sorted(table.x.values())])
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda t, _: duration(t)))
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+
+
+def ratios(table: Table, axes: Any) -> None:
+    """How many times as long as ours the others take, a line a case."""
+    from matplotlib import ticker
+
+    cases = list(table.times)
+    for lib in (lib for lib in table.libs if not ours(lib)):
+        points = [
+            (row[lib] / min(t for name, t in row.items() if ours(name)), -cases.index(case))
+            for case, row in table.times.items() if lib in row
+        ]  # fmt: skip
+        axes.plot(*zip(*points, strict=True), "o", markersize=4, label=lib)
+    axes.axvline(1, color="black", label="vj")
+    axes.set_yticks([-k for k in range(len(cases))], cases, fontsize="small")
+    axes.set(xscale="log", xlabel="times as long as ours")
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda r, _: f"{r:g}"))
 
 
 def write(folder: Path, results: list[Path]) -> Path:
@@ -169,7 +202,7 @@ def write(folder: Path, results: list[Path]) -> Path:
     lines = [HEAD, *machines(runs), *summary(tables)]
     for table in tables:
         picture = None
-        if len(table.x) > 2:
+        if len(table.x) > 2 or table.share:
             slug = "-".join("".join(c if c.isalnum() else " " for c in table.name.lower()).split())
             picture = f"plots/{slug}.svg"
             plot(table, folder / picture)

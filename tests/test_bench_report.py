@@ -59,6 +59,18 @@ def test_one_table_of_each_name_with_wins_and_losses(report, tmp_path):
     assert not list((tmp_path / "plots").iterdir())
 
 
+def test_shares_of_the_peak_are_a_column_and_a_picture_of_ratios(report, tmp_path):
+    times = {("Nets", case, lib): 1e-3 for case in ("a", "b") for lib in ("vj", "peer")}
+    path = results(tmp_path / "a.json", times)
+    content = json.loads(path.read_text())
+    for entry in content["benchmarks"]:
+        entry["extra_info"]["share"] = 0.875
+    path.write_text(json.dumps(content))
+    text = report.write(tmp_path, [path]).read_text()
+    assert "| b | 1.00 ms | 1.00 ms | **1.00** | 88% |" in text
+    assert b"times as long as ours" in (tmp_path / "plots" / "nets.svg").read_bytes()
+
+
 def test_numbers_are_plotted_and_the_same_ones_to_the_same_bytes(report, tmp_path):
     x = {"2x2": 2, "4x4": 4, "8x8": 8}
     times = {("Box sums", case, lib): s * 1e-6 for case, s in x.items() for lib in ("vj", "peer")}
