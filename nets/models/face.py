@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, ReLU, Sequential
+from nets.layers import Conv2d, MaxPool2d, Module, ModuleList, Sequential
 from nets.models.blocks import conv_norm, he_fan_out
 from nets.models.yunet import Unit
 from nets.ops.activation import relu, sigmoid
@@ -84,8 +84,8 @@ class FaceNet(Module):
         assert self.answer.bias is not None
         self.answer.bias.data[:2] = np.log(RARE / (1 - RARE))
 
-    def cells(self, x: Tensor) -> Tensor:
-        """Raw answers, (N, P, 16) for the P cells of all maps, stride after stride."""
+    def answers(self, x: Tensor) -> list[Tensor]:
+        """Raw answers, (N, cells, 16), one for each stride."""
         x, maps = self.stage4(self.stem(x)), []
         for stage in self.stages:
             x = stage(x)
@@ -93,20 +93,18 @@ class FaceNet(Module):
         for level in (1, 0):
             above = self.lateral[level](maps[level + 1])
             maps[level] = maps[level] + upsample_nearest(above, size=maps[level].shape[2:])
-        answers = [permute(self.answer(self.head(m)), axes=(0, 2, 3, 1)) for m in maps]
-        flat = [reshape(a, shape=(a.shape[0], -1, ANSWERS)) for a in answers]
-        return concat(*flat, axis=1)
+        found = [permute(self.answer(self.head(m)), axes=(0, 2, 3, 1)) for m in maps]
+        return [reshape(a, shape=(a.shape[0], -1, ANSWERS)) for a in found]
+
+    def cells(self, x: Tensor) -> Tensor:
+        """Raw answers of all cells, (N, P, 16), stride after stride: what is trained."""
+        return concat(*self.answers(x), axis=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W), sides multiples of 32; YuNet's twelve outputs, kind after kind."""
-        rows, cols = x.shape[2:]
-        raw, outputs = self.cells(x), []
-        ends = np.cumsum([0, *((rows // s) * (cols // s) for s in STRIDES)])
-        for kind, (first, last) in PARTS.items():
-            for a, b in zip(ends[:-1], ends[1:], strict=True):
-                part = raw[:, int(a) : int(b), first:last]
-                outputs.append(sigmoid(part) if kind in ("cls", "obj") else part)
-        return tuple(outputs)
-
-
-__all__ = ["ANSWERS", "PARTS", "STRIDES", "BatchNorm2d", "FaceNet", "ReLU"]
+        """(N, 3, H, W), sides multiples of 32, to YuNet's twelve outputs, kind after kind."""
+        raw = self.answers(x)
+        return tuple(
+            sigmoid(part) if kind in ("cls", "obj") else part
+            for kind, (first, last) in PARTS.items()
+            for part in (each[..., first:last] for each in raw)
+        )

@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,21 @@ from nets.ops.base import nchw
 from nets.train.augment import Augment
 from nets.train.datasets import Arrays, Dataset, Sample
 from vj.errors import ParameterError, TrainingError
+
+
+class Batches(Protocol):
+    """What a training goes through; `Loader` and whatever else has these."""
+
+    dataset: Any  # its ``describe`` says what the samples are
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+
+    def epoch(self, number: int = 0, start: int = 0) -> Iterator[Sample]:
+        """The batches of an epoch from the ``start``-th on."""
+
+    def describe(self) -> dict[str, Any]:
+        """What decides which batches come."""
 
 
 class Loader:

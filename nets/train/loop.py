@@ -19,7 +19,7 @@ from nets.train.callbacks import FAILED, INTERRUPTED, Bar, Callback, Row
 from nets.train.datasets import Sample
 from nets.train.evaluation import Metric, as_argument, evaluate, learning, targets_of
 from nets.train.keeper import Keeper
-from nets.train.loader import Loader
+from nets.train.loader import Batches, Loader
 from nets.train.watch import bad_gradients, explain
 from vj.errors import ParameterError, TrainingError
 
@@ -44,7 +44,7 @@ class Run:
 
     model: Module
     loss_function: Loss
-    data: Loader
+    data: Batches
     optimiser: Optimiser
     schedule: Schedule | None = None
     epoch: int = 0
@@ -64,7 +64,7 @@ class Run:
 def fit(
     model: Module,
     loss: Loss,
-    data: Loader,
+    data: Batches,
     optimiser: Optimiser,
     epochs: int,
     *,
@@ -86,7 +86,7 @@ def fit(
     loss : callable
         ``loss(model(input), *targets)`` is a tensor of one number. A dataset of inputs alone is its
         own target (autoencoders).
-    data : Loader
+    data : Loader, or whatever has its ``epoch``, ``describe`` and length
     optimiser : Optimiser
     epochs : int
         How often all samples are seen, those before an interruption counted.

@@ -1,0 +1,50 @@
+"""Train a face detector: ``python -m nets.detectors.train face-cnn -o runs/face-cnn``.
+
+The data are those of `nets.detectors.training.data`; interrupted, it goes on with ``--resume``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nets.detectors.training.data import read_data
+from nets.detectors.training.recipe import RECIPES, train
+from nets.ops.threads import threads
+from vj.errors import VJError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, and say where the weights are."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nets.detectors.train", description=(__doc__ or "").split("\n\n")[1]
+    )
+    parser.add_argument("name", choices=RECIPES)
+    parser.add_argument("-o", "--output", required=True, help="folder for checkpoint and weights")
+    parser.add_argument("--data", help="folder of the data (default: VJ_DATA)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--until", type=int, help="stop after so many epochs of the recipe")
+    parser.add_argument("--epochs", type=int, help="a shorter or longer recipe")
+    parser.add_argument("--threads", type=int, default=1, help="of the training itself")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make frames")
+    args = parser.parse_args(argv)
+    recipe = RECIPES[args.name]
+    if args.epochs:
+        recipe = replace(recipe, epochs=args.epochs)
+    try:
+        threads(args.threads)
+        path = train(
+            recipe, args.output, data=read_data(args.data)[0], epochs=args.until,
+            resume=args.resume, workers=args.workers, bar=sys.stderr.isatty(),
+        )  # fmt: skip
+    except VJError as exc:
+        sys.stderr.write(f"{parser.prog}: {exc}\n")
+        return 2
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
