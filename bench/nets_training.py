@@ -169,7 +169,9 @@ def time_net(net: Net, threads: int, seconds: float) -> dict[str, float]:
     for name, last in [("torch", False), ("torch NHWC", True)]:
         steps[name] = their_step(net, state, x, labels, last)
     losses = {name: [step() for _ in range(3)] for name, step in steps.items()}
-    np.testing.assert_allclose(losses["ours"], losses["torch"], rtol=1e-3)
+    np.testing.assert_allclose(losses["ours"][0], losses["torch"][0], rtol=1e-5)
+    # Rounding decides about rectifiers near zero, normalisation over 64 pixels amplifies that.
+    np.testing.assert_allclose(losses["ours"], losses["torch"], rtol=1e-2)
     return least(steps, threads, seconds)
 
 
