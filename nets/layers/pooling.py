@@ -191,7 +191,5 @@ class Upsample(Module):
         factor = factor[axis] if isinstance(factor, tuple) else factor
         size = pixels * float(factor or 0)
         if not size.is_integer():
-            raise NetError(
-                f"Upsample: {pixels} pixels times {factor} are no whole number: use `size`"
-            )
+            raise NetError(f"Upsample: {pixels} pixels times {factor} is not whole: give `size`")
         return int(size)

@@ -67,7 +67,8 @@ def record(model: Module, *inputs: Any) -> Recording:
         The inputs do not fit, or what comes out is no tensor nor a group of them.
     """
     given = tuple(Tensor(x) if np.asarray(x).dtype.kind == "f" else np.asarray(x) for x in inputs)
-    recording = Recording(given, {id(a): name for name, a in model.state_dict().items()})
+    names = {id(array): name for name, array in reversed(model.state_dict().items())}
+    recording = Recording(given, names)
     before = [(module, module.training) for module in model.modules()]
     outer, mode.recorder = mode.recorder, recording
     try:

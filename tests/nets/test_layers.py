@@ -194,7 +194,7 @@ BAD = [
     (lambda: L.Upsample(3, 2), "give one of `size` and `scale_factor`"),
     (lambda: L.Upsample(3, mode="cubic"), "`mode` must be 'nearest' or 'bilinear', got 'cubic'"),
     (lambda: L.Upsample(3, align_corners=True), "`align_corners` is for mode 'bilinear'"),
-    (lambda: L.Upsample(scale_factor=1.5)(zeros(1, 1, 3, 4)), "3 pixels times 1.5 are no whole num"),
+    (lambda: L.Upsample(scale_factor=1.5)(zeros(1, 1, 3, 4)), "3 pixels times 1.5 is not whole"),
     (lambda: L.LSTM(3, 0), "`hidden_size` must be a whole number from 1 on, got 0"),
     (lambda: L.Sequential(L.ReLU(), 3), "Sequential is made of modules, got 3"),
     (lambda: L.ModuleList([None]), "ModuleList is made of modules, got None"),
