@@ -17,6 +17,8 @@ from nets.train.loop import Run
 from vj.errors import NetError, SourceError
 from vj.files import replacing
 
+_HOW = ("batch_size", "shuffle", "augment", "mean", "std", "seed", "drop_last")
+
 
 @dataclass(frozen=True)
 class Card:
@@ -80,7 +82,7 @@ def save_weights(
             "parameters": model.n_parameters,
             "layers": repr(model).splitlines(),
         },
-        data={**(run.data.dataset.describe() if run else {}), **(data or {})},
+        data={**_described(run, recipe=False), **(data or {})},
         recipe=_recipe(run) if run else {},
         scores={**(run.rows[-1] if run and run.rows else {}), **(scores or {})},
         notes=notes,
@@ -112,7 +114,6 @@ def read_card(path: str | os.PathLike[str]) -> Card:
 
 
 def _recipe(run: Run) -> dict[str, Any]:
-    batches = run.data.describe()
     return {
         "loss": getattr(run.loss_function, "__name__", repr(run.loss_function)),
         "optimiser": {"name": type(run.optimiser).__name__, **_plain(run.optimiser.groups[0])},
@@ -121,8 +122,14 @@ def _recipe(run: Run) -> dict[str, Any]:
         "epochs": run.epoch,
         "steps": run.step,
         "stopped": run.stopped,
-        **{key: batches[key] for key in ("batch_size", "augment", "mean", "std", "seed")},
+        **_described(run, recipe=True),
     }
+
+
+def _described(run: Run | None, *, recipe: bool) -> dict[str, Any]:
+    """What the batches say of themselves: how they were made, or of what."""
+    found = run.data.describe() if run else {}
+    return {key: value for key, value in found.items() if (key in _HOW) == recipe}
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

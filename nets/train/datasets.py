@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,14 @@ class Dataset:
 
     def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> Sample:
         """Several samples, each part stacked along a new first axis."""
-        parts = zip(*(self[int(index)] for index in indices), strict=True)
+        parts = list(zip(*(self[int(index)] for index in indices), strict=True))
+        for part in parts:
+            shapes = {np.shape(array) for array in part}
+            if len(shapes) > 1:
+                raise TrainingError(
+                    f"samples of several shapes {sorted(shapes)[:3]} make no batch: scale pictures "
+                    "with `size`"
+                )
         return tuple(np.stack(part) for part in parts)
 
     def load(self) -> Arrays:
@@ -39,7 +47,7 @@ class Dataset:
         return Arrays(*self.batch(range(len(self))))
 
     def describe(self) -> dict[str, Any]:
-        """What a weight card says of it."""
+        """What a weight card says of it, and what a resumed training compares."""
         return {"samples": len(self)}
 
 
@@ -82,9 +90,11 @@ class Arrays(Dataset):
         return tuple(part[chosen] for part in self.parts)
 
     def describe(self) -> dict[str, Any]:
-        """Count of samples, and shape and dtype of each part."""
+        """Count of samples, shape and dtype of each part, and a checksum of some of them."""
         shapes = [f"{part.dtype} {part.shape[1:]}" for part in self.parts]
-        return {"samples": len(self), "parts": shapes}
+        some = np.linspace(0, len(self) - 1, 100).astype(int)
+        check = zlib.crc32(b"".join(part[some].tobytes() for part in self.parts))
+        return {"samples": len(self), "parts": shapes, "checksum": check}
 
 
 class Pictures(Dataset):
@@ -162,17 +172,15 @@ class Pictures(Dataset):
         )
         return np.asarray(scaled)
 
-    def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> Sample:
-        """Several samples; ImageError if the pictures are of several sizes."""
-        samples = [self[int(index)] for index in indices]
-        sizes = {sample[0].shape for sample in samples}
-        if len(sizes) > 1:
-            raise ImageError(f"pictures of several shapes {sorted(sizes)[:3]}: give `size`")
-        return tuple(np.stack(part) for part in zip(*samples, strict=True))
-
     def describe(self) -> dict[str, Any]:
-        """Count of samples, classes and size."""
-        return {"samples": len(self), "classes": self.classes, "size": self.size}
+        """Count of samples, classes, size, and a checksum of their names."""
+        check = zlib.crc32("\n".join(self.names).encode())
+        return {
+            "samples": len(self),
+            "classes": self.classes,
+            "size": self.size,
+            "checksum": check,
+        }
 
 
 def from_folder(root: str | os.PathLike[str], **options: Any) -> Pictures:

@@ -13,7 +13,7 @@ from nets.graph.ir import Array
 from nets.layers.module import Module
 from nets.tensor import Tensor, no_grad
 from nets.train.datasets import Sample
-from nets.train.loader import Loader
+from nets.train.loader import Batches, Loader
 
 Metric = Callable[..., Any]
 
@@ -52,7 +52,7 @@ def in_use(model: Module) -> Iterator[None]:
             module.training = mode
 
 
-def evaluate(model: Module, data: Loader, metrics: Mapping[str, Metric]) -> dict[str, float]:
+def evaluate(model: Module, data: Batches, metrics: Mapping[str, Metric]) -> dict[str, float]:
     """Means over a dataset.
 
     Parameters

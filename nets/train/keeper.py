@@ -43,7 +43,6 @@ class Keeper:
         state = {name: getattr(run, name) for name in _POSITION}
         state["settings"] = self._settings()
         state["generators"] = {n: g.bit_generator.state for n, g in run.model.named_generators()}
-        state["callbacks"] = [watcher.state_dict() for watcher in self.watchers]
         for name, part in self._parts():
             state[name] = part.state_dict()
         save_checkpoint(self.path, state)
@@ -66,8 +65,6 @@ class Keeper:
             part.load_state_dict(state[name])
         for name, generator in run.model.named_generators():
             generator.bit_generator.state = state["generators"][name]
-        for watcher, kept in zip(self.watchers, state["callbacks"], strict=True):
-            watcher.load_state_dict(kept)
         for name in _POSITION:
             setattr(run, name, state[name])
         if run.stopped == INTERRUPTED:
@@ -79,6 +76,12 @@ class Keeper:
         yield "optimiser", self.run.optimiser
         if self.run.schedule is not None:
             yield "schedule", self.run.schedule
+        for index, watcher in enumerate(self._remembering()):
+            yield f"callback {index}", watcher
+
+    def _remembering(self) -> list[Callback]:
+        """Callbacks that have something to keep; the others may come and go."""
+        return [w for w in self.watchers if type(w).state_dict is not Callback.state_dict]
 
     def _settings(self) -> dict[str, Any]:
         """What must not change between an interruption and what follows."""
@@ -89,7 +92,8 @@ class Keeper:
                     "model": type(self.run.model).__name__,
                     "optimiser": type(self.run.optimiser).__name__,
                     "schedule": type(self.run.schedule).__name__,
-                    "callbacks": [type(watcher).__name__ for watcher in self.watchers],
+                    "callbacks": [type(watcher).__name__ for watcher in self._remembering()],
+                    "generators": [name for name, _ in self.run.model.named_generators()],
                 }
             )
         )

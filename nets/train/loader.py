@@ -22,18 +22,16 @@ from vj.errors import ParameterError, TrainingError
 
 
 class Batches(Protocol):
-    """What a training goes through; `Loader` and whatever else has these."""
-
-    dataset: Any  # its ``describe`` says what the samples are
+    """What `fit` learns from: a `Loader`, or anything else that is asked in the same way."""
 
     def __len__(self) -> int:
         """Batches in an epoch."""
 
-    def epoch(self, number: int = 0, start: int = 0) -> Iterator[Sample]:
-        """The batches of an epoch from the ``start``-th on."""
+    def epoch(self, number: int = 0, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        """The batches of an epoch from the ``start``-th on, the same whenever asked."""
 
     def describe(self) -> dict[str, Any]:
-        """What decides which batches come."""
+        """What decides which batches come, for JSON."""
 
 
 class Loader:

@@ -19,7 +19,7 @@ from nets.train.callbacks import FAILED, INTERRUPTED, Bar, Callback, Row
 from nets.train.datasets import Sample
 from nets.train.evaluation import Metric, as_argument, evaluate, learning, targets_of
 from nets.train.keeper import Keeper
-from nets.train.loader import Batches, Loader
+from nets.train.loader import Batches
 from nets.train.watch import bad_gradients, explain
 from vj.errors import ParameterError, TrainingError
 
@@ -70,7 +70,7 @@ def fit(
     *,
     schedule: Schedule | None = None,
     clip: float | None = None,
-    validation: Loader | None = None,
+    validation: Batches | None = None,
     metrics: Mapping[str, Metric] | None = None,
     callbacks: Sequence[Callback] = (),
     folder: str | os.PathLike[str] | None = None,
@@ -219,7 +219,10 @@ def _set_chance(model: Module, state: Mapping[str, Any]) -> None:
 
 
 def _finish_epoch(
-    run: Run, watchers: Sequence[Callback], validation: Loader | None, metrics: Mapping[str, Metric]
+    run: Run,
+    watchers: Sequence[Callback],
+    validation: Batches | None,
+    metrics: Mapping[str, Metric],
 ) -> None:
     rate = float(run.optimiser.groups[0]["lr"])
     row: Row = {"epoch": run.epoch + 1, "step": run.step, "loss": run.mean_loss, "rate": rate}
