@@ -35,7 +35,8 @@ class Channels:
     def moments(self) -> Array:
         """Means of x and of its squares (2, blocks, C)."""
         sums = self._sums(self.x, self._wide(0.0, 0.0), CLAMPS[None])
-        return sums / (self.x.shape[1] // self.channels)
+        sums /= self.x.shape[1] // self.channels
+        return sums
 
     def sums(self, g: Array, scale: Array, shift: Array) -> Array:
         """Sums of h and of h x (2, blocks, C); h is g where the activation let x through."""

@@ -307,8 +307,7 @@ def _to_arguments(
         to_h0 if needs[1] else None,
         of_input.T @ x.reshape(-1, x.shape[2]) if needs[2] else None,
         of_hidden.T @ before if needs[3] else None,
-        of_input.sum(0) if needs[4] else None,
-        of_hidden.sum(0) if needs[5] else None,
+        *(a.sum(0) for a in (of_input, of_hidden)[: len(needs) - 4]),
     )
 
 
