@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import detector_table
+
 HERE = Path(__file__).parent
 
 HEAD = """\
@@ -200,6 +202,10 @@ def write(folder: Path, results: list[Path]) -> Path:
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
     lines = [HEAD, *machines(runs), *summary(tables)]
+    for path in results:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("detectors"):
+            lines += detector_table.section(content, folder)
     for table in tables:
         picture = None
         if len(table.x) > 2 or table.share:

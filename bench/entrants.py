@@ -1,0 +1,216 @@
+"""Everybody who can be asked for faces here: ours, OpenCV's, and the reference networks.
+
+An entrant is made of a function that takes an RGB picture and returns boxes and scores, all that
+it needs to do so included: gray or float conversion, decoding, suppression.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+import nets
+import vj
+from bench.pictures_of_faces import shrunk
+
+DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[2] / "shared" / "data"))
+MODELS = DATA / "ref_models"
+SCORE, IOU = 0.02, 0.3  # of the networks: least score, and overlap of suppression
+SCORE_ULTRA_LIGHT = 0.2  # below it thousands of its priors pass in any picture
+SCALE, NEIGHBORS = 1.1, 1  # of all cascades that OpenCV's grouping scores
+NETS = {  # file, longest side; Ultra-Light was made for 320 pixels and loses faces beyond
+    "YuNet-n": ("yunet/yunet_n_dynamic.onnx", None),
+    "YuNet-n @320": ("yunet/yunet_n_dynamic.onnx", 320),
+    "SCRFD-500M": ("scrfd/scrfd_500m_kps.onnx", None),
+    "SCRFD-500M @320": ("scrfd/scrfd_500m_kps.onnx", 320),
+    "SCRFD-2.5G": ("scrfd/scrfd_2.5g_kps.onnx", None),
+    "Ultra-Light RFB @320": ("ulfg/version-RFB-320_simplified.onnx", 320),
+    "Ultra-Light slim @320": ("ulfg/version-slim-320_simplified.onnx", 320),
+}
+CASCADES = ("frontalface_default", "frontalface_alt", "frontalface_alt2")
+POLICY = (
+    f"Networks: score at least {SCORE} (Ultra-Light {SCORE_ULTRA_LIGHT}), suppression above IoU "
+    f"{IOU}, at the size of the picture, or shrunk to 320 where the name says so. Cascades: scale "
+    f"factor {SCALE}, all sizes; those of OpenCV ranked by merged windows, of which they need more "
+    f"than {NEIGHBORS}"
+)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """``make()`` returns the function; names that begin with "vj" run on our code."""
+
+    name: str
+    make: Callable[[], Callable]
+
+
+def entrants(extra: list[str] | None = None) -> Iterator[Entrant]:
+    """All that can run; ``extra`` are names or files that `vj.detect` knows."""
+    for name in ("frontalface", "frontalface-fast"):
+        yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=0.0, scale_factor=SCALE))
+    for name in CASCADES:
+        full = f"haarcascade_{name}"
+        yield Entrant(f"vj {name}", lambda n=full: counted(n))
+        if opencv_version() < "5":
+            yield Entrant(f"cv2 {name}", lambda n=full: opencv_cascade(n))
+    for name, (file, side) in NETS.items():
+        path = MODELS / file
+        if path.is_file():
+            yield Entrant(f"vj {name}", lambda p=path, s=side: network(p, s))
+            yield Entrant(f"onnxruntime {name}", lambda p=path, s=side: onnxruntime(p, s))
+    yunet = MODELS / "yunet" / "yunet_n_320_320.onnx"  # OpenCV 4 cannot read the dynamic one
+    if yunet.is_file():
+        yield Entrant(f"cv2 {opencv_version()} YuNet-n", lambda: opencv_yunet(yunet))
+    if (MODELS / "pico" / "facefinder").is_file():
+        yield Entrant("pico", pico)
+    for name in extra or ():
+        yield Entrant(f"vj {name}", lambda n=name: ours(n, score_threshold=SCORE))
+
+
+def ours(name: str, **options):
+    """A detector by name."""
+    from vj.detect.registry import open_detector
+
+    detector = open_detector(name, **options)
+
+    def detect(image):
+        found = detector.detect(image)
+        return found.xyxy, found.score
+
+    return detect
+
+
+def counted(name: str):
+    """A cascade of OpenCV's as OpenCV groups and we scan it."""
+    detector = vj.CascadeDetector(name, scale_factor=SCALE, min_neighbors=NEIGHBORS)
+
+    def detect(image):
+        found = detector.detect(image)
+        return found.xyxy, found.neighbors
+
+    return detect
+
+
+def opencv_cascade(name: str):
+    import cv2
+
+    cv2.setNumThreads(1)
+    folder = Path(cv2.data.haarcascades) if hasattr(cv2, "data") else MODELS / "cascades"
+    classifier = cv2.CascadeClassifier(str(folder / f"{name}.xml"))
+
+    def detect(image):
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        rects, count = classifier.detectMultiScale2(gray, SCALE, NEIGHBORS)
+        boxes = np.array(rects, np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes, np.array(count).ravel()
+
+    return detect
+
+
+def opencv_version() -> str:
+    import cv2
+
+    return ".".join(cv2.__version__.split(".")[:2])
+
+
+def opencv_yunet(path: Path):
+    import cv2
+
+    cv2.setNumThreads(1)
+    net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), SCORE, IOU, 5000)
+
+    def detect(image):
+        net.setInputSize((image.shape[1], image.shape[0]))
+        found = net.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+        if found is None:
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        boxes = found[:, :4].copy()
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes, found[:, -1]
+
+    return detect
+
+
+def loaded(path: Path, side: int | None):
+    score = SCORE_ULTRA_LIGHT if path.parent.name == "ulfg" else SCORE
+    return nets.load(path, score_threshold=score, iou_threshold=IOU, size=side)
+
+
+def network(path: Path, side: int | None):
+    """A reference network on our engine."""
+    detector = loaded(path, side)
+
+    def detect(image):
+        found = detector.detect(image)
+        return found.xyxy, found.score
+
+    return detect
+
+
+def onnxruntime(path: Path, side: int | None):
+    """The same file in onnxruntime, between conversion in NumPy and our decoding."""
+    import onnx
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(3)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    model = onnx.load(path)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    given = [port for port in model.graph.input if port.name not in weights]
+    del model.graph.input[:]  # weights listed as inputs could not be folded
+    model.graph.input.extend(given)
+    for port in (*model.graph.input, *model.graph.output):
+        for k, dim in enumerate(port.type.tensor_type.shape.dim):
+            dim.dim_param = f"{port.name}_{k}"  # any size
+    del model.graph.value_info[:]
+    session = ort.InferenceSession(model.SerializeToString(), options,
+                                   providers=["CPUExecutionProvider"])  # fmt: skip
+    detector = loaded(path, side)
+    pixels, stride = type(detector).pixels, detector.stride
+    names = [port.name for port in session.get_outputs()]
+    source = session.get_inputs()[0].name
+
+    def detect(image):
+        small, factor = shrunk(Image.fromarray(image), side or 0)
+        image = np.asarray(small)
+        rows, cols = image.shape[:2]
+        high, wide = (-(-n // stride) * stride for n in (rows, cols))
+        blob = np.zeros((1, 3, high, wide), np.float32)
+        planes = (image[..., ::-1] if pixels.bgr else image).transpose(2, 0, 1)
+        np.multiply(planes, np.float32(pixels.scale), out=blob[0, :, :rows, :cols])
+        blob += np.float32(pixels.shift)  # beyond the picture it goes on in black
+        outputs = dict(zip(names, session.run(names, {source: blob}), strict=True))
+        shape = SimpleNamespace(dims=blob.shape)
+        special = SimpleNamespace(specs={detector.model.inputs[0].name: shape})
+        found = detector.decode(SimpleNamespace(special=special), 0, outputs)
+        whole = (found.xyxy[:, 2:] > found.xyxy[:, :2]).all(1)
+        boxes, score = found.xyxy[whole], found.score[whole]
+        keep = vj.nms(detector.suppression_boxes(boxes), score, IOU)
+        return boxes[keep] / factor, score[keep]
+
+    return detect
+
+
+def pico():
+    from bench.pico import Pico
+
+    detector = Pico(MODELS / "pico" / "facefinder")
+    return lambda image: detector(vj.as_gray(image))
+
+
+def missing() -> list[str]:
+    """What could not take part, and why."""
+    lines = [f"{name}: no file {MODELS / file}" for name, (file, _) in NETS.items()
+             if not (MODELS / file).is_file()]  # fmt: skip
+    lines += [f"{package} is not installed" for package in ("onnxruntime", "cv2")
+              if importlib.util.find_spec(package) is None]  # fmt: skip
+    return lines
