@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nets.graph.evaluate import evaluate, infer, spec_of
-from nets.graph.ir import Array, Graph, Node, Port
+from nets.graph.ir import Graph, Node, Port
 from nets.graph.operators import Spec
 from vj.errors import NetError
 
@@ -223,8 +223,3 @@ def _needed(nodes: list[Node], wanted: set[str]) -> tuple[Node, ...]:
             kept.append(node)
             wanted.update(node.inputs)
     return tuple(reversed(kept))
-
-
-def arrays_of(special: Special) -> dict[str, Array]:
-    """The constants by name."""
-    return {k: s.value for k, s in special.specs.items() if s.value is not None}

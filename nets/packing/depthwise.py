@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nets.kernels import depthwise
-from nets.packing.slots import F32, I64, Packed, Slot, affine, aligned, header, padded
+from nets.packing.slots import F32, I64, Packed, Slot, affine, aligned, geometry, padded
 from nets.packing.winograd import TRANSFORMS
 
 
@@ -43,7 +42,7 @@ def depthwise_shape(
     slide = 1 if kernel == (3, 3) and stride[1] == dilation[1] else 0
     if kernel == (3, 3) and stride == dilation == (1, 1):
         slide = 2
-    fields = depthwise.FIRST_TAP + len(taps)
-    shape = header(packed, origin, y, residual, y.height, y.width, fields)
-    shape[depthwise.POOL :] = [1 + pool, slide, down, len(taps), *taps]
-    return shape
+    return geometry(
+        origin, y, y.height, y.width, packed.outputs, [1 + pool, slide, down, len(taps), *taps],
+        residual=residual, slope=packed.slope,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nets.kernels import conv
-from nets.packing.slots import F32, I64, Packed, Phase, Slot, affine, aligned, header, padded
+from nets.packing.slots import F32, I64, Packed, Phase, Slot, affine, aligned, geometry, padded
 
 CACHE = 1 << 17  # bytes of input that one block of rows may touch
 Taps = tuple[int, int, list[tuple[int, int]], F32]  # phase y, x; (dy, dx); weights (taps, K, C / g)
@@ -204,12 +204,9 @@ def _shape(
             phase.run,
             phase.weight,
         ]
-    residual = residual and residual.every(*step)
-    fields = conv.FIELDS + len(tables) + len(phases)
-    shape = header(packed, origin, y.every(*step), residual, rows, cols, fields)
-    shape[conv.BLOCK] = max(1, CACHE // (4 * origin.row))
-    shape[conv.CHANNELS] = conv.FIELDS
-    shape[conv.PHASES] = conv.FIELDS + len(tables)
-    shape[conv.N_PHASES] = len(packed.phases)
-    shape[conv.FIELDS :] = tables + phases
-    return shape
+    block = max(1, CACHE // (4 * origin.row))
+    head = [block, conv.FIELDS, conv.FIELDS + len(tables), len(packed.phases)]
+    return geometry(
+        origin, y.every(*step), rows, cols, packed.outputs, head + tables + phases,
+        residual=residual and residual.every(*step), slope=packed.slope,
+    )  # fmt: skip

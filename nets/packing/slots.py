@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nets.kernels import conv
+from nets.kernels import conv, layout
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -109,13 +110,22 @@ def affine(outputs: int, bias: F32 | None, slope: F32 | None) -> tuple[F32, int,
     return flat, stored, stored
 
 
-def header(
-    packed: Packed, x: Slot, y: Slot, residual: Slot | None, rows: int, cols: int, fields: int
+def geometry(
+    x: Slot,
+    y: Slot,
+    rows: int,
+    cols: int,
+    k: int,
+    extra: Sequence[int] = (),
+    *,
+    residual: Slot | None = None,
+    slope: int = -1,
 ) -> I64:
-    """Write the fields that all layers share; the caller fills the others (of ``fields``)."""
-    shape = np.zeros(fields, np.int64)
+    """The ``shape`` of a kernel: the fields that all of them share, and those that follow."""
+    shape = np.zeros(layout.SHARED + len(extra), np.int64)
     shape[[conv.X, conv.X_ROW, conv.X_PIXEL, conv.X_IMAGE]] = x[:4]
     shape[[conv.Y, conv.Y_ROW, conv.Y_PIXEL, conv.Y_IMAGE]] = y[:4]
     shape[[conv.R, conv.R_ROW, conv.R_PIXEL, conv.R_IMAGE]] = residual[:4] if residual else -1
-    shape[[conv.ROWS, conv.COLS, conv.K, conv.SLOPE]] = rows, cols, packed.outputs, packed.slope
+    shape[[conv.ROWS, conv.COLS, conv.K, conv.SLOPE]] = rows, cols, k, slope
+    shape[layout.SHARED :] = extra
     return shape

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nets.kernels import winograd
 from nets.packing.direct import transposed_phases
-from nets.packing.slots import F32, I64, Packed, Phase, Slot, affine, aligned, header, padded
+from nets.packing.slots import F32, I64, Packed, Phase, Slot, affine, aligned, geometry, padded
 
 BLOCK_BYTES = 1 << 19  # bytes of transformed input in a block of tiles
 # G of F(m x m, r x r) by m: Lavin & Gray 2016, section 4.
@@ -118,16 +117,16 @@ def winograd_shape(
             *sizes(phase),
             phase.weight,
         ]
-    shape = header(
-        packed,
-        x.moved(-padding[0], -padding[1]).every(*dilation),
-        y.every(*step),
-        residual and residual.every(*step),
-        -(-y.height // (step[0] * packed.tile)),
-        -(-y.width // (step[1] * packed.tile)),
-        winograd.FIELDS + len(table),
-    )
     channels = padded(x.channels)
     block = min(max(BLOCK_BYTES // (4 * side * side * channels) // 6 * 6, 6), 24)
-    shape[winograd.CHANNELS :] = [channels, block, len(phases), *table]
+    shape = geometry(
+        x.moved(-padding[0], -padding[1]).every(*dilation),
+        y.every(*step),
+        -(-y.height // (step[0] * packed.tile)),
+        -(-y.width // (step[1] * packed.tile)),
+        packed.outputs,
+        [channels, block, len(phases), *table],
+        residual=residual and residual.every(*step),
+        slope=packed.slope,
+    )
     return shape, side * side * (2 * 16 + block * channels + 16 + block * 16 + 16)

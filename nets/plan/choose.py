@@ -20,6 +20,7 @@ MAC_NS = 0.0171  # a multiply-add in the register tile
 CHANNEL_NS = 0.022  # a multiply-add of a depthwise convolution
 WEIGHT_NS = 0.006  # reading one weight
 STORE_NS = 0.185  # finishing and storing one output
+NUMBER_NS = 0.15  # one output of a layer without weights
 # One number through the transforms of Winograd, into and out of the products, by tile.
 INTO_NS = {2: 0.167, 3: 0.167, 4: 0.206}
 OUT_OF_NS = {2: 0.107, 3: 0.107, 4: 0.086}

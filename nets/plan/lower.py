@@ -17,7 +17,8 @@ from nets.graph.ir import Array, Node
 from nets.graph.operators import Spec
 from nets.graph.specialise import Special
 from nets.kernels import layout
-from nets.plan.layers.base import Form, Image, Layer, Places, Rows, Step, geometry
+from nets.packing.slots import geometry
+from nets.plan.layers.base import Form, Image, Layer, Places, Rows, Step
 from vj.errors import NetError
 
 F32 = np.dtype(np.float32)

@@ -11,12 +11,12 @@ import numpy as np
 
 from nets.graph.evaluate import evaluate, infer, spec_of
 from nets.graph.ir import Array, Node
-from nets.graph.specialise import Special
-from nets.kernels import layout
-from nets.packing.slots import F32, I64, Slot, aligned
+from nets.graph.specialise import LIMIT, Special
+from nets.kernels import conv, layout
+from nets.packing.slots import F32, I64, Slot, aligned, geometry
 from nets.plan.arena import Arena, Berth
-from nets.plan.choose import cost, options
-from nets.plan.layers.base import Image, Layer, Step, geometry
+from nets.plan.choose import NUMBER_NS, cost, options
+from nets.plan.layers.base import Image, Layer, Step
 from nets.plan.layers.dense import Conv
 from nets.plan.lower import Import, Lowering, Numpy
 from nets.plan.merge import merge_siblings
@@ -157,7 +157,7 @@ class Plan:
         inputs = [self.fetch(name, env) if name else None for name in node.inputs]
         if not self.lowering.known(node):
             for spec in infer(source, node, [None if a is None else spec_of(a) for a in inputs]):
-                if spec.shape is not None and spec.nbytes > 1 << 33:
+                if spec.shape is not None and spec.nbytes > LIMIT:
                     raise NetError(f"{source}: {node}: asks for {spec.nbytes / 1e9:.3g} GB")
         env.update(zip(node.outputs, evaluate(source, node, inputs), strict=False))
 
@@ -217,8 +217,7 @@ def estimate(layer: Layer, step: Step) -> float:
     """Rough nanoseconds of a step, to decide how many threads share it."""
     if isinstance(layer, Conv):
         return layer.y.images * cost(layer, "direct")
-    _, cols, run = step.shape[layout.SHARED - 4 : layout.SHARED - 1]
-    return float(step.rows * cols * run) * 0.15
+    return float(step.rows * step.shape[conv.COLS] * step.shape[conv.K]) * NUMBER_NS
 
 
 def _share_weights(layers: list[Layer], known: dict[str, Conv]) -> None:

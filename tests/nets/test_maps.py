@@ -14,8 +14,8 @@ from onnx_graphs import model, node, value
 
 from nets import reference as ref
 from nets.kernels import layout, pointwise, rnn
-from nets.packing.slots import Slot, aligned
-from nets.plan.layers.base import Image, Place, geometry
+from nets.packing.slots import Slot, aligned, geometry
+from nets.plan.layers.base import Image, Place
 from nets.plan.layers.pointwise import Copy, Maxout, Norm, Response, Softmax, Unary
 from nets.plan.layers.window import Axis, Pool, Unpool
 

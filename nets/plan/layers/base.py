@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nets.kernels import conv
-from nets.kernels.layout import SHARED
 from nets.packing.slots import F32, I64, Slot
 from vj.kernels.jit import Kernel
 
@@ -144,23 +142,3 @@ def runs(x: Place, y: Place, exact: bool = False) -> Sliced:
     if joined and (not exact or a.pixel == a.channels):
         return Sliced(b.height, 1, b.width * b.pixel, 0, 0)
     return Sliced(b.height, b.width, b.channels, a.pixel, b.pixel)
-
-
-def geometry(
-    x: Slot,
-    y: Slot,
-    rows: int,
-    cols: int,
-    k: int,
-    extra: Sequence[int] = (),
-    *,
-    residual: Slot | None = None,
-) -> I64:
-    """The shared fields of a shape, and what follows them."""
-    shape = np.zeros(SHARED + len(extra), np.int64)
-    shape[[conv.X, conv.X_ROW, conv.X_PIXEL, conv.X_IMAGE]] = x[:4]
-    shape[[conv.Y, conv.Y_ROW, conv.Y_PIXEL, conv.Y_IMAGE]] = y[:4]
-    shape[[conv.R, conv.R_ROW, conv.R_PIXEL, conv.R_IMAGE]] = residual[:4] if residual else -1
-    shape[[conv.ROWS, conv.COLS, conv.K, conv.SLOPE]] = rows, cols, k, -1
-    shape[SHARED:] = extra
-    return shape

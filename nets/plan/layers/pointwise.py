@@ -7,8 +7,8 @@ import numpy as np
 from nets.kernels import norm as norm_kernels
 from nets.kernels import pointwise as kernels
 from nets.kernels import softmax as softmax_kernels
-from nets.packing.slots import F32, Slot
-from nets.plan.layers.base import Image, Layer, Places, Step, geometry, runs
+from nets.packing.slots import F32, Slot, geometry
+from nets.plan.layers.base import Image, Layer, Places, Step, runs
 
 
 class Unary(Layer):

@@ -6,8 +6,8 @@ import numpy as np
 
 from nets.kernels import pool as pool_kernels
 from nets.kernels import resize as resize_kernels
-from nets.packing.slots import F32, padded
-from nets.plan.layers.base import Image, Layer, Places, Step, geometry
+from nets.packing.slots import F32, geometry, padded
+from nets.plan.layers.base import Image, Layer, Places, Step
 
 
 class Axis:
