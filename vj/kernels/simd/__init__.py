@@ -35,19 +35,15 @@ from vj.kernels.simd.arithmetic import (
     to_u8,
     to_u16,
     to_u32,
-    to_u64,
 )
 from vj.kernels.simd.choice import eq, ge, gt, le, lt, mask_bits, select, vmax, vmin
 from vj.kernels.simd.lanes import (
-    even_lanes,
     interleave,
     lane,
     lane_sum,
     lanes_of,
     last_lane,
-    odd_lanes,
     prefix_sum,
-    splat4,
     splat8,
     splat16,
     splat32,
@@ -55,9 +51,7 @@ from vj.kernels.simd.lanes import (
 )
 from vj.kernels.simd.memory import (
     at,
-    gather,
     gather8,
-    load4,
     load8,
     load8_part,
     load16,
@@ -79,4 +73,4 @@ from vj.kernels.simd.tiles import (
     tile_slope,
     tile_store,
 )
-from vj.kernels.simd.vectors import WIDEST, Vec, f32x8, f32x16, i32x8, i32x16, vector
+from vj.kernels.simd.vectors import WIDEST

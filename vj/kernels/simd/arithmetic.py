@@ -107,8 +107,8 @@ def _convert(elem):
 
 to_f32, to_f64 = _convert(types.float32), _convert(types.float64)
 to_i32, to_u32 = _convert(types.int32), _convert(types.uint32)
-to_i64, to_u64 = _convert(types.int64), _convert(types.uint64)
 to_u8, to_u16 = _convert(types.uint8), _convert(types.uint16)
+to_i64 = _convert(types.int64)
 
 
 @intrinsic

@@ -22,7 +22,7 @@ def _splat(lanes):
     return splat
 
 
-splat4, splat8, splat16, splat32 = _splat(4), _splat(8), _splat(16), _splat(32)
+splat8, splat16, splat32 = _splat(8), _splat(16), _splat(32)
 
 
 @intrinsic
@@ -99,23 +99,6 @@ def lane_sum(typing, value):
         return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
 
     return value.elem(value), codegen
-
-
-def _half(part):
-    @intrinsic
-    def half(typing, value):
-        """Lanes 0, 2, 4 … (or 1, 3, 5 …) of a vector, as a vector of half the width."""
-        out = vector(value.elem, value.lanes // 2)
-
-        def codegen(context, builder, sig, args):
-            return shuffle(builder, args[0], args[0], list(range(part, value.lanes, 2)))
-
-        return out(value), codegen
-
-    return half
-
-
-even_lanes, odd_lanes = _half(0), _half(1)
 
 
 @intrinsic

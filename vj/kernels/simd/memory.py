@@ -23,7 +23,7 @@ def _load(lanes):
     return load
 
 
-load4, load8, load16, load32 = _load(4), _load(8), _load(16), _load(32)
+load8, load16, load32 = _load(8), _load(16), _load(32)
 
 
 @intrinsic
@@ -122,23 +122,6 @@ def load_like(typing, like, array, base, offset):
         return pieces[0]
 
     return vec(like, array, base, types.intp), codegen
-
-
-@intrinsic
-def gather(typing, array, index):
-    """``array.flat[index]`` lane by lane; ``index`` is a vector of int32."""
-    vec = vector(array.dtype, index.lanes)
-
-    def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        result = ir.Constant(vec.ir, ir.Undefined)
-        for lane in range(index.lanes):
-            k = ir.Constant(ir.IntType(32), lane)
-            where = builder.sext(builder.extract_element(args[1], k), ir.IntType(64))
-            result = builder.insert_element(result, builder.load(builder.gep(data, [where])), k)
-        return result
-
-    return vec(array, index), codegen
 
 
 @intrinsic

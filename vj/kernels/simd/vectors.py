@@ -60,9 +60,6 @@ def _has(feature):
 # Lanes of float32 in the widest register; longer vectors take several registers.
 WIDEST = 16 if _has("avx512f") else 8
 
-f32x8, f32x16 = vector(types.float32, 8), vector(types.float32, 16)
-i32x8, i32x16 = vector(types.int32, 8), vector(types.int32, 16)
-
 
 def pointer(context, builder, array_type, array, index):
     """Address of ``array.flat[index]``."""
