@@ -34,8 +34,8 @@ Three = tuple[int, int, int]
 def run(layer: Layer, x: Array, w: Array, bias: Array | None = None) -> Array:
     """The layer applied to images x (N, rows, cols, inputs)."""
     images, whole, flat = len(x), _stored_bias(bias, layer), w.reshape(-1)
-    if tile := winograd.tile(layer, images):
-        return winograd.run(layer, tile, x, flat, whole)
+    if layer.tile and images:
+        return winograd.run(layer, x, flat, whole)
     y = empty(images, *layer.out, layer.stored)
     if not y.size:
         return y[..., : layer.outputs]
@@ -50,7 +50,7 @@ def run(layer: Layer, x: Array, w: Array, bias: Array | None = None) -> Array:
 def _by_outputs(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None:
     """Many weights for few pixels: pack some of them, use them for all pixels, and so on."""
     images, blocks = len(x), -(-layer.stored // 16)
-    source = _framed(layer, x, "all")
+    source = address(_inside(layer, x, "all"))
     group = max(1, CACHE // (16 * layer.inputs * layer.taps))
     target, arena = address(y), y.reshape(-1)
     start = (source - target) // 4
@@ -87,24 +87,23 @@ def _by_pixels(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None:
 
     chunk = _chunk(layer, images)
     chunks = -(-images // chunk)
-    if any(layer.frame) and (thread_count() == 1 or chunks >= 2 * thread_count()):
+    if layer.framed != layer.size and (thread_count() == 1 or chunks >= 2 * thread_count()):
 
         def task(first: int, last: int) -> None:
             for n in range(first * chunk, min(last * chunk, images), chunk):
                 end = min(n + chunk, images)
-                source = _framed(layer, x[n:end], "chunk")
+                source = address(_inside(layer, x[n:end], "chunk"))
                 compute(source, n, end - n, 0, _shape(layer, end - n, layer.stored)[1])
 
         share(chunks, task, small=small)
         return
-    source = _framed(layer, x, "all")
+    source = address(_inside(layer, x, "all"))
     rows = _shape(layer, images, layer.stored)[1]
     share(rows, lambda first, last: compute(source, 0, images, first, last), small=small)
 
 
 def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -> Array:
     """Gradient with regard to weights of `shape` of a `forward_layer`; gy (N, h, w, outputs)."""
-    images = len(x)
     if layer.outputs != layer.stored:
         gy = np.pad(gy, ((0, 0), (0, 0), (0, 0), (0, layer.stored - layer.outputs)))
     w = empty(*shape)
@@ -112,49 +111,58 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -
         w[...] = 0
         return w
     flat, size = w.reshape(-1), layer.inputs * layer.taps * layer.stored
-    if tile := winograd.tile(layer, images):
-        winograd.weight_gradient(layer, tile, x, gy, flat)
+    if layer.tile:
+        winograd.weight_gradient(layer, x, gy, flat)
         return w
-    small = layer.work * images < LITTLE
-    if size > CACHE // 2:
-        source, grads = x if not any(layer.frame) else _frame(layer, x, "all"), gy.reshape(-1)
-        step = _gradient(layer, images, layer.stored)
-        tail = _gradient(layer, images, layer.stored % 16)
-        source = source.reshape(-1)
+    elif size > CACHE // 2:
+        _of_many_weights(layer, x, gy, flat)
+    else:
+        _of_few_weights(layer, x, gy, flat)
+    return w
 
-        def some(first: int, last: int) -> None:
-            for block in range(first, last):
-                k = 16 * block
-                count = min(16, layer.stored - k)
-                out = scratch("packed", layer.inputs * layer.taps * count)
-                part = (step if count == 16 else tail).copy()
-                part[[kernels.Y, kernels.K, kernels.FRESH]] = k, count, 1
-                kernels.weight_gradient(source, grads, out, part)
-                order = packing(layer, k, count)
-                kernels.unpack_weights(out.reshape(1, -1), flat, order, 0, 1)
 
-        share(-(-layer.stored // 16), some, small=small)
-        return w
-    chunk = _chunk(layer, images)
+def _of_many_weights(layer: Layer, x: Array, gy: Array, w: Array) -> None:
+    """Some outputs after the other, each summed over all pixels."""
+    images, blocks, one = len(x), -(-layer.stored // 16), 16 * layer.inputs * layer.taps
+    source, grads = _inside(layer, x, "all").reshape(-1), gy.reshape(-1)
+    group = max(1, CACHE // one)
+
+    def task(first: int, last: int) -> None:
+        for block in range(first, last, group):
+            k, end = 16 * block, min(16 * min(block + group, last), layer.stored)
+            sums, fields = (
+                scratch("packed", one * (end - k) // 16),
+                _gradient(layer, images, end - k),
+            )
+            fields = fields.copy()
+            fields[[kernels.Y, kernels.FRESH]] = k, 1
+            kernels.weight_gradient(source, grads, sums, fields)
+            order = packing(layer, k, end - k)
+            kernels.unpack_weights(sums.reshape(1, -1), w, order, 0, -(-(end - k) // 16))
+
+    share(blocks, task, small=layer.work * images < LITTLE)
+
+
+def _of_few_weights(layer: Layer, x: Array, gy: Array, w: Array) -> None:
+    """All outputs at once, summed over some images after the other."""
+    images, chunk = len(x), _chunk(layer, len(x))
     parts = min(PARTS, -(-images // chunk))
-    sums = empty(parts, size)
+    sums = empty(parts, layer.inputs * layer.taps * layer.stored)
 
-    def part(first: int, last: int) -> None:
+    def task(first: int, last: int) -> None:
         for p in range(first, last):
             begin, stop = p * images // parts, (p + 1) * images // parts
             for n in range(begin, stop, chunk):
                 end = min(n + chunk, stop)
-                source = x[n:end] if not any(layer.frame) else _frame(layer, x[n:end], "chunk")
                 fields = _gradient(layer, end - n, layer.stored)
                 if n == begin:
                     fields = fields.copy()
                     fields[kernels.FRESH] = 1
-                kernels.weight_gradient(source.reshape(-1), gy[n:end].reshape(-1), sums[p], fields)
+                source, grads = _inside(layer, x[n:end], "chunk").reshape(-1), gy[n:end].reshape(-1)
+                kernels.weight_gradient(source, grads, sums[p], fields)
 
-    share(parts, part, small=small)
-    order = packing(layer, 0, layer.stored)
-    kernels.unpack_weights(sums, flat, order, 0, -(-layer.stored // 16))
-    return w
+    share(parts, task, small=layer.work * images < LITTLE)
+    kernels.unpack_weights(sums, w, packing(layer, 0, layer.stored), 0, -(-layer.stored // 16))
 
 
 def column_sums(g: Array) -> Array:
@@ -173,19 +181,16 @@ def _chunk(layer: Layer, images: int) -> int:
     return max(1, min(images, 2 * CACHE // (rows * cols * layer.inputs)))
 
 
-def _frame(layer: Layer, x: Array, name: str) -> Array:
-    """Images with zeros around them."""
+def _inside(layer: Layer, x: Array, name: str) -> Array:
+    """Images with zeros around them, as many as the layer needs."""
+    if layer.framed == layer.size:
+        return x
     top, left, _, _ = layer.frame
     (rows, cols), (high, wide), channels = layer.size, layer.framed, layer.inputs
     out = scratch(name, len(x) * high * wide * channels)
     sizes = (rows, cols * channels, high, wide * channels, top, left * channels)
     kernels.put_frame(x.reshape(-1), out, *sizes, 0, len(x))
     return out
-
-
-def _framed(layer: Layer, x: Array, name: str) -> int:
-    """Address of the images with zeros around them where the layer reads these."""
-    return address(_frame(layer, x, name) if any(layer.frame) else x)
 
 
 def _stored_bias(bias: Array | None, layer: Layer) -> Array:
@@ -206,17 +211,20 @@ class _Order(NamedTuple):
     plain: bool = False  # images, rows, columns, of which each phase has its own number
 
 
-def _order(layer: Layer, images: int, fewest: int) -> _Order:
-    """In which order to walk over the pixels of some images: tiles fill the innermost two."""
+def _order(layer: Layer, images: int, fewest: int, tiny: int) -> _Order:
+    """In which order to walk over the pixels of some images: tiles fill the innermost two.
+
+    Maps of at most `tiny` pixels are walked over side by side.
+    """
     (rows, cols), (high, wide), step, walk = layer.out, layer.framed, layer.step, layer.walk
     most = (-(-rows // step[0]), -(-cols // step[1]))
     source = (high * wide, walk[0] * wide, walk[1])
     target = (rows * cols, step[0] * cols, step[1])
-    plain = walk == (1, 1) == step and (high, wide) == (rows, cols) and not any(layer.frame)
+    plain = walk == (1, 1) == step and (high, wide) == (rows, cols) and layer.framed == layer.size
     if plain and layer.taps == 1:
         return _flat(images, rows, cols, fewest)
     even = rows % step[0] == 0 == cols % step[1]
-    if even and most[0] < images and most[0] * most[1] <= 64:
+    if even and most[0] < images and most[0] * most[1] <= tiny:
         return _Order((*most, images), (*source[1:], source[0]), (*target[1:], target[0]))
     return _Order((images, *most), source, target, True)
 
@@ -238,7 +246,7 @@ def _flat(images: int, rows: int, cols: int, fewest: int) -> _Order:
 @lru_cache(4096)
 def _shape(layer: Layer, images: int, outputs: int) -> tuple[Array, int]:
     """Geometry for `conv_direct` with the source at 0, and its number of rows."""
-    order = _order(layer, images, 24)
+    order = _order(layer, images, 24, 64)
     inputs, stored, (_, wide) = layer.inputs, layer.stored, layer.framed
     tables = [0] * -(-outputs // 16)
     phases, done = [], 0
@@ -288,7 +296,7 @@ def _runs(phase: Taps) -> list[list[Tap]]:
 @lru_cache(4096)
 def _gradient(layer: Layer, images: int, outputs: int) -> Array:
     """Geometry for the kernel `weight_gradient`."""
-    order, (_, wide), inputs = _order(layer, images, 16), layer.framed, layer.inputs
+    order, (_, wide), inputs = _order(layer, images, 16, 16), layer.framed, layer.inputs
     runs = _runs(layer.phases[0])
     top, left, _, _ = layer.frame
     shape = np.zeros(kernels.GRADIENT + 2 * len(runs), np.int64)

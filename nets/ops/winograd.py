@@ -16,29 +16,12 @@ from nets.ops.memory import empty, scratch
 from nets.ops.threads import share
 
 CHUNK = 1 << 19  # floats of transformed tiles at a time
-LEAST = 32  # channels and outputs with which the transforms pay
 
 
-def tile(layer: Layer, images: int) -> int:
-    """Outputs of the tiles along each side, 0 where the algorithm does not fit or pay."""
-    first = layer.phases[0].taps
-    if layer.inputs % 16 or layer.outputs % 16 or min(layer.inputs, layer.outputs) < LEAST:
-        return 0
-    if layer.step != (1, 1) or layer.walk != (1, 1) or len(first) != 9:
-        return 0
-    if any(
-        (tap.row - first[0].row, tap.col - first[0].col) != (n // 3, n % 3)
-        for n, tap in enumerate(first)
-    ):
-        return 0
-    cost = {m: 1.3 * (m + 2) ** 2 * _tiles(layer, m) for m in (2, 4)}
-    best = min((2, 4), key=lambda m: cost[m])
-    return best if cost[best] < 9 * layer.pixels else 0
-
-
-def run(layer: Layer, step: int, x: Array, w: Array, bias: Array) -> Array:
+def run(layer: Layer, x: Array, w: Array, bias: Array) -> Array:
     """The layer applied to images x (N, rows, cols, inputs)."""
-    images, blocks, elements = len(x), layer.outputs // 16, (step + 2) ** 2
+    step, images, blocks = layer.tile, len(x), layer.outputs // 16
+    elements = (step + 2) ** 2
     y = empty(images, *layer.out, layer.outputs)
     chunk = _chunk(layer, step, images)
     stored = empty(blocks, elements * layer.inputs * 16) if chunk < images else None
@@ -69,9 +52,10 @@ def run(layer: Layer, step: int, x: Array, w: Array, bias: Array) -> Array:
     return y
 
 
-def weight_gradient(layer: Layer, step: int, x: Array, gy: Array, w: Array) -> None:
+def weight_gradient(layer: Layer, x: Array, gy: Array, w: Array) -> None:
     """Fill w, a flat array, with the gradient of the weights."""
-    images, blocks, elements = len(x), layer.outputs // 16, (step + 2) ** 2
+    step, images, blocks = layer.tile, len(x), layer.outputs // 16
+    elements = (step + 2) ** 2
     chunk = _chunk(layer, step, images)
     size, sums = elements * layer.inputs * 16, None
     if chunk < images:
@@ -106,14 +90,9 @@ def weight_gradient(layer: Layer, step: int, x: Array, gy: Array, w: Array) -> N
         share(blocks, some)
 
 
-def _tiles(layer: Layer, step: int) -> int:
-    """Tiles of an image."""
-    return -(-layer.out[0] // step) * -(-layer.out[1] // step)
-
-
 def _chunk(layer: Layer, step: int, images: int) -> int:
     """Images whose transformed tiles are computed together."""
-    one = (step + 2) ** 2 * _tiles(layer, step) * max(layer.inputs, layer.outputs)
+    one = (step + 2) ** 2 * layer.tiles(step) * max(layer.inputs, layer.outputs)
     return min(images, max(1, CHUNK // one))
 
 
