@@ -179,7 +179,7 @@ def opencv(data: bytes, feeds: dict, threads: int) -> dict[str, Call]:
 
 
 def pytorch(data: bytes, feeds: dict, threads: int) -> dict[str, Call]:
-    """The folded graph as torch functions, traced and frozen, NCHW and channels last."""
+    """The folded graph as torch functions: traced and frozen, and eager; NCHW and channels last."""
     import torch
 
     torch.set_num_threads(threads)
@@ -192,6 +192,7 @@ def pytorch(data: bytes, feeds: dict, threads: int) -> dict[str, Call]:
         with torch.inference_mode():
             frozen = torch.jit.freeze(torch.jit.trace(net, given, check_trace=False))
         found[label] = lambda f=frozen, g=given: _infer(torch, f, g)
+        found[f"{label} eager"] = lambda f=net, g=given: _infer(torch, f, g)
     return found
 
 

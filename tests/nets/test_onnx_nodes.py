@@ -103,4 +103,4 @@ def test_all_claimed_operators_have_cases():
         c.name for c in CASES
         if REASONS[c.name] is None and {n.op_type for n in c.model.graph.node} <= CLAIMED
     ]  # fmt: skip
-    assert len(whole) >= 331
+    assert len(whole) >= 437  # of these onnxruntime 1.32 passes 426
