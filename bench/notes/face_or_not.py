@@ -4,13 +4,14 @@ LeNet-5 (with relu and max pooling) and a small residual net, on people and back
 have never seen. In training every image comes at another place, mirrored or not, in another light.
 Nothing was chosen by the test side: epochs and rates were set on validation.
 
-python -m bench.notes.face_or_not
+python -m bench.notes.face_or_not --folder runs/face_or_not
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,17 +36,17 @@ SCALE = {"mean": 0.5, "std": 0.25}
 # Model, epochs, images in a batch, learning rate, and the accuracy that is asked for.
 MODELS: dict[str, tuple[Callable[[], Module], int, int, float, float]] = {
     "LeNet-5": (lambda: LeNet5(2, activation="relu", pooling="max"), 8, 128, 3e-3, 0.990),
-    "ResNet-8": (lambda: ResNet((1, 1, 1), 2, 1, width=0.25, small=True), 8, 128, 4e-3, 0.997),
+    "ResNet-8": (lambda: ResNet((1, 1, 1), 2, 1, width=0.125, small=True), 6, 128, 4e-3, 0.997),
 }
 
 
-def main(quick: bool = False) -> Finding:
+def main(quick: bool = False, folder: Path | None = None) -> Finding:
     """Train both nets and judge them."""
     sides = _invented() if quick else data.face_or_not(SIDE)
     runs, found = {}, {}
     for name, (_, epochs, *_, goal) in MODELS.items():
         began, used = time.perf_counter(), time.process_time()
-        runs[name] = train(name, sides, 1 if quick else epochs)
+        runs[name] = train(name, sides, 1 if quick else epochs, folder)
         found[name] = {
             "test": judge(runs[name].model, sides.test),
             "validation": judge(runs[name].model, sides.validation),
@@ -69,8 +70,8 @@ def main(quick: bool = False) -> Finding:
     )
 
 
-def train(name: str, sides: data.Sides, epochs: int) -> Run:
-    """Train one of the models."""
+def train(name: str, sides: data.Sides, epochs: int, folder: Path | None = None) -> Run:
+    """Train one of the models, from where its folder says that it was."""
     make, _, batch, rate, _ = MODELS[name]
     init.seed(0)
     model = make()
@@ -84,6 +85,8 @@ def train(name: str, sides: data.Sides, epochs: int) -> Run:
             schedule=schedule,
             validation=Loader(sides.validation, 256, **SCALE),
             metrics={"accuracy": accuracy},
+            folder=folder and folder / name,
+            resume=folder is not None,
         )  # fmt: skip
 
 

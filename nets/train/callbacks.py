@@ -79,7 +79,7 @@ class EarlyStop(Callback):
         if self.monitor not in row:
             raise ParameterError(f"no figure `{self.monitor}` to watch, there are {', '.join(row)}")
         gain = (row[self.monitor] - self.best) * (1 if self.largest else -1)
-        if self.best_epoch < 0 or gain > self.min_change:
+        if math.isnan(self.best) or gain > self.min_change:
             self.best, self.best_epoch = row[self.monitor], row["epoch"]
             self.weights = {name: a.copy() for name, a in run.model.state_dict().items()}
         elif row["epoch"] - self.best_epoch >= self.patience:

@@ -239,10 +239,10 @@ def _finish_epoch(
 def _ctrl_c() -> Iterator[list[int]]:
     """A list that is no longer empty once Ctrl-C was pressed; pressed again, it interrupts."""
     pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
     before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield pressed  # only the main thread is told; a job in the background ignores it
+        return
 
     def note(number: int, frame: Any) -> None:
         pressed.append(number)
