@@ -46,7 +46,7 @@ class Cropping:
     scale: tuple[float, float] = (0.3, 1.5)
     about_faces: float = 0.85
     sized: float = 0.35
-    faces: tuple[float, float] = (0.035, 0.9)
+    faces: tuple[float, float] = (0.03, 0.7)
     tilted: float = 0.3
     tilt: float = 30.0
     magnify: float = 3.0

@@ -148,7 +148,7 @@ def head(rng: Rng) -> Part:
 def _size(how: Composing, size: int, rng: Rng) -> float:
     """Fewer of the very large ones: they take all the room."""
     low, high = how.size
-    share = rng.random() ** 1.1
+    share = rng.random() ** 1.3
     return size * low * math.exp(share * math.log(high / low))
 
 
