@@ -45,7 +45,7 @@ def _bend(s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: fl
         return np.where(s <= 0, slope * v if slope else 0, np.where(s >= end, top, v))
     given, numbers = flat(s), flat(v)
     out = empty(given.size)
-    _shared(out.size, lambda i, j: bend.bend(given, numbers, slope, end, top, out, i, j))
+    in_blocks(out.size, lambda i, j: bend.bend(given, numbers, slope, end, top, out, i, j))
     return unflat(out, s.shape)
 
 
@@ -199,11 +199,11 @@ def logistic_of(x: Array) -> tuple[Array, Array]:
         return np.where(x >= 0, 1, small) / (1 + small), np.log1p(small)
     given = flat(x)
     y, rest = empty(given.size), empty(given.size)
-    _shared(given.size, lambda i, j: logistic.logistic(given, y, rest, i, j))
+    in_blocks(given.size, lambda i, j: logistic.logistic(given, y, rest, i, j))
     return unflat(y, x.shape), unflat(rest, x.shape)
 
 
-def _shared(size: int, task: Callable[[int, int], None]) -> None:
+def in_blocks(size: int, task: Callable[[int, int], None]) -> None:
     """Share numbers out in blocks."""
     share(
         -(-size // BLOCK),

@@ -4,6 +4,9 @@ What a step makes of its input is one matrix product for all steps; only the pro
 state before are made step by step. Going back is the same in reverse (backpropagation through
 time): gradients of the gates step by step, those of the weights in one product.
 
+Inside, the sequences of a batch lie side by side, (T, H, N): gates are whole blocks of memory then,
+and the products with the state are those that matrix libraries are fastest at.
+
 Gates stand in PyTorch's order: input, forget, cell, output for LSTM; reset, update, new for GRU.
 
 References: Elman, Finding structure in time, 1990; Hochreiter & Schmidhuber, Long short-term
@@ -14,14 +17,13 @@ using RNN encoder-decoder, 2014 (with the reset applied to the finished product,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from nets.graph.ir import Array
-from nets.kernels import gates as gates_of
-from nets.ops.activation import SMALL, sigmoid_of
-from nets.ops.threads import share
+from nets.kernels import gates as kernels
+from nets.ops.activation import in_blocks, sigmoid_of
+from nets.ops.memory import empty
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
@@ -93,23 +95,22 @@ def rnn(
     if nonlinearity not in ("tanh", "relu"):
         raise NetError(f'rnn: `nonlinearity` must be "tanh" or "relu", not {nonlinearity!r}')
     _check("rnn", 1, x, h0, w_ih, w_hh, b_ih, b_hh)
-    gates = _inputs(x, w_ih, b_ih, b_hh)
-    y = np.empty((len(x), *h0.shape), x.dtype)
-    h = h0
+    sums, y = _inputs(x, w_ih, b_ih, b_hh), _room(x, len(x), *h0.T.shape)
+    h = h0.T
     for t in range(len(x)):
-        total = gates[t] + h @ w_hh.T
+        total = sums[t] + w_hh @ h
         h = y[t] = np.tanh(total) if nonlinearity == "tanh" else np.maximum(total, 0)
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
-        to_sums, to_h = np.empty_like(y), _start(g[1], h0)
+        to_sums, to_h, turned = _room(sums, *sums.shape), _start(g[1], h0), _turned(w_hh)
         for t in reversed(range(len(x))):
             if g[0] is not None:
-                to_h += g[0][t]
+                to_h += g[0][t].T
             to_sums[t] = to_h * (1 - y[t] ** 2) if nonlinearity == "tanh" else to_h * ~(y[t] <= 0)
-            to_h = to_sums[t] @ w_hh
+            np.matmul(turned, to_sums[t], out=to_h)
         return _to_arguments(x, h0, y, w_ih, to_sums, to_sums, to_h, needs)
 
-    return (y, h.copy()), vjp
+    return _results(y), vjp
 
 
 @op
@@ -144,34 +145,34 @@ def lstm(
     _check("lstm", 4, x, h0, w_ih, w_hh, b_ih, b_hh)
     if c0.shape != h0.shape:
         raise NetError(f"lstm: c0 of shape {c0.shape} does not fit h0 of shape {h0.shape}")
-    gates = _inputs(x, w_ih, b_ih, b_hh)
-    y = np.empty((len(x), *h0.shape), x.dtype)
-    cells = np.empty((len(x) + 1, *h0.shape), x.dtype)
-    h, cells[0] = h0, c0
-    step = _lstm_step if x.dtype != np.float32 else _Banded(gates_of.lstm_step, h0.shape)
-    back = _lstm_back if x.dtype != np.float32 else _Banded(gates_of.lstm_back, h0.shape)
+    gates, y = _inputs(x, w_ih, b_ih, b_hh), _room(x, len(x), *h0.T.shape)
+    cells, more = _room(x, len(x) + 1, *h0.T.shape), _room(x, *gates.shape[1:])
+    h, cells[0] = h0.T, c0.T
     for t in range(len(x)):
-        step(gates, h @ w_hh.T, cells, y, t)
+        np.matmul(w_hh, h, out=more)
+        _lstm_step(gates, more, cells, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None, Array | None], needs: Needs) -> Grads:
-        to_gates = np.empty_like(gates)
+        to_gates, turned = _room(gates, *gates.shape), _turned(w_hh)
         to_h, to_c = _start(g[1], h0), _start(g[2], h0)
         for t in reversed(range(len(x))):
             if g[0] is not None:
-                to_h += g[0][t]
-            back(gates, cells, to_h, to_c, to_gates, t)
-            to_h = to_gates[t] @ w_hh
+                to_h += g[0][t].T
+            _lstm_back(gates, cells, to_h, to_c, to_gates, t)
+            np.matmul(turned, to_gates[t], out=to_h)
         found = _to_arguments(x, h0, y, w_ih, to_gates, to_gates, to_h, (*needs[:2], *needs[3:]))
-        return (*found[:2], to_c, *found[2:])
+        return (*found[:2], to_c.T, *found[2:])
 
-    return (y, h.copy(), cells[-1].copy()), vjp
+    return (*_results(y), cells[-1].T.copy()), vjp
 
 
 def _lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> None:
     """As the kernel, in any precision."""
+    if y.dtype == np.float32:
+        return _run(kernels.lstm_step, gates, more, cells, y, t=t)
     gates[t] += more
-    i, f, c, o = _split(gates[t], 4)
+    i, f, c, o = np.split(gates[t], 4)
     i[:], f[:], c[:], o[:] = sigmoid_of(i), sigmoid_of(f), np.tanh(c), sigmoid_of(o)
     cells[t + 1] = f * cells[t] + i * c
     y[t] = o * np.tanh(cells[t + 1])
@@ -180,8 +181,11 @@ def _lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> Non
 def _lstm_back(
     gates: Array, cells: Array, to_h: Array, to_c: Array, to_gates: Array, t: int
 ) -> None:
-    i, f, c, o = _split(gates[t], 4)
-    to_i, to_f, to_n, to_o = _split(to_gates[t], 4)
+    """As the kernel, in any precision."""
+    if gates.dtype == np.float32:
+        return _run(kernels.lstm_back, gates, cells, to_h, to_c, to_gates, t=t)
+    i, f, c, o = np.split(gates[t], 4)
+    to_i, to_f, to_n, to_o = np.split(to_gates[t], 4)
     bent = np.tanh(cells[t + 1])
     to_c += to_h * o * (1 - bent * bent)
     to_i[:] = to_c * c * i * (1 - i)
@@ -220,35 +224,34 @@ def gru(
         Shapes do not fit each other.
     """
     _check("gru", 3, x, h0, w_ih, w_hh, b_ih, b_hh)
-    gates = _inputs(x, w_ih, b_ih, None)
-    more = np.empty_like(gates)
-    y = np.empty((len(x), *h0.shape), x.dtype)
-    step = _gru_step if x.dtype != np.float32 else _Banded(gates_of.gru_step, h0.shape)
-    back = _gru_back if x.dtype != np.float32 else _Banded(gates_of.gru_back, h0.shape)
-    h = h0
+    gates, y = _inputs(x, w_ih, b_ih, None), _room(x, len(x), *h0.T.shape)
+    more, first = _room(gates, *gates.shape), np.ascontiguousarray(h0.T)
+    h = first
     for t in range(len(x)):
-        np.matmul(h, w_hh.T, out=more[t])
+        np.matmul(w_hh, h, out=more[t])
         if b_hh is not None:
-            more[t] += b_hh
-        step(gates, more, h, y, t)
+            more[t] += b_hh[:, None]
+        _gru_step(gates, more, h, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
-        to_gates, to_more = np.empty_like(gates), np.empty_like(gates)
-        to_h = _start(g[1], h0)
+        to_gates, to_more = _room(gates, *gates.shape), _room(gates, *gates.shape)
+        to_h, turned = _start(g[1], h0), _turned(w_hh)
         for t in reversed(range(len(x))):
             if g[0] is not None:
-                to_h += g[0][t]
-            back(gates, more, y[t - 1] if t else h0, to_h, to_gates, to_more, t)
-            to_h += to_more[t] @ w_hh
+                to_h += g[0][t].T
+            _gru_back(gates, more, y[t - 1] if t else first, to_h, to_gates, to_more, t)
+            to_h += turned @ to_more[t]
         return _to_arguments(x, h0, y, w_ih, to_gates, to_more, to_h, needs)
 
-    return (y, h.copy()), vjp
+    return _results(y), vjp
 
 
 def _gru_step(gates: Array, more: Array, before: Array, y: Array, t: int) -> None:
     """As the kernel, in any precision."""
-    (r, z, n), (hr, hz, hn) = _split(gates[t], 3), _split(more[t], 3)
+    if y.dtype == np.float32:
+        return _run(kernels.gru_step, gates, more, before, y, t=t)
+    (r, z, n), (hr, hz, hn) = np.split(gates[t], 3), np.split(more[t], 3)
     r[:], z[:] = sigmoid_of(r + hr), sigmoid_of(z + hz)
     n[:] = np.tanh(n + r * hn)
     y[t] = (1 - z) * n + z * before
@@ -257,41 +260,53 @@ def _gru_step(gates: Array, more: Array, before: Array, y: Array, t: int) -> Non
 def _gru_back(
     gates: Array, more: Array, before: Array, to_h: Array, to_gates: Array, to_more: Array, t: int
 ) -> None:
-    r, z, n = _split(gates[t], 3)
-    to_r, to_z, to_n = _split(to_gates[t], 3)
+    """As the kernel, in any precision."""
+    if gates.dtype == np.float32:
+        return _run(kernels.gru_back, gates, more, before, to_h, to_gates, to_more, t=t)
+    r, z, n = np.split(gates[t], 3)
+    to_r, to_z, to_n = np.split(to_gates[t], 3)
     to_n[:] = to_h * (1 - z) * (1 - n * n)
     to_z[:] = to_h * (before - n) * z * (1 - z)
-    to_r[:] = to_n * _split(more[t], 3)[2] * r * (1 - r)
+    to_r[:] = to_n * np.split(more[t], 3)[2] * r * (1 - r)
     to_more[t] = to_gates[t]
-    _split(to_more[t], 3)[2][:] *= r
+    np.split(to_more[t], 3)[2][:] *= r
     to_h *= z
 
 
-class _Banded:
-    """A kernel of `nets.kernels.gates` called with arrays and a step; threads share sequences."""
+def _run(kernel: Callable[..., None], *arrays: Array, t: int) -> None:
+    """A kernel of `nets.kernels.gates` on step t; the last array but one or two tells the size."""
+    size = arrays[2][0].size if kernel is kernels.lstm_step else arrays[2].size
+    flat = [a.reshape(-1) for a in arrays]
+    in_blocks(size, lambda first, last: kernel(*flat, t, size, first, last))
 
-    def __init__(self, kernel: Callable[..., None], shape: tuple[int, ...]) -> None:
-        self.kernel, self.sizes = kernel, shape
-        if kernel is gates_of.gru_back:
-            self.sizes = shape[:1]
 
-    def __call__(self, *arrays: Any) -> None:
-        *given, t = arrays
-        flat = [np.ascontiguousarray(a).reshape(-1) for a in given]
-        numbers = (t, *self.sizes)
-        share(
-            self.sizes[0],
-            lambda first, last: self.kernel(*flat, *numbers, first, last),
-            small=flat[0].size < SMALL,
-        )
+def _room(like: Array, *shape: int) -> Array:
+    """An array of the precision of another one."""
+    return empty(*shape) if like.dtype == np.float32 else np.empty(shape, like.dtype)
+
+
+def _results(y: Array) -> tuple[Array, Array]:
+    """All states (T, N, H) and the last one (N, H)."""
+    return y.transpose(0, 2, 1), y[-1].T.copy()
+
+
+def _turned(w_hh: Array) -> Array:
+    return np.ascontiguousarray(w_hh.T)
+
+
+def _start(grad: Array | None, like: Array) -> Array:
+    """A gradient (H, N) to add to."""
+    turned = like.T
+    return np.zeros(turned.shape, like.dtype) if grad is None else np.array(grad.T, order="C")
 
 
 def _inputs(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
-    """What the inputs of all steps contribute to the gates (T, N, gates)."""
-    gates: Array = (x.reshape(-1, x.shape[2]) @ w_ih.T).reshape(*x.shape[:2], -1)
-    for bias in (b_ih, b_hh):
-        if bias is not None:
-            gates += bias
+    """What the inputs of all steps contribute to the gates (T, gates, N)."""
+    gates = _room(x, len(x), len(w_ih), x.shape[1])
+    np.matmul(w_ih, x.transpose(0, 2, 1), out=gates)
+    biases = [b for b in (b_ih, b_hh) if b is not None]
+    if biases:
+        gates += sum(biases[1:], biases[0])[:, None]
     return gates
 
 
@@ -300,26 +315,23 @@ def _to_arguments(
     needs: Needs,
 ) -> Grads:  # fmt: skip
     """From the gradients of the gates to those of x, h0, w_ih, w_hh, b_ih, b_hh."""
-    of_input, of_hidden = (a.reshape(-1, a.shape[2]) for a in (to_inputs, to_hidden))
-    before = np.concatenate([h0[None], y[:-1]]).reshape(-1, h0.shape[1])
+    of_input = _steps_inside(to_inputs)
+    of_hidden = of_input if to_hidden is to_inputs else _steps_inside(to_hidden)
+    before = _steps_inside(np.concatenate([h0.T[None], y[:-1]]))
     return (
-        (of_input @ w_ih).reshape(x.shape) if needs[0] else None,
-        to_h0 if needs[1] else None,
-        of_input.T @ x.reshape(-1, x.shape[2]) if needs[2] else None,
-        of_hidden.T @ before if needs[3] else None,
-        *(a.sum(0) for a in (of_input, of_hidden)[: len(needs) - 4]),
+        (of_input.T @ w_ih).reshape(x.shape) if needs[0] else None,
+        to_h0.T if needs[1] else None,
+        of_input @ x.reshape(-1, x.shape[2]) if needs[2] else None,
+        of_hidden @ before.T if needs[3] else None,
+        *(a.sum(1) for a in (of_input, of_hidden)[: len(needs) - 4]),
     )
 
 
-def _split(gates: Array, count: int) -> list[Array]:
-    """Views of the gates of one step."""
-    size = gates.shape[-1] // count
-    return [gates[:, k * size : (k + 1) * size] for k in range(count)]
-
-
-def _start(grad: Array | None, like: Array) -> Array:
-    """A gradient to add to."""
-    return np.zeros_like(like) if grad is None else np.array(grad, order="C")
+def _steps_inside(x: Array) -> Array:
+    """From (T, K, N) to (K, T N)."""
+    turned = _room(x, x.shape[1], x.shape[0], x.shape[2])
+    turned[:] = x.transpose(1, 0, 2)
+    return turned.reshape(x.shape[1], -1)
 
 
 def _check(
