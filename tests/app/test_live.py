@@ -7,6 +7,7 @@ import itertools
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import clips
@@ -117,7 +118,8 @@ def film(tmp_path):
 def test_an_rtsp_camera_that_goes_away_and_comes_back(film, fast):
     server = Rtsp(film)
     assert max(len(unit) for picture in server.pictures for unit in picture) > 10_000
-    frames = wanted(live_input(server.url).frames())
+    said = []
+    frames = wanted(replace(live_input(server.url), say=said.append).frames())
     first = [next(frames) for _ in range(5)]
     assert first[0].image.shape == (240, 320, 3)
     assert [word for word, _ in server.said] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
@@ -126,6 +128,8 @@ def test_an_rtsp_camera_that_goes_away_and_comes_back(film, fast):
     again = Rtsp(film, server.port)
     last = [next(frames) for _ in range(20)]
     assert again.connections
+    assert said[0] == f"{server.url}: lost, trying again in 0.05 s"
+    assert said[-1] == f"{server.url}: back"
     assert all(a.time < b.time for a, b in itertools.pairwise([*first, *last]))
     expected = clips.images_of(film)
     assert min(int((last[-1].image != image).sum()) for image in expected) == 0
@@ -137,7 +141,9 @@ def test_an_rtsp_camera_is_written_and_given_up(command, film, fast, tmp_path):
     server = Rtsp(film, most=30)
     done = command(server.url, "-o", tmp_path / "out.mp4")
     assert done.status == 5
-    assert f"vj-detect: {server.url}: lost, and not back after 3 tries\n" in done.err
+    pauses = [f"{server.url}: lost, trying again in {pause} s" for pause in (0.05, 0.1, 0.2)]
+    lost = f"vj-detect: {server.url}: lost, and not back after 3 tries"
+    assert done.err.splitlines()[:4] == [*pauses, lost]
     assert 3 < len(clips.times_of(tmp_path / "out.mp4")) <= 30
 
 

@@ -62,6 +62,16 @@ def test_mapped_keeps_the_order_and_the_number_under_way(jobs):
     assert max(most) <= jobs
 
 
+def test_threads_meet_where_few_things_are_work():
+    together = threading.Barrier(2)
+
+    def work(i):
+        return i if i % 5 else together.wait(20)  # nobody comes through alone
+
+    done = list(mapped(work, range(40), 2, every=5))
+    assert [i for i, _ in done] == list(range(40))
+
+
 def test_the_clock_counts_each_stage():
     clock = Clock()
     with clock.at("one"):

@@ -11,13 +11,13 @@ import time
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vj import __version__
 from vj.app.formats import count
-from vj.app.options import DATA, METHODS, parse, parser
+from vj.app.options import DATA, METHODS, information, parse
 from vj.app.progress import ClosedPipe, Console, Talk
 from vj.app.status import Status, status_of
 from vj.errors import CascadeError, ParameterError, SourceError, VJError
@@ -65,7 +65,7 @@ def program(argv: Sequence[str], console: Console) -> Status:
 def run(args: Namespace, console: Console) -> Status:
     """Do what the arguments say."""
     if args.help or args.version or args.list_detectors or args.list_cameras:
-        console.write(_information(args).encode())
+        console.write(information(args).encode())
         return Status.DONE
     console.talk = Talk.QUIET if args.quiet else Talk.VERBOSE if args.verbose else Talk.NORMAL
     from vj.app.sink import has_film
@@ -163,6 +163,7 @@ def _explain(
 
 def _tasks(args: Namespace, console: Console) -> list[Task]:
     """What is to be done, in order."""
+    from vj.app.live import Live
     from vj.app.sink import is_file, plan
     from vj.app.source import Picture, find_inputs
     from vj.app.video_source import Span
@@ -181,6 +182,7 @@ def _tasks(args: Namespace, console: Console) -> list[Task]:
         from vj.images import sample_path
 
         items.append(Picture("astronaut", sample_path(), Path("astronaut.png")))
+    items = [replace(item, say=console.say) if isinstance(item, Live) else item for item in items]
     tasks = plan(items, args.output, args.suffix)
     if len(tasks) < len(items):
         console.say(f"{count(len(items) - len(tasks), 'file')} of an earlier run left out")
@@ -273,24 +275,6 @@ def _spare_scipy() -> None:
             import_module("numba.np.arraymath")
         finally:
             del sys.modules["scipy.linalg"]
-
-
-def _information(args: Namespace) -> str:
-    if args.help:
-        return parser().format_help()
-    if args.version:
-        return f"vj-detect {__version__}\n"
-    if args.list_cameras:
-        from vj.app.live import cameras
-
-        names = enumerate(cameras().items())
-        lines = (f"camera:{i}  {device}  {name}\n" for i, (device, name) in names)
-        return "".join(lines) or "no camera\n"
-    from vj.detect.registry import list_detectors
-
-    found = list_detectors()
-    width = max(map(len, found), default=0)
-    return "".join(f"{name:<{width}}  {line}\n" for name, line in found.items())
 
 
 def _processors() -> int:

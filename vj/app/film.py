@@ -114,7 +114,7 @@ class _Work:
         """Frames with what is in them."""
         jobs = 1 if self.task.item.live else self.film.jobs
         decoded = self._apart(self.clock.each("decode", frames), 4)
-        found = _closing(mapped(self._detect, decoded, jobs), decoded)
+        found = _closing(mapped(self._detect, decoded, jobs, self.film.every), decoded)
         if self.film.tracks:
             found = _closing(self._tracked(found), found)
         return self._apart(found, 2)

@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +30,7 @@ class Live(Video):
     """
 
     options: dict[str, Any] = field(default_factory=dict)  # of `av.open`
+    say: Callable[[str], object] = lambda text: None  # that it is lost, and that it is back
     live: ClassVar[bool] = True
 
     @property
@@ -89,6 +90,8 @@ class _Reader:
                 with opened(self._item.source, self._item.name, **options) as container:
                     whole = bool(container.duration)
                     for frame in decoded(container, self._item.name, threads="SLICE"):
+                        if tries:
+                            self._item.say(f"{self._item.name}: back")
                         tries, connected = 0, True
                         self._offer(frame, wait=whole)
                         if self.closed.is_set():
@@ -103,7 +106,11 @@ class _Reader:
             if tries == len(BACK_OFF):
                 lost = f"{self._item.name}: lost, and not back after {tries} tries"
                 return self._end(StreamError(lost))
-            self.closed.wait(BACK_OFF[tries])
+            if self.closed.is_set():
+                return None
+            pause = BACK_OFF[tries]
+            self._item.say(f"{self._item.name}: lost, trying again in {pause:g} s")
+            self.closed.wait(pause)
             tries += 1
         return None
 

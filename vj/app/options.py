@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vj import __version__
 from vj.app.values import factor, point, positive, quality, seconds, size
 from vj.errors import ParameterError
 
@@ -89,6 +90,25 @@ def parser() -> argparse.ArgumentParser:
     page("--page-host", default="127.0.0.1", metavar="ADDRESS", help="let others in, by a token")
     _add_run(p.add_argument_group("run").add_argument)
     return p
+
+
+def information(args: argparse.Namespace) -> str:
+    """What --help, --version and the lists print."""
+    if args.help:
+        return parser().format_help()
+    if args.version:
+        return f"vj-detect {__version__}\n"
+    if args.list_cameras:
+        from vj.app.live import cameras
+
+        names = enumerate(cameras().items())
+        lines = (f"camera:{i}  {device}  {name}\n" for i, (device, name) in names)
+        return "".join(lines) or "no camera\n"
+    from vj.detect.registry import list_detectors
+
+    found = list_detectors()
+    width = max(map(len, found), default=0)
+    return "".join(f"{name:<{width}}  {line}\n" for name, line in found.items())
 
 
 def _add_input(add: Any) -> None:

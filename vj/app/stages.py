@@ -17,6 +17,7 @@ from vj.app.status import Terminated
 T = TypeVar("T")
 R = TypeVar("R")
 _END = object()
+_SPREAD = 4  # times as many frames may be in memory where few of them are work
 
 
 class Ahead(Generic[T]):
@@ -78,9 +79,13 @@ class Ahead(Generic[T]):
 
 
 def mapped(
-    work: Callable[[T], R], things: Iterable[T], jobs: int
+    work: Callable[[T], R], things: Iterable[T], jobs: int, every: int = 1
 ) -> Generator[tuple[T, R], None, None]:
-    """Things and what the work makes of them, in order; ``jobs`` at once, twice that under way."""
+    """Things and what the work makes of them, in order; ``jobs`` at once.
+
+    Where only each ``every``-th thing is work, so many more are under way that all threads have
+    some.
+    """
     if jobs == 1:
         for thing in things:
             yield thing, work(thing)
@@ -89,10 +94,11 @@ def mapped(
 
     pool = ThreadPoolExecutor(jobs)
     waiting: deque[tuple[T, Future[R]]] = deque()
+    most = 2 * jobs * min(every, _SPREAD)
     try:
         for thing in things:
             waiting.append((thing, pool.submit(work, thing)))
-            if len(waiting) == 2 * jobs:
+            if len(waiting) == most:
                 first, result = waiting.popleft()
                 yield first, result.result()
         while waiting:
