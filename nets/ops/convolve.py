@@ -9,9 +9,8 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.ops.base import nchw, nhwc
-from nets.ops.dense import column_sums
 from nets.ops.geometry import Geometry, Pair
-from nets.ops.products import outputs, to_inputs, to_weights
+from nets.ops.products import outputs, sums, to_inputs, to_weights
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
@@ -73,7 +72,7 @@ def conv2d(
             if needs[0]
             else None,
             to_weights(images, grads, weight.shape, how) if needs[1] else None,
-            *(column_sums(grads) if needed else None for needed in needs[2:]),
+            *(sums(grads) if needed else None for needed in needs[2:]),
         )
 
     return nchw(y), vjp
@@ -143,7 +142,7 @@ def conv_transpose2d(
         return (
             nchw(outputs(grads, weight, (x.shape[2], x.shape[3]), None, how)) if needs[0] else None,
             to_weights(grads, images, weight.shape, how) if needs[1] else None,
-            *(column_sums(grads) if needed else None for needed in needs[2:]),
+            *(sums(grads) if needed else None for needed in needs[2:]),
         )
 
     return nchw(y), vjp
@@ -180,7 +179,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, V
         return (
             to_inputs(grads, w, (1, 1), None, POINT).reshape(x.shape) if needs[0] else None,
             to_weights(images, grads, w.shape, POINT).reshape(weight.shape) if needs[1] else None,
-            *(column_sums(grads) if needed else None for needed in needs[2:]),
+            *(sums(grads) if needed else None for needed in needs[2:]),
         )
 
     return y.reshape(*x.shape[:-1], count), vjp

@@ -165,16 +165,6 @@ def _of_few_weights(layer: Layer, x: Array, gy: Array, w: Array) -> None:
     kernels.unpack_weights(sums, w, packing(layer, 0, layer.stored), 0, -(-layer.stored // 16))
 
 
-def column_sums(g: Array) -> Array:
-    """Sums over all axes but the last one."""
-    rows = np.ascontiguousarray(g).reshape(-1, g.shape[-1])
-    parts = np.empty((64, rows.shape[1]), np.float32)
-    small = g.size < LITTLE
-    share(64, lambda first, last: kernels.sum_rows(rows, parts, first, last), small=small)
-    total: Array = parts.sum(0)
-    return total
-
-
 def _chunk(layer: Layer, images: int) -> int:
     """Images that stay in the cache."""
     rows, cols = layer.framed

@@ -11,10 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from nets.graph.ir import Array
+from nets.kernels.weights import sum_rows
 from nets.ops import dense, depthwise, plain
 from nets.ops.geometry import Geometry, Pair
 from nets.ops.layer import backward_layer, forward_layer
 from nets.ops.memory import empty
+from nets.ops.threads import share
+
+BANDS = 64  # of rows whose sums are added up
 
 
 def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) -> Array:
@@ -73,6 +77,19 @@ def to_weights(x: Array, gy: Array, shape: tuple[int, ...], how: Geometry) -> Ar
         parts = (np.ascontiguousarray(x[..., c]), np.ascontiguousarray(gy[..., k]))
         w[k] = to_weights(*parts, w[k].shape, one)
     return w
+
+
+def sums(y: Array) -> Array:
+    """Sums (K,) of outputs over all axes but the last one: the gradient of a bias."""
+    rows = y.reshape(-1, y.shape[-1])
+    if y.dtype != np.float32:
+        total: Array = rows.sum(0)
+        return total
+    parts = np.empty((BANDS, rows.shape[1]), np.float32)
+    small = y.size < 1 << 18
+    share(BANDS, lambda first, last: sum_rows(rows, parts, first, last), small=small)
+    total = parts.sum(0)
+    return total
 
 
 def _side(w: Array) -> Pair:
