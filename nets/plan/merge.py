@@ -29,7 +29,7 @@ def merge_siblings(lowering: Lowering) -> None:
         total = sum(layer.y.channels for layer in found)
         thin = any(layer.y.channels % FULL for layer in found)
         if len(found) > 1 and thin and total <= WIDEST:
-            _merge(lowering, found)
+            _merge(lowering, found, found[0].inputs[0], found[0].x, 1)
     _merge_depthwise(lowering)
 
 
@@ -49,33 +49,28 @@ def _key(layer: Conv, source: str) -> object:
     )  # fmt: skip
 
 
-def _merge(lowering: Lowering, group: list[Conv]) -> None:
-    """Replace ``group`` by one layer where the first of them stood."""
-    first = group[0]
+def _merge(lowering: Lowering, group: list[Conv], source: str, x: Image, groups: int) -> None:
+    """Replace ``group`` by one layer, which reads ``source``, where the first of them stood."""
+    like = group[0]
     weights: F32 = np.concatenate([layer.weights for layer in group])
     bias: F32 = np.concatenate([layer.bias for layer in group])
     name = "+".join(layer.name for layer in group)
     output = "+".join(layer.output for layer in group)
-    form = first.y._replace(channels=len(weights))
+    form = like.y._replace(channels=len(weights))
     merged = Conv(
-        name, first.inputs[0], output, first.x, form, weights, bias, stride=first.stride,
-        dilation=first.dilation, padding=first.padding, groups=1,
+        name, source, output, x, form, weights, bias, stride=like.stride, dilation=like.dilation,
+        padding=like.padding, groups=groups,
     )  # fmt: skip
-    _replace(lowering, group, merged, form)
-
-
-def _replace(lowering: Lowering, group: list[Conv], merged: Conv, form: Image) -> None:
-    merged.clamp(group[0].lo, group[0].hi)
-    merged.pooled = group[0].pooled
-    at = lowering.layers.index(group[0])
-    lowering.layers[at] = merged
-    for layer in group[1:]:
-        lowering.layers.remove(layer)
-    lowering.forms[merged.output] = form
-    lowering.maker[merged.output] = merged
+    merged.clamp(like.lo, like.hi)
+    merged.pooled = like.pooled
+    first = min(group, key=lowering.layers.index)
+    lowering.layers[lowering.layers.index(first)] = merged
+    lowering.forms[output], lowering.maker[output] = form, merged
     start = 0
     for layer in group:
-        lowering.views[layer.output] = (merged.output, start)
+        if layer is not first:
+            lowering.layers.remove(layer)
+        lowering.views[layer.output] = (output, start)
         start += layer.y.channels
 
 
@@ -98,17 +93,5 @@ def _merge_depthwise(lowering: Lowering) -> None:
             if lowering.views[layer.inputs[0]][1] != end:
                 break
             end += layer.y.channels
-        if len(found) < 2 or not isinstance(whole, Image) or end != whole.channels:
-            continue
-        earliest = min(found, key=lowering.layers.index)
-        form = found[0].y._replace(channels=end)
-        merged = Conv(
-            "+".join(layer.name for layer in found), base, "+".join(la.output for la in found),
-            whole, form, np.concatenate([layer.weights for layer in found]),
-            np.concatenate([layer.bias for layer in found]), stride=earliest.stride,
-            dilation=earliest.dilation, padding=earliest.padding, groups=end,
-        )  # fmt: skip
-        at = lowering.layers.index(earliest)
-        _replace(lowering, found, merged, form)
-        lowering.layers.remove(merged)
-        lowering.layers.insert(min(at, len(lowering.layers)), merged)
+        if len(found) > 1 and isinstance(whole, Image) and end == whole.channels:
+            _merge(lowering, found, base, whole, end)
