@@ -370,6 +370,12 @@ def test_batches_do_not_depend_on_the_number_of_workers(whole):
     here = list(scenes.batches(3, batch_size=4))
     there = list(scenes.batches(3, batch_size=4, workers=2))
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
+    pool = scenes._workers(2)
+    again = scenes.batches(3, batch_size=4, workers=2)  # by the same processes, left half-way
+    assert same(next(again), here[0])
+    again.close()
+    assert scenes._workers(2) is pool
+    scenes.close()
     later = list(scenes.batches(1, first=2, batch_size=4))
     assert same(later[0], here[2])
     assert here[0].images.shape == (4, 64, 64, 3)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,7 @@ class Scenes:
         self.data, self.size, self.seed = data, size, seed
         self.mixture, self.alarms = mixture or Mixture(), list(alarms)
         self.store = Store(memory)
+        self._pool: tuple[int, ProcessPoolExecutor] | None = None
         shares = dict(self.mixture.kinds)
         self._shares = np.array([shares.get(kind, 0.0) for kind in KINDS])
         self._shares[[0, 2]] *= bool(data.pictures)
@@ -179,22 +181,43 @@ class Scenes:
         """``count`` batches, beginning with the frame ``first * batch_size``.
 
         The result does not depend on ``workers``, the number of processes that make batches while
-        earlier ones are in use; 0 makes them here when they are asked for.
+        earlier ones are in use; 0 makes them here when they are asked for. The processes wait for
+        further calls; `close` ends them.
         """
         if workers <= 0:
             for number in range(first, first + count):
                 yield self.batch(number * batch_size, batch_size)
             return
-        # New processes, not copies of this one, which may have threads that hold locks.
-        fresh = get_context("spawn")
-        with ProcessPoolExecutor(workers, fresh, initializer=_adopt, initargs=(self,)) as pool:
-            ahead: list[Future[Batch]] = []
+        pool = self._workers(workers)
+        ahead: deque[Future[Batch]] = deque()
+        try:
             for number in range(first, first + count):
                 ahead.append(pool.submit(_make, number * batch_size, batch_size))
                 if len(ahead) > 2 * workers:
-                    yield ahead.pop(0).result()
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
             for future in ahead:
-                yield future.result()
+                future.cancel()
+
+    def close(self) -> None:
+        """End the processes that `batches` has started."""
+        if self._pool is not None:
+            self._pool[1].shutdown(cancel_futures=True)
+        self._pool = None
+
+    def _workers(self, count: int) -> ProcessPoolExecutor:
+        if self._pool is None or self._pool[0] != count:
+            self.close()
+            # New processes, not copies of this one, which may have threads that hold locks.
+            fresh = get_context("spawn")
+            made = ProcessPoolExecutor(count, fresh, initializer=_adopt, initargs=(self,))
+            self._pool = count, made
+        return self._pool[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}
 
 
 class _Draw(Generic[Item]):
