@@ -366,7 +366,7 @@ def test_a_frame_depends_on_seed_and_index_only(whole):
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(whole):
-    scenes = Scenes(whole, 64, seed=1)
+    scenes = Scenes(whole, 64, seed=1, mixture=Mixture(kinds=(("composite", 1.0),), hard=1.0))
     here = list(scenes.batches(3, batch_size=4))
     there = list(scenes.batches(3, batch_size=4, workers=2))
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
@@ -375,6 +375,10 @@ def test_batches_do_not_depend_on_the_number_of_workers(whole):
     assert same(next(again), here[0])
     again.close()
     assert scenes._workers(2) is pool
+    scenes.alarms = [(0, (10, 10, 40, 40))]  # reaches the processes too
+    here = list(scenes.batches(2, batch_size=4))
+    there = list(scenes.batches(2, batch_size=4, workers=1))
+    assert all(same(a, b) for a, b in zip(here, there, strict=True))
     scenes.close()
     later = list(scenes.batches(1, first=2, batch_size=4))
     assert same(later[0], here[2])

@@ -109,9 +109,9 @@ class Scenes:
         if size < 32 or size % 32:
             raise ParameterError(f"`size` must be a multiple of 32, got {size}")
         self.data, self.size, self.seed = data, size, seed
-        self.mixture, self.alarms = mixture or Mixture(), list(alarms)
-        self.store = Store(memory)
+        self.mixture, self.store = mixture or Mixture(), Store(memory)
         self._pool: tuple[int, ProcessPoolExecutor] | None = None
+        self.alarms = alarms
         shares = dict(self.mixture.kinds)
         self._shares = np.array([shares.get(kind, 0.0) for kind in KINDS])
         self._shares[[0, 2]] *= bool(data.pictures)
@@ -125,6 +125,16 @@ class Scenes:
         self._faces = _Draw(data.faces, [f.entry.source for f in data.faces], self.mixture.crops)
         gray = [entry.source in ("haarneg", "scene15") for entry in data.backgrounds]
         self._gray, self._coloured = np.flatnonzero(gray), np.flatnonzero(~np.array(gray, bool))
+
+    @property
+    def alarms(self) -> Sequence[tuple[int, Sequence[float]]]:
+        """False alarms to learn from; may be replaced between batches."""
+        return self._alarms
+
+    @alarms.setter
+    def alarms(self, found: Sequence[tuple[int, Sequence[float]]]) -> None:
+        self._alarms = tuple(found)
+        self.close()  # the processes have the old ones
 
     # ------------------------------------------------------------------ one frame
 
