@@ -20,6 +20,7 @@ from vj.errors import NetError
 
 _STANDARD = ("", "ai.onnx")
 _OPSETS = range(7, 29)
+_LARGEST = (1 << 31) - 1  # bytes of a protobuf message; larger models have their weights outside
 
 
 def load_onnx(
@@ -65,6 +66,10 @@ def load_onnx(
 def read_graph(path: Path) -> Graph:
     """Read and check an ONNX file."""
     try:
+        if path.stat().st_size > _LARGEST or not path.is_file():
+            raise NetError(
+                f"{path}: is no file of at most {_LARGEST / 1e9:.3g} GB, as ONNX files are"
+            )
         data = path.read_bytes()
     except OSError as exc:
         raise NetError(f"{path}: cannot be read: {exc.strerror or exc}") from exc

@@ -32,6 +32,14 @@ def test_missing_file(tmp_path):
         nets.load_onnx(tmp_path / "no.onnx")
 
 
+def test_no_file_to_read(tmp_path):
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.truncate(1 << 32)  # takes no space
+    for path in (tmp_path, tmp_path / "large.onnx"):
+        with pytest.raises(NetError, match=r"is no file of at most 2\.15 GB, as ONNX files are"):
+            nets.load_onnx(path)
+
+
 @pytest.mark.parametrize("data", [b"", b"\0" * 64, b"not a model" * 9, b"\x89PNG\r\n\x1a\n" * 9])
 def test_no_onnx_file(data):
     with pytest.raises(NetError, match=r"file\.onnx: .*no ONNX file"):
