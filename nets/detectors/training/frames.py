@@ -58,5 +58,5 @@ class Frames:
         return {
             "batch_size": self.batch_size, "batches": self.batches, "plain": self.plain,
             "size": self.scenes.size, "seed": self.scenes.seed, "mean": 0.0, "std": 1 / SCALE,
-            "augment": repr(self.scenes.mixture), "alarms": len(self.scenes.alarms),
+            "augment": repr(self.scenes.mixture),
         }  # fmt: skip
