@@ -1,8 +1,8 @@
 """A DeepLab: a residual net whose last stages dilate instead of halving, and a pyramid of rates.
 
-With the rates of torchvision's models, 2 and 4 all the way, maps are 8 times smaller than the image
-and gridding appears; hybrid rates of 1, 2 and 5 see every pixel (`nets.dilation.check_rates`).
-Names are those of torchvision's ``deeplabv3_resnet50``.
+Maps stay 8 times smaller than the image. Rates without a rhythm, 2 all the way, look at a grid of
+pixels only; hybrid rates of 1, 2 and 5 see every pixel and farther than 2 and 4, which torchvision
+has (`DeepLab.check`). Names are those of torchvision's ``deeplabv3_resnet50``.
 
 References: Chen et al., Rethinking atrous convolution for semantic image segmentation, 2017; Wang
 et al., Understanding convolution for semantic segmentation, WACV 2018, section 3.2.
@@ -10,6 +10,7 @@ et al., Understanding convolution for semantic segmentation, WACV 2018, section 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle, islice
 
 from nets.dilation import Verdict, check_rates
@@ -36,15 +37,11 @@ class DeepLab(Module):
         Factor of its channels.
     channels : int
         Of each branch of the pyramid.
-    hybrid : bool
-        Whether the last two stages take the rates 1, 2, 5, 1, 2, 5, ... instead of 2 and 4.
+    dilations : "hybrid", "doubling", or two sequences of int
+        Of the blocks of the last two stages: 1, 2, 5, 1, 2, 5 and so on; 2 and then 4, as
+        torchvision's; or given one by one.
     rates : tuple of int
         Of the pyramid.
-
-    Raises
-    ------
-    NetError
-        The hybrid rates of this depth leave pixels out.
     """
 
     def __init__(
@@ -55,19 +52,14 @@ class DeepLab(Module):
         depth: int = 50,
         width: float = 1.0,
         channels: int = 256,
-        hybrid: bool = True,
+        dilations: str | Sequence[Sequence[int]] = "hybrid",
         rates: tuple[int, ...] = (12, 24, 36),
     ) -> None:
         if depth not in DEPTHS:
             raise NetError(f"DeepLab: `depth` must be one of {list(DEPTHS)}, got {depth}")
-        third, fourth = DEPTHS[depth][1][2:]
-        stages = [1] + [2] * (third - 1), [2] + [4] * (fourth - 1)
-        if hybrid:
-            stages = list(islice(cycle(TOOTH), third)), list(islice(cycle(TOOTH), fourth))
+        stages = _stages(dilations, *DEPTHS[depth][1][2:])
         self.backbone = ResNet(depth, 1, in_channels, width=width, dilations=((), (), *stages))
         del self.backbone.fc
-        if hybrid and not self.check():
-            raise NetError(f"DeepLab: its rates leave pixels out: {self.check()}")
         self.classifier = Sequential(
             ASPP(self.backbone.channels, channels, rates),
             *conv_norm(channels, channels, 3),
@@ -89,6 +81,20 @@ class DeepLab(Module):
                 if isinstance(layer, Conv2d) and layer.kernel_size == (3, 3)
             ]
         )
+
+
+def _stages(how: str | Sequence[Sequence[int]], third: int, fourth: int) -> Sequence[Sequence[int]]:
+    """Rates of the blocks of two stages of so many."""
+    if how == "hybrid":
+        return [list(islice(cycle(TOOTH), count)) for count in (third, fourth)]
+    if how == "doubling":
+        return [1] + [2] * (third - 1), [2] + [4] * (fourth - 1)
+    if isinstance(how, str) or [len(stage) for stage in how] != [third, fourth]:
+        raise NetError(
+            f"DeepLab: `dilations` must be 'hybrid', 'doubling', or {third} and {fourth} numbers, "
+            f"got {how!r}"
+        )
+    return how
 
 
 class ASPP(Module):

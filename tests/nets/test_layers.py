@@ -12,6 +12,7 @@ from nets.tensor import Tensor, no_grad
 from vj.errors import NetError
 
 torch = pytest.importorskip("torch", reason="the oracle is torch")
+torch.set_num_threads(1)
 
 MAPS, VECTORS, ROWS = (2, 6, 9, 8), (4, 6), (5, 2, 6)  # images, vectors, sequences (T, N, I)
 BOTH = {"num_layers": 2, "bidirectional": True}

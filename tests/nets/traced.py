@@ -5,7 +5,6 @@ import numpy as np
 import nets
 from nets.layers.record import record
 from nets.plan import Model
-from nets.tensor import Tensor
 
 
 def lively(model, seed=0):
@@ -43,17 +42,21 @@ def by_onnxruntime(path, x):
     proto = onnx.load(path)
     onnx.checker.check_model(proto, full_check=True)
     assert not {i.name for i in proto.graph.input} & {i.name for i in proto.graph.initializer}
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, {"input": x}), strict=True))
 
 
-def by_opencv(path, x, names):
+def by_opencv(path, x, want):
+    """Its arrays have two axes at least, so shapes are those of ``want``."""
     import cv2
 
     net = cv2.dnn.readNetFromONNX(str(path))
     net.setInput(x)
-    return dict(zip(names, net.forward(list(names)), strict=True))
+    found = zip(want.items(), net.forward(list(want)), strict=True)
+    return {name: y.reshape(like.shape) for (name, like), y in found}
 
 
 def same(got, want, tolerance=1e-4):
@@ -67,7 +70,3 @@ def same(got, want, tolerance=1e-4):
 
 def noise(*shape):
     return np.random.default_rng(9).standard_normal(shape, np.float32)
-
-
-def tensor(x):
-    return Tensor(x) if x.dtype.kind == "f" else x
