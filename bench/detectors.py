@@ -1,10 +1,10 @@
 """Accuracy against time of every face detector at hand: ``python -m bench.detectors``.
 
-All see the same pictures, shrunk beforehand to a longer side of at most 640 pixels and never
-enlarged, on one thread. Time is CPU time of the thread for a whole call, from the RGB picture to
-boxes and scores: the least of several after a first one that does not count (composed pictures are
-shown once). A hit needs IoU 0.5, every face can be hit once, regions marked as doubtful count
-neither way, as in the scoring script beside the data.
+All see the same pictures at their own size (or shrunk beforehand, with ``--side``) on one thread.
+Time is CPU time of the thread for a whole call, from the RGB picture to boxes and scores: the least
+of several after a first one that does not count (composed pictures are shown once). A hit needs IoU
+0.5, every face can be hit once, regions marked as doubtful count neither way, as in the scoring
+script beside the data.
 
 Results are kept by name in bench/results/detectors.json; a run replaces those of the detectors that
 it runs. ``python -m bench.report`` makes the table and the plot.
@@ -26,7 +26,6 @@ from bench.pictures_of_faces import composed, development
 from vj.evaluate import Curve, match
 
 RESULTS = Path(__file__).parent / "results" / "detectors.json"
-SIDE = 640
 ALARMS = 50
 ROUNDS, PATIENCE = 2, 0.08  # showings of a picture, and seconds after which there are no more
 
@@ -128,7 +127,7 @@ def main() -> None:
     parser.add_argument("extra", nargs="*", help="names or files of more detectors (vj.detect)")
     parser.add_argument("--only", nargs="+", help="parts of the names of the detectors to run")
     parser.add_argument("--data", type=Path, default=field.DATA)
-    parser.add_argument("--side", type=int, default=SIDE, help="longest side; 0: as they are")
+    parser.add_argument("--side", type=int, default=0, help="longest side of the pictures")
     parser.add_argument("--first", type=int, help="only so many pictures of boxes_dev")
     parser.add_argument("--no-composed", action="store_true", help="boxes_dev only")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -149,7 +148,8 @@ def main() -> None:
             say(f"left out: {entrant.name}: {str(exc).splitlines()[0][:100]}")
     for line in field.missing():
         say(f"left out: {line}")
-    policy = f"Longer side at most {args.side or 'any number of'} px. {field.POLICY}."
+    size = f"longer side at most {args.side} px" if args.side else "own size, at most 1024 px"
+    policy = f"Pictures: {size}. {field.POLICY}."
     say(policy)
     cases = list(development(args.data / "boxes_dev", args.side))[: args.first]
     dev = race(runners, cases, ROUNDS, say)
