@@ -55,6 +55,7 @@ def channel_sums(x, g, coef, lo, hi, sums, parts, first, last):
     period = coef.size // 2
     rows = x.size // period
     block = max(1, BLOCK // period)
+    free = lo == -float("inf") and hi == float("inf")
     for part in range(first, last):
         top, bottom = part * rows // parts, (part + 1) * rows // parts
         at, with_x = part * 2 * period, part * 2 * period + period
@@ -66,8 +67,9 @@ def channel_sums(x, g, coef, lo, hi, sums, parts, first, last):
                 scale, shift = load16(coef, c), load16(coef, period + c)
                 plain, mixed = load16(sums, at + c), load16(sums, with_x + c)
                 for i in range(start * period + c, end * period, period):
-                    v = load16(x, i)
-                    h = passed(load16(g, i), fma(v, scale, shift), lo, hi)
+                    v, h = load16(x, i), load16(g, i)
+                    if not free:
+                        h = passed(h, fma(v, scale, shift), lo, hi)
                     plain = add_to(plain, h)
                     mixed = fma(to_f64(h), to_f64(v), mixed)
                 store(sums, at + c, plain)

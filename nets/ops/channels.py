@@ -71,7 +71,7 @@ class Channels:
         """Coefficients (blocks, all of them one after the other) for whole rows."""
         wide = np.empty((self.blocks, len(coef), self.fold, self.channels), np.float32)
         for k, c in enumerate(coef):
-            wide[:, k] = np.broadcast_to(c, (self.blocks, self.channels))[:, None]
+            wide[:, k] = c[:, None] if isinstance(c, np.ndarray) and c.ndim == 2 else c
         return wide.reshape(self.blocks, -1)
 
     def _sums(self, g: Array, wide: Array, clamp: tuple[float, float]) -> Array:
