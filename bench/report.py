@@ -101,7 +101,7 @@ def markdown(table: Table, picture: str | None) -> Iterator[str]:
     yield f"## {table.name}\n"
     yield table.about.replace("\n", " ")
     if table.timer != "thread_time":
-        yield "\nWall time."
+        yield {"process_time": "\nCPU time of all threads."}.get(table.timer, "\nWall time.")
     if picture:
         yield f"\n![{table.name}]({picture})"
     yield ""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import clips
 import numpy as np
 import pytest
@@ -369,6 +370,21 @@ def test_an_audit_finds_what_is_left(command, clip, keep, status, target):
     assert done.status == status
     assert f"audit: a face is left in {12 if keep else 0} of 12 frames" in done.err
     assert done.err.count(": a face is left: ") == (10 if keep else 0)
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turned_video_is_written_upright(command, clip, turn):
+    clips.make_clip(clip, range(0, 400, 40), rotation=turn)
+    assert command("in.mp4", "-o", "out.mp4", "--redact", "solid", "--jsonl", "found").status == 0
+    width, height = (128, 72) if turn == 180 else (72, 128)
+    with av.open("out.mp4") as container:
+        frames = list(container.decode(video=0))
+    assert {(f.width, f.height, f.rotation) for f in frames} == {(width, height, 0)}
+    for row, frame in zip(rows(Path("found").read_text()), frames, strict=True):
+        x1, y1, x2, y2 = (round(v) for v in row["boxes"][0]["xyxy"])
+        image = frame.to_ndarray(format="rgb24")
+        assert image[y1:y2, x1:x2].max() < 50
+        assert not ((image[..., 0] > 150) & (image[..., 1] < 80)).any()
 
 
 def test_a_picture_over_the_faces(command, clip, photos):
