@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 SMALLEST = 6.0  # faces of fewer pixels are not learned
 VISIBLE = 0.45  # nor are faces of which a smaller share is within the frame
-POINTS = 2  # or fewer of the landmarks
+POINTS = 2  # nor those with fewer of their landmarks in it, where these are known
 MIRROR = (1, 0, 2, 4, 3)  # order of the landmarks in a mirrored picture
 
 # Height, width and centre of a box, in distances between eyes and mouth: medians of the labels of
