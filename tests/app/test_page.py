@@ -187,6 +187,17 @@ def test_the_command_refuses_pictures(command, photos):
     assert "--page watches one video, camera or stream" in done.err
 
 
+def test_untouched_sliders_leave_the_detector_as_it_is(astronaut):
+    import vj
+
+    studio = Studio(Settings(), list_detectors())
+    found = studio._detector(studio.default).detect(astronaut)
+    assert found.confidence is not None  # the scoring of the card
+    assert found.xyxy.tolist() == vj.detect(astronaut).xyxy.tolist()
+    counted = studio._detector(Settings(min_neighbors=2)).detect(astronaut)
+    assert counted.confidence is None
+
+
 def test_a_clip_is_shown_until_it_is_stopped(tmp_path, unlimited):
     path = clips.make_clip(tmp_path / "a.mp4", range(0, 400, 40))
     with serving(show=Video("a.mp4", path, path)) as server:

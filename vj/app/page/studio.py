@@ -29,7 +29,7 @@ class Settings:
 
     detector: str = "frontalface"
     scale_factor: float = 1.1
-    min_neighbors: int = 3
+    min_neighbors: int = -1  # as the detector has it
     min_size: int = 0  # pixels; 0 for any
     heat: bool = False
 
@@ -53,7 +53,7 @@ class Settings:
             raise ParameterError("a setting is no number") from exc
         if new.detector not in names and new.detector != self.detector:
             raise ParameterError("no such detector")
-        sane = 1.01 <= new.scale_factor <= 2 and 0 <= new.min_neighbors <= 50
+        sane = 1.01 <= new.scale_factor <= 2 and -1 <= new.min_neighbors <= 50
         if not (sane and 0 <= new.min_size <= 10_000):
             raise ParameterError("a setting is out of range")
         return new
@@ -124,14 +124,11 @@ class Studio:
         if key not in self._made:
             while len(self._made) >= _KEPT:
                 del self._made[next(iter(self._made))]
-            size = {"min_size": key.min_size} if key.min_size else {}
-            self._made[key] = open_detector(
-                key.detector,
-                scale_factor=key.scale_factor,
-                min_neighbors=key.min_neighbors,
-                n_jobs=self.jobs,
-                **size,
-            )
+            # What was not touched is not asked for: networks know neither factor nor neighbours.
+            names = ("scale_factor", "min_neighbors", "min_size")
+            asked = {name: getattr(key, name) for name in names}
+            asked = {k: v for k, v in asked.items() if v != getattr(Settings, k)}
+            self._made[key] = open_detector(key.detector, n_jobs=self.jobs, **asked)
         return self._made[key]
 
 
