@@ -43,3 +43,12 @@ def logistic(x, y, rest, first, last):
         small = vexp(zero - fabs(v))
         put(y, i, select(ge(v, zero), one, small) / (one + small), last - i)
         put(rest, i, vlog1p(small), last - i)
+
+
+@kernel(void(ro(float32, 1), ro(float32, 1), float32, float32, rw(float32, 1), int64, int64))
+def slope(y, g, plain, linear, out, first, last):
+    """Compute out = g * (plain + linear * y - y * y): gradients of tanh (1, 0), logistic (0, 1)."""
+    flat, steep = splat8(plain), splat8(linear)
+    for i in range(first, last, 8):
+        v = take(y, i, last - i)
+        put(out, i, take(g, i, last - i) * fma(v, steep - v, flat), last - i)

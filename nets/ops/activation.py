@@ -99,14 +99,24 @@ def hardswish(x: Array) -> tuple[Array, Vjp]:
 def sigmoid(x: Array) -> tuple[Array, Vjp]:
     """``1 / (1 + exp(-x))``."""
     y, _ = logistic_of(x)
-    return y, lambda g, needs: (g * (y * (1 - y)),)
+    return y, lambda g, needs: (_slope(y, g, 0.0, 1.0),)
 
 
 @op
 def tanh(x: Array) -> tuple[Array, Vjp]:
     """Hyperbolic tangent."""
     y = np.tanh(x)
-    return y, lambda g, needs: (g * (1 - y * y),)
+    return y, lambda g, needs: (_slope(y, g, 1.0, 0.0),)
+
+
+def _slope(y: Array, g: Array, plain: float, linear: float) -> Array:
+    """``g * (plain + linear * y - y * y)``."""
+    if y.dtype != np.float32:
+        back: Array = g * (plain + y * (linear - y))
+        return back
+    given, grads, out = flat(y), flat(g), empty(y.size)
+    in_blocks(y.size, lambda i, j: logistic.slope(given, grads, plain, linear, out, i, j))
+    return unflat(out, y.shape)
 
 
 @op

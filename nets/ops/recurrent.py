@@ -16,13 +16,10 @@ using RNN encoder-decoder, 2014 (with the reset applied to the finished product,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from nets.graph.ir import Array
-from nets.kernels import gates as kernels
-from nets.ops.activation import in_blocks, sigmoid_of
+from nets.ops.gates import gru_back, gru_step, lstm_back, lstm_step
 from nets.ops.memory import empty
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
@@ -150,7 +147,7 @@ def lstm(
     h, cells[0] = h0.T, c0.T
     for t in range(len(x)):
         np.matmul(w_hh, h, out=more)
-        _lstm_step(gates, more, cells, y, t)
+        lstm_step(gates, more, cells, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None, Array | None], needs: Needs) -> Grads:
@@ -159,40 +156,12 @@ def lstm(
         for t in reversed(range(len(x))):
             if g[0] is not None:
                 to_h += g[0][t].T
-            _lstm_back(gates, cells, to_h, to_c, to_gates, t)
+            lstm_back(gates, cells, to_h, to_c, to_gates, t)
             np.matmul(turned, to_gates[t], out=to_h)
         found = _to_arguments(x, h0, y, w_ih, to_gates, to_gates, to_h, (*needs[:2], *needs[3:]))
         return (*found[:2], to_c.T, *found[2:])
 
     return (*_results(y), cells[-1].T.copy()), vjp
-
-
-def _lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> None:
-    """As the kernel, in any precision."""
-    if y.dtype == np.float32:
-        return _run(kernels.lstm_step, gates, more, cells, y, t=t)
-    gates[t] += more
-    i, f, c, o = np.split(gates[t], 4)
-    i[:], f[:], c[:], o[:] = sigmoid_of(i), sigmoid_of(f), np.tanh(c), sigmoid_of(o)
-    cells[t + 1] = f * cells[t] + i * c
-    y[t] = o * np.tanh(cells[t + 1])
-
-
-def _lstm_back(
-    gates: Array, cells: Array, to_h: Array, to_c: Array, to_gates: Array, t: int
-) -> None:
-    """As the kernel, in any precision."""
-    if gates.dtype == np.float32:
-        return _run(kernels.lstm_back, gates, cells, to_h, to_c, to_gates, t=t)
-    i, f, c, o = np.split(gates[t], 4)
-    to_i, to_f, to_n, to_o = np.split(to_gates[t], 4)
-    bent = np.tanh(cells[t + 1])
-    to_c += to_h * o * (1 - bent * bent)
-    to_i[:] = to_c * c * i * (1 - i)
-    to_f[:] = to_c * cells[t] * f * (1 - f)
-    to_n[:] = to_c * i * (1 - c * c)
-    to_o[:] = to_h * bent * o * (1 - o)
-    to_c *= f
 
 
 @op
@@ -231,7 +200,7 @@ def gru(
         np.matmul(w_hh, h, out=more[t])
         if b_hh is not None:
             more[t] += b_hh[:, None]
-        _gru_step(gates, more, h, y, t)
+        gru_step(gates, more, h, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
@@ -240,44 +209,11 @@ def gru(
         for t in reversed(range(len(x))):
             if g[0] is not None:
                 to_h += g[0][t].T
-            _gru_back(gates, more, y[t - 1] if t else first, to_h, to_gates, to_more, t)
+            gru_back(gates, more, y[t - 1] if t else first, to_h, to_gates, to_more, t)
             to_h += turned @ to_more[t]
         return _to_arguments(x, h0, y, w_ih, to_gates, to_more, to_h, needs)
 
     return _results(y), vjp
-
-
-def _gru_step(gates: Array, more: Array, before: Array, y: Array, t: int) -> None:
-    """As the kernel, in any precision."""
-    if y.dtype == np.float32:
-        return _run(kernels.gru_step, gates, more, before, y, t=t)
-    (r, z, n), (hr, hz, hn) = np.split(gates[t], 3), np.split(more[t], 3)
-    r[:], z[:] = sigmoid_of(r + hr), sigmoid_of(z + hz)
-    n[:] = np.tanh(n + r * hn)
-    y[t] = (1 - z) * n + z * before
-
-
-def _gru_back(
-    gates: Array, more: Array, before: Array, to_h: Array, to_gates: Array, to_more: Array, t: int
-) -> None:
-    """As the kernel, in any precision."""
-    if gates.dtype == np.float32:
-        return _run(kernels.gru_back, gates, more, before, to_h, to_gates, to_more, t=t)
-    r, z, n = np.split(gates[t], 3)
-    to_r, to_z, to_n = np.split(to_gates[t], 3)
-    to_n[:] = to_h * (1 - z) * (1 - n * n)
-    to_z[:] = to_h * (before - n) * z * (1 - z)
-    to_r[:] = to_n * np.split(more[t], 3)[2] * r * (1 - r)
-    to_more[t] = to_gates[t]
-    np.split(to_more[t], 3)[2][:] *= r
-    to_h *= z
-
-
-def _run(kernel: Callable[..., None], *arrays: Array, t: int) -> None:
-    """A kernel of `nets.kernels.gates` on step t; the last array but one or two tells the size."""
-    size = arrays[2][0].size if kernel is kernels.lstm_step else arrays[2].size
-    flat = [a.reshape(-1) for a in arrays]
-    in_blocks(size, lambda first, last: kernel(*flat, t, size, first, last))
 
 
 def _room(like: Array, *shape: int) -> Array:
