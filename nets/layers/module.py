@@ -49,6 +49,7 @@ class Module:
     Examples
     --------
     >>> from nets.layers import Linear, Module
+    >>> from nets.ops.activation import relu
     >>> class Perceptron(Module):
     ...     def __init__(self):
     ...         self.hidden, self.out = Linear(4, 8), Linear(8, 2)
@@ -144,14 +145,9 @@ class Module:
         missing = [n for n in own if n not in given and n.rpartition(".")[2] != OPTIONAL]
         unexpected = [n for n in given if n not in own]
         wrong = [
-            f"{n} {given[n].shape} where {own[n].shape} is wanted"
+            f"{n} {given[n].shape} of {given[n].dtype} where {own[n].shape} is wanted"
             for n in own
-            if n in given and given[n].shape != own[n].shape
-        ]
-        wrong += [
-            f"{n} of {given[n].dtype} where {own[n].dtype} is wanted"
-            for n in own
-            if n in given and given[n].dtype.kind not in "fiub"
+            if n in given and (given[n].shape != own[n].shape or given[n].dtype.kind not in "fiub")
         ]
         problems = {"wrong": wrong}
         if strict:

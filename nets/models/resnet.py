@@ -1,9 +1,7 @@
 """ResNet-18, 34 and 50, and their plain twins: 11,689,512, 21,797,672 and 25,557,032 parameters.
 
-Names and beginnings are torchvision's.
-
-References: He et al., Deep residual learning for image recognition, CVPR 2016; the stride of a
-bottleneck stands in its 3 x 3 convolution, as in Goyal et al., 2017.
+Names and beginnings are torchvision's. References: He et al., Deep residual learning for image
+recognition, CVPR 2016; Goyal et al., 2017 (a bottleneck's stride stands in its 3 x 3 convolution).
 """
 
 from __future__ import annotations
@@ -24,10 +22,10 @@ class Block(Module):
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, stride: int, dilation: int, shortcut: bool) -> None:
-        self.conv1 = Conv2d(inputs, width, 3, stride, dilation, dilation, bias=False)
+    def __init__(self, inputs: int, width: int, stride: int, rate: int, shortcut: bool) -> None:
+        self.conv1 = Conv2d(inputs, width, 3, stride, rate, rate, bias=False)
         self.bn1 = BatchNorm2d(width)
-        self.conv2 = Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
+        self.conv2 = Conv2d(width, width, 3, 1, rate, rate, bias=False)
         self.bn2 = BatchNorm2d(width)
         self._join(inputs, width, stride, shortcut)
 
@@ -44,12 +42,9 @@ class Block(Module):
 
     def _join(self, inputs: int, outputs: int, stride: int, shortcut: bool) -> None:
         """A shortcut has weights only where sizes differ."""
-        self._shortcut, same = shortcut, stride == 1 and inputs == outputs
-        self.downsample = (
-            conv_norm(inputs, outputs, 1, stride, activation=None)
-            if shortcut and not same
-            else None
-        )
+        self._shortcut, self.downsample = shortcut, None
+        if shortcut and (stride > 1 or inputs != outputs):
+            self.downsample = conv_norm(inputs, outputs, 1, stride, activation=None)
 
 
 class Bottleneck(Block):
@@ -57,9 +52,9 @@ class Bottleneck(Block):
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, stride: int, dilation: int, shortcut: bool) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, rate: int, shortcut: bool) -> None:
         self.conv1, self.bn1 = Conv2d(inputs, width, 1, bias=False), BatchNorm2d(width)
-        self.conv2 = Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
+        self.conv2 = Conv2d(width, width, 3, stride, rate, rate, bias=False)
         self.bn2 = BatchNorm2d(width)
         self.conv3, self.bn3 = Conv2d(width, 4 * width, 1, bias=False), BatchNorm2d(4 * width)
         self._join(inputs, 4 * width, stride, shortcut)
@@ -72,10 +67,8 @@ class Bottleneck(Block):
 
 
 DEPTHS: dict[int, tuple[type[Block], tuple[int, ...]]] = {
-    18: (Block, (2, 2, 2, 2)),
-    34: (Block, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-}
+    18: (Block, (2, 2, 2, 2)), 34: (Block, (3, 4, 6, 3)), 50: (Bottleneck, (3, 4, 6, 3)),
+}  # fmt: skip
 
 
 class ResNet(Module):
@@ -91,8 +84,7 @@ class ResNet(Module):
     shortcuts : bool
         Without them it is the plain twin, which a greater depth makes worse.
     small : bool
-        For images of about 32 pixels: the first layer is 3 x 3 and nothing is halved before the
-        second stage.
+        For images of about 32 pixels: 3 x 3 at first, and nothing is halved before stage two.
     dilations : sequence of sequences of int, optional
         Of the blocks of each stage; a stage that has some does not halve the map.
     """
@@ -111,41 +103,31 @@ class ResNet(Module):
         if isinstance(depth, int) and depth not in DEPTHS:
             raise NetError(f"ResNet: `depth` must be one of {list(DEPTHS)}, got {depth}")
         block, counts = DEPTHS[depth] if isinstance(depth, int) else (Block, tuple(depth))
-        first = wide(64, width)
-        stem = (3, 1, 1) if small else (7, 2, 3)
-        self.conv1 = Conv2d(in_channels, first, *stem, bias=False)
-        self.bn1 = BatchNorm2d(first)
+        inputs, self._stages = wide(64, width), len(counts)
+        self.conv1 = Conv2d(in_channels, inputs, *((3, 1, 1) if small else (7, 2, 3)), bias=False)
+        self.bn1 = BatchNorm2d(inputs)
         self.maxpool = None if small else MaxPool2d(3, 2, 1)
-        inputs, self._stages = first, len(counts)
         for stage, count in enumerate(counts):
             channels = wide(64 * 2**stage, width)
-            given = dilations[stage] if stage < len(dilations) else ()
-            rates = list(given) or [1] * count
-            blocks = [
-                block(
-                    inputs if i == 0 else channels * block.expansion,
-                    channels,
-                    2 if i == 0 and stage > 0 and not given else 1,
-                    rate,
-                    shortcuts,
-                )
-                for i, rate in zip(range(count), rates, strict=True)
-            ]
+            rates = dilations[stage] if stage < len(dilations) else ()
+            strides = [1 if stage == 0 or rates else 2] + [1] * (count - 1)
+            blocks = []
+            for stride, rate in zip(strides, rates or [1] * count, strict=True):
+                blocks.append(block(inputs, channels, stride, rate, shortcuts))
+                inputs = channels * block.expansion
             setattr(self, f"layer{stage + 1}", Sequential(*blocks))
-            inputs = channels * block.expansion
         self.channels = inputs
         self.fc = Linear(inputs, num_classes)
         he_fan_out(self)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """What each stage makes of images."""
-        x = self.bn1(self.conv1(x), "relu")
+        x, maps = self.bn1(self.conv1(x), "relu"), []
         x = x if self.maxpool is None else self.maxpool(x)
-        found = []
         for stage in range(self._stages):
             x = getattr(self, f"layer{stage + 1}")(x)
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) to (N, num_classes) logits."""

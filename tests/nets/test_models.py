@@ -308,7 +308,7 @@ def test_fcn_takes_over_a_vgg():
     np.testing.assert_allclose(got[0, :, 3, 3], want[0], atol=1e-4)  # its middle sees all 7 x 7
     with pytest.raises(NetError, match=r"FCN: .* is without features\.0\.weight"):
         fcn.load_vgg({})
-    with pytest.raises(NetError, match=r"wrong: features\.0\.weight \(8, 3, 3, 3\) where"):
+    with pytest.raises(NetError, match=r"wrong: features\.0\.weight \(8, 3, 3, 3\) of float32"):
         fcn.load_vgg(M.VGG(16, 5, width=1 / 8).state_dict())
 
 

@@ -106,7 +106,7 @@ def test_every_name_that_does_not_fit_is_listed():
     state |= {"fc.weight": np.zeros(3), "conv.weight": np.zeros((2, 3, 3, 3))}
     message = (
         r"the state does not fit Two: missing: conv\.bias, norm\.running_var; unexpected: "
-        r"fc\.weight; wrong: conv\.weight \(2, 3, 3, 3\) where \(2, 1, 3, 3\) is wanted$"
+        r"fc\.weight; wrong: conv\.weight \(2, 3, 3, 3\) of float64 where \(2, 1, 3, 3\) is wanted$"
     )
     with pytest.raises(NetError, match=message):
         model.load_state_dict(state)
@@ -121,9 +121,9 @@ def test_names_may_be_left_out_but_shapes_must_fit():
     assert own.tolist() == [3, 4]  # written into, so that whoever holds the array sees it
     assert "conv.weight" in missing
     assert unexpected == ["x"]
-    with pytest.raises(NetError, match=r"wrong: norm\.weight \(3,\) where \(2,\) is wanted"):
+    with pytest.raises(NetError, match=r"wrong: norm\.weight \(3,\) of float64 where \(2,\)"):
         model.load_state_dict({"norm.weight": np.zeros(3)}, strict=False)
-    with pytest.raises(NetError, match=r"wrong: norm\.weight of complex128"):
+    with pytest.raises(NetError, match=r"wrong: norm\.weight \(2,\) of complex128"):
         model.load_state_dict({"norm.weight": np.zeros(2, complex)}, strict=False)
 
 
