@@ -49,6 +49,11 @@ def to_graph(
         more, at other sizes, to see what follows them; if it takes multiples of 32 only, so does
         the graph.
 
+    Returns
+    -------
+    Graph
+        ``nets.Model(graph)`` runs it, at any size that was left free.
+
     Raises
     ------
     NetError
