@@ -1,7 +1,6 @@
 """Why a window was accepted or rejected, and how far every window of an image comes.
 
-Everything here is computed a second time, window by window and in OpenCV's own order, by
-``vj.kernels.window``; nothing is asked of the fast scan.
+Everything is computed a second time, in OpenCV's own order; nothing is asked of the fast scan.
 """
 
 from __future__ import annotations
@@ -251,8 +250,7 @@ def heatmap_picture(image: Any, depth: NDArray[np.int32], n_stages: int) -> Pixe
     image : (H, W) or (H, W, 3) uint8
     depth : (H, W) int32
         From `reject_depth_map`.
-    n_stages : int
-        Of the cascade.
+    n_stages : int, of the cascade
 
     Returns
     -------
@@ -280,8 +278,7 @@ def _votes(
     cascade: Cascade, stage: int, failed: bool, leaves: NDArray[Any], values: NDArray[Any]
 ) -> tuple[TreeVote, ...]:
     """The trees of a stage that did most for what happened there."""
-    votes = []
-    first_tree = int(cascade.stage_first[stage])
+    votes, first_tree = [], int(cascade.stage_first[stage])
     for number, tree in enumerate(cascade.stages[stage].trees):
         t = first_tree + number
         leaf = float(cascade.leaf[leaves[t]])
