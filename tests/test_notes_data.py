@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bench.notes import data
+from bench.notes.composing import compose
 
 needs_data = pytest.mark.skipif(data.missing() is not None, reason=str(data.missing()))
 
@@ -36,7 +37,7 @@ def test_a_window_is_replicated_beyond_its_part():
 def test_masks_are_where_faces_were_laid():
     white, black = np.full((2, 96, 96, 3), 255, np.uint8), np.zeros((3, 96, 96, 3), np.uint8)
     rng = np.random.default_rng(0)
-    made = [data._composed(64, white, black, rng) for _ in range(60)]
+    made = [compose(64, white, black, rng) for _ in range(60)]
     bright = np.stack([picture.mean(2) for picture, _ in made])
     mask = np.stack([mask for _, mask in made])
     assert set(np.unique(mask)) == {0, 1}

@@ -18,8 +18,7 @@ Razavian et al., CNN features off-the-shelf, CVPR workshop 2014.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +27,7 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.layers.linear import Linear
 from nets.layers.module import Module
-from nets.ops.pooling import adaptive_avg_pool2d
-from nets.tensor import Tensor, no_grad
+from nets.train.cut import Cut
 from nets.train.evaluation import as_argument, in_use
 from nets.train.loader import Loader
 from vj.errors import NetError, ParameterError
@@ -182,49 +180,6 @@ def replace_head(model: Module, classes: int) -> str:
     return name
 
 
-class Cut(Module):
-    """A linear classifier on what an earlier layer of a frozen model gives.
-
-    Maps are averaged over ``grid`` x ``grid`` fields first, so that the classifier stays small.
-
-    Parameters
-    ----------
-    body : Module
-        Frozen here; it runs no further than ``layer``.
-    layer : str
-        Dotted name.
-    classes : int
-    example : array
-        A batch of inputs.
-    grid : int
-    """
-
-    def __init__(
-        self, body: Module, layer: str, classes: int, example: Any, *, grid: int = 4
-    ) -> None:
-        self.body, self.layer, self.grid = body.requires_grad_(False), layer, grid
-        with in_use(body):
-            width = self.features(as_argument(np.asarray(example))).shape[1]
-        self.head = Linear(width, classes)
-
-    def features(self, x: Any) -> Tensor:
-        """(N, width) numbers behind the cut."""
-        with no_grad(), stopping_behind(self.body, self.layer):
-            try:
-                self.body(x)
-            except _Reached as reached:
-                found = reached.result
-            else:
-                raise NetError(f"the model did not call the layer {self.layer!r}")
-        if found.ndim == 4 and min(found.shape[2:]) > self.grid:
-            found = adaptive_avg_pool2d(found, size=(self.grid, self.grid))
-        return found.reshape(len(found), -1)
-
-    def forward(self, x: Any) -> Tensor:
-        """Logits (N, classes)."""
-        return self.head(self.features(x))  # type: ignore[no-any-return]
-
-
 def probe(
     model: Module, data: Loader, layers: Sequence[str], *, weight: float = 1e-2, seed: int = 0
 ) -> dict[str, float]:
@@ -279,28 +234,3 @@ def _ridge(x: Array, y: Array, other: Array, weight: float) -> Array:
     product[np.diag_indices(len(x))] += weight * max(float(np.trace(product)) / len(x), 1e-12)
     predicted: Array = (other - mean) @ (x.T @ np.linalg.solve(product, y - target)) + target
     return predicted
-
-
-class _Reached(Exception):
-    """The layer behind which nothing is wanted."""
-
-    def __init__(self, result: Tensor) -> None:
-        self.result = result
-
-
-@contextmanager
-def stopping_behind(model: Module, layer: str) -> Iterator[None]:
-    """A pass through the model ends with `_Reached` when a layer has given its result."""
-    modules = dict(model.named_modules())
-    if layer not in modules or not layer:
-        names = ", ".join(name for name in modules if name)
-        raise NetError(f"no layer {layer!r}, there are {names}")
-
-    def stop(module: Module, inputs: Any, result: Tensor) -> None:
-        raise _Reached(result)
-
-    remove = modules[layer].register_forward_hook(stop)
-    try:
-        yield
-    finally:
-        remove()

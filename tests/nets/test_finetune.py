@@ -23,7 +23,8 @@ from nets.models.resnet import ResNet
 from nets.optim import SGD
 from nets.tensor import Tensor
 from nets.train import Arrays, Loader, accuracy, adapt, advise, evaluate, fit, probe
-from nets.train.finetune import STRATEGIES, Cut, replace_head
+from nets.train.cut import Cut
+from nets.train.finetune import STRATEGIES, replace_head
 from vj.errors import NetError, ParameterError
 
 
