@@ -50,7 +50,8 @@ def max_pool2d(
     """
     how = Windows(kernel, stride, padding, dilation, ceil_mode)
     y, winners = largest(x, how, how.outputs("max_pool2d", x))
-    return y, lambda g, needs: (to_largest(g, winners, x, how),)
+    shape = x.shape
+    return y, lambda g, needs: (to_largest(g, winners, shape, how),)
 
 
 def max_pool2d_with_switches(
@@ -100,7 +101,7 @@ def max_unpool2d(x: Array, *, switches: Array, size: Pair) -> tuple[Array, Vjp]:
         raise NetError(
             f"max_unpool2d: `switches` of shape {switches.shape} do not fit x of shape {x.shape}"
         )
-    (n, c), pixels = x.shape[:2], size[0] * size[1]
+    (n, c, *small), pixels = x.shape, size[0] * size[1]
     if switches.size and not 0 <= switches.min() <= switches.max() < pixels:
         raise NetError(
             f"max_unpool2d: `switches` from {switches.min()} to {switches.max()} do not fit an "
@@ -113,7 +114,7 @@ def max_unpool2d(x: Array, *, switches: Array, size: Pair) -> tuple[Array, Vjp]:
     def vjp(g: Array, needs: Needs) -> Grads:
         flat = nhwc(g).reshape(n, pixels, c)
         found = np.take_along_axis(flat, where, 1)
-        return (nchw(found.reshape(nhwc(x).shape)),)
+        return (nchw(found.reshape(n, *small, c)),)
 
     return nchw(y.reshape(n, *size, c)), vjp
 

@@ -7,8 +7,8 @@ each is the same computation with the tables turned round.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -24,7 +24,8 @@ Pair = tuple[int, int]
 SMALL = 1 << 16  # numbers that are not worth a second thread
 
 
-class Taps(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Taps:
     """What the outputs read along one axis: ``weight[t]`` times input ``source[t]``.
 
     The taps of output i are those from ``start[i]`` to ``start[i + 1]``.
@@ -35,11 +36,12 @@ class Taps(NamedTuple):
     weight: Array  # (taps,) float32
     inputs: int
 
-    @property
+    @cached_property
     def table(self) -> Array:
         """Starts and sources in one array, as kernels want them."""
         return np.concatenate([self.start, self.source])
 
+    @cached_property
     def turned(self) -> Taps:
         """The taps of the gradient: which outputs an input went into."""
         target = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
@@ -65,7 +67,7 @@ def resample(x: Array, rows: Taps, cols: Taps) -> tuple[Array, Vjp]:
     """Weighted sums of an image (N, C, H, W), and the way back."""
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        return (_weigh(g, rows.turned(), cols.turned()),)
+        return (_weigh(g, rows.turned, cols.turned),)
 
     return _weigh(x, rows, cols), vjp
 

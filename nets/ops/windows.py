@@ -68,15 +68,15 @@ def largest(x: Array, how: Windows, size: Pair) -> tuple[Array, Array]:
     image = nhwc(x)
     y = empty(len(x), *size, x.shape[1])
     winners = np.empty(y.shape, np.uint16)
-    given = image.reshape(-1), _geometry(x, how, size), y.reshape(-1), winners.reshape(-1)
+    given = image.reshape(-1), _geometry(x.shape, how, size), y.reshape(-1), winners.reshape(-1)
     rows, small = len(x) * size[0], image.size < SMALL
     share(rows, lambda i, j: kernels.max_pool(*given, i, j), small=small)
     return nchw(y), winners
 
 
-def to_largest(g: Array, winners: Array, x: Array, how: Windows) -> Array:
-    """Gradient of x from that of the largest numbers."""
-    n, c, rows, cols = x.shape
+def to_largest(g: Array, winners: Array, shape: tuple[int, ...], how: Windows) -> Array:
+    """Gradient of images of ``shape`` from that of their largest numbers."""
+    n, c, rows, cols = shape
     if winners.dtype != np.uint16:
         image = np.arange(n)[:, None, None, None] * (rows * cols)
         gx = np.zeros((n * rows * cols, c), g.dtype)
@@ -85,8 +85,8 @@ def to_largest(g: Array, winners: Array, x: Array, how: Windows) -> Array:
         return nchw(gx.reshape(n, rows, cols, c))
     gx = empty(n, rows, cols, c)
     size = (g.shape[2], g.shape[3])
-    tables = [_holders(x.shape[2 + a], size[a], *(p[a] for p in how[:4])) for a in (0, 1)]
-    given = flat(g), winners.reshape(-1), _geometry(x, how, size), *tables, gx.reshape(-1)
+    tables = [_holders(shape[2 + a], size[a], *(p[a] for p in how[:4])) for a in (0, 1)]
+    given = flat(g), winners.reshape(-1), _geometry(shape, how, size), *tables, gx.reshape(-1)
     share(n * rows, lambda i, j: kernels.max_pool_grad(*given, i, j), small=gx.size < SMALL)
     return nchw(gx)
 
@@ -102,10 +102,10 @@ def switches(winners: Array, how: Windows, image: Pair) -> Array:
     return nchw(np.clip(i, 0, image[0] - 1) * image[1] + np.clip(j, 0, image[1] - 1))
 
 
-def _geometry(x: Array, how: Windows, size: Pair) -> Array:
+def _geometry(shape: tuple[int, ...], how: Windows, size: Pair) -> Array:
     """The fields of `nets.kernels.windows`."""
     pairs = how.kernel, how.stride, how.padding, how.dilation
-    return np.array([*x.shape[2:], x.shape[1], *size, *(n for pair in pairs for n in pair)])
+    return np.array([*shape[2:], shape[1], *size, *(n for pair in pairs for n in pair)])
 
 
 @lru_cache(256)
