@@ -103,6 +103,8 @@ def plot(detectors: dict[str, dict[str, Any]], leading: list[str], path: Path) -
         axes.plot([], [], marker="o" if engine == "vj" else "s", color=colour, linestyle="",
                   label=label)  # fmt: skip
     axes.set(xscale="log", xlabel="CPU time of a picture", ylabel="AP on boxes_dev")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda t, _: f"{t:g} ms"))
     axes.grid(alpha=0.3, which="both")
     axes.legend(frameon=False, loc="lower right")
