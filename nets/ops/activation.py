@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -11,31 +10,28 @@ from nets.graph.ir import Array
 from nets.kernels import bend, logistic
 from nets.ops.base import flat, nchw, nhwc, unflat
 from nets.ops.memory import empty
-from nets.ops.threads import share
+from nets.ops.threads import share_numbers
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
-
-SMALL = 1 << 16  # numbers that are not worth a second thread
-BLOCK = 1 << 10
 
 
 @op
 def relu(x: Array) -> tuple[Array, Vjp]:
-    """X where positive, 0 elsewhere; the gradient at 0 is 0."""
+    """The larger of x and 0; the gradient at 0 is 0."""
     y = _bend(x, x)
     return y, lambda g, needs: (_bend(y, g),)
 
 
 @op
 def relu6(x: Array) -> tuple[Array, Vjp]:
-    """X clamped to 0..6; no gradient flows at or beyond the ends."""
+    """Numbers clamped to 0..6; no gradient flows at or beyond the ends."""
     y = _bend(x, x, end=6.0, top=6.0)
     return y, lambda g, needs: (_bend(y, g, end=6.0),)
 
 
 @op
 def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Vjp]:
-    """X where positive, ``slope * x`` elsewhere."""
+    """Numbers above 0, ``slope`` times the others."""
     return _bend(x, x, slope), lambda g, needs: (_bend(x, g, slope),)
 
 
@@ -43,15 +39,15 @@ def _bend(s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: fl
     """Values v; ``slope`` times them where s <= 0, ``top`` where s >= ``end``."""
     if v.dtype != np.float32:
         return np.where(s <= 0, slope * v if slope else 0, np.where(s >= end, top, v))
-    given, numbers = flat(s), flat(v)
-    out = empty(given.size)
-    in_blocks(out.size, lambda i, j: bend.bend(given, numbers, slope, end, top, out, i, j))
+    given = flat(s)
+    numbers, out = given if v is s else flat(v), empty(given.size)
+    share_numbers(out.size, lambda i, j: bend.bend(given, numbers, slope, end, top, out, i, j))
     return unflat(out, s.shape)
 
 
 @op
 def prelu(x: Array, slope: Array) -> tuple[Array, Vjp]:
-    """X where positive, ``slope * x`` elsewhere, with one learned slope or one for each channel.
+    """Numbers above 0, learned slopes (one, or one for each channel) times the others.
 
     Parameters
     ----------
@@ -115,7 +111,7 @@ def _slope(y: Array, g: Array, plain: float, linear: float) -> Array:
         back: Array = g * (plain + y * (linear - y))
         return back
     given, grads, out = flat(y), flat(g), empty(y.size)
-    in_blocks(y.size, lambda i, j: logistic.slope(given, grads, plain, linear, out, i, j))
+    share_numbers(y.size, lambda i, j: logistic.slope(given, grads, plain, linear, out, i, j))
     return unflat(out, y.shape)
 
 
@@ -209,17 +205,8 @@ def logistic_of(x: Array) -> tuple[Array, Array]:
         return np.where(x >= 0, 1, small) / (1 + small), np.log1p(small)
     given = flat(x)
     y, rest = empty(given.size), empty(given.size)
-    in_blocks(given.size, lambda i, j: logistic.logistic(given, y, rest, i, j))
+    share_numbers(given.size, lambda i, j: logistic.logistic(given, y, rest, i, j))
     return unflat(y, x.shape), unflat(rest, x.shape)
-
-
-def in_blocks(size: int, task: Callable[[int, int], None]) -> None:
-    """Share numbers out in blocks."""
-    share(
-        -(-size // BLOCK),
-        lambda i, j: task(i * BLOCK, min(j * BLOCK, size)),
-        small=size < SMALL,
-    )
 
 
 def sigmoid_of(x: Array) -> Array:

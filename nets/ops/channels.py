@@ -11,9 +11,8 @@ from nets.graph.ir import Array
 from nets.kernels import batchnorm
 from nets.ops.base import flat, unflat
 from nets.ops.memory import empty
-from nets.ops.threads import share
+from nets.ops.threads import SMALL, share
 
-SMALL = 1 << 16  # numbers that are not worth a second thread
 PARTS = 8  # sums of large batches are made in so many pieces, whatever the number of threads
 CLAMPS = {None: (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 

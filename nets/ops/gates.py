@@ -11,7 +11,8 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.kernels import gates as kernels
-from nets.ops.activation import in_blocks, sigmoid_of
+from nets.ops.activation import sigmoid_of
+from nets.ops.threads import share_numbers
 
 
 def lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> None:
@@ -71,4 +72,4 @@ def gru_back(
 def _run(kernel: Callable[..., None], size: int, t: int, *arrays: Array) -> None:
     """A kernel on the ``size`` numbers of step t; the arrays are C-contiguous."""
     flat = [a.reshape(-1) for a in arrays]
-    in_blocks(size, lambda first, last: kernel(*flat, t, size, first, last))
+    share_numbers(size, lambda first, last: kernel(*flat, t, size, first, last))

@@ -206,7 +206,7 @@ def layer_norm(
 def _standardise(
     x: Array, axes: tuple[int, ...], eps: float
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """X with mean 0 and variance 1 over ``axes``, and the way from its gradient to that of x."""
+    """Mean 0 and variance 1 over ``axes``, and the way from a gradient of that to one of x."""
     mean = x.mean(axes, np.float64, keepdims=True).astype(x.dtype)
     centred = x - mean
     var = np.mean(np.square(centred), axes, np.float64, keepdims=True)

@@ -16,12 +16,11 @@ from nets.graph.ir import Array
 from nets.kernels import windows
 from nets.ops.base import nchw, nhwc
 from nets.ops.memory import empty
-from nets.ops.threads import share
+from nets.ops.threads import SMALL, share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
 Pair = tuple[int, int]
-SMALL = 1 << 16  # numbers that are not worth a second thread
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ from types import TracebackType
 
 from vj.errors import NetError
 
+SMALL = 1 << 16  # numbers that are not worth a second thread
+BLOCK = 1 << 10  # numbers that stay with one thread
 CHUNKS = 4  # for each thread, so that one that is held up does not hold up the others
 
 
@@ -102,6 +104,15 @@ def share(total: int, task: Callable[[int, int], object], *, small: bool = False
     for other in waiting:
         if not other.cancel():
             other.result()
+
+
+def share_numbers(size: int, task: Callable[[int, int], object]) -> None:
+    """Call ``task(first, last)`` for blocks of 0 to ``size``, each number of which is little work."""
+    share(
+        -(-size // BLOCK),
+        lambda first, last: task(first * BLOCK, min(last * BLOCK, size)),
+        small=size < SMALL,
+    )
 
 
 def _pool(helpers: int) -> ThreadPoolExecutor:

@@ -12,8 +12,8 @@ from nets.graph.ir import Array
 from nets.kernels import windows as kernels
 from nets.ops.base import flat, nchw, nhwc
 from nets.ops.memory import empty
-from nets.ops.resize import SMALL, Pair, check_size, taps
-from nets.ops.threads import share
+from nets.ops.resize import Pair, check_size, taps
+from nets.ops.threads import SMALL, share
 from vj.errors import NetError
 
 

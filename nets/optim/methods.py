@@ -14,7 +14,7 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.kernels import update
-from nets.ops.threads import share
+from nets.ops.threads import share_numbers
 from nets.optim.optimiser import Optimiser, Parameters
 from vj.errors import NetError
 
@@ -25,8 +25,7 @@ def run(kernel: Callable[..., None], *arrays: Array, how: tuple[float, ...]) -> 
     """Run a kernel of `nets.kernels.update` over flat arrays."""
     numbers = np.array(how, np.float32)
     flat = [a.reshape(-1) for a in arrays]
-    size = flat[0].size
-    share(size, lambda i, j: kernel(*flat, numbers, i, j), small=size < 1 << 16)
+    share_numbers(flat[0].size, lambda i, j: kernel(*flat, numbers, i, j))
 
 
 class SGD(Optimiser):
