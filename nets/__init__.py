@@ -10,6 +10,7 @@ from typing import Any
 
 _HOME = {
     "nets.onnx_reader": ["load_onnx"],
+    "nets.detectors.facenet": ["FaceNetDetector"],
     "nets.detectors": ["ScrfdDetector", "UltraLightDetector", "YuNetDetector"],
     "nets.init": ["seed"],
     "nets.layers.module": ["Module", "Parameter"],

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nets.cards import card_of, list_models
 from vj.errors import NetError, ParameterError
 
+if TYPE_CHECKING:
+    from nets.detectors.base import NetDetector
+
 OPTIONS = (
     "score_threshold", "iou_threshold", "size", "second_pass", "min_size", "max_size", "n_jobs",
 )  # fmt: skip
+
+
+WEIGHTS = ".safetensors"  # of nets of our own
 
 
 def names() -> Mapping[str, str]:
@@ -22,7 +28,7 @@ def names() -> Mapping[str, str]:
 
 
 def open(spec: str, **options: Any) -> Any:
-    """Make the detector of an ONNX file or of a name; None where ``spec`` is neither.
+    """Make the detector of a file of weights or of a name; None where ``spec`` is neither.
 
     Raises
     ------
@@ -32,7 +38,7 @@ def open(spec: str, **options: Any) -> Any:
     ParameterError
         An option is unknown, or has a value that makes no sense.
     """
-    if not str(spec).lower().endswith(".onnx") and spec not in list_models():
+    if not str(spec).lower().endswith((".onnx", WEIGHTS)) and spec not in list_models():
         return None
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
@@ -43,18 +49,19 @@ def open(spec: str, **options: Any) -> Any:
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
-    """Read a model of `list_models`, or an ONNX file, as the detector that its outputs make it.
+    """Read a model of `list_models`, or a file, as the detector that its outputs make it.
 
     Parameters
     ----------
     name_or_path : str or path
-        A name, or a YuNet, SCRFD or Ultra-Light file.
+        A name, the weights of a net of our own (``.safetensors``), or the ONNX file of a YuNet,
+        SCRFD or Ultra-Light.
     **options
         Of the detector: ``score_threshold``, ``size``, ``second_pass``, ``n_jobs`` ...
 
     Returns
     -------
-    YuNetDetector, ScrfdDetector or UltraLightDetector
+    FaceNetDetector, YuNetDetector, ScrfdDetector or UltraLightDetector
         Its ``card`` says what is known of the file, None if nothing is.
 
     Raises
@@ -64,20 +71,26 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
         with the package, or are not those that its card describes.
     """
     from nets.detectors import ScrfdDetector, UltraLightDetector, YuNetDetector
+    from nets.detectors.facenet import FaceNetDetector
     from nets.onnx_reader import load_onnx
 
     path = _path(name_or_path)
+    if path.suffix.lower() == WEIGHTS:
+        return _with_card(FaceNetDetector(path, **options), path)
     model = load_onnx(path, n_jobs=options.get("n_jobs", 1))
     for kind in (YuNetDetector, UltraLightDetector, ScrfdDetector):
         if kind.recognises(model.graph):
-            detector = kind(model, **options)
-            detector.card = card_of(path)
-            return detector
+            return _with_card(kind(model, **options), path)
     outputs = ", ".join(port.name for port in model.outputs)
     raise NetError(
         f"{path}: is no face detector that is known here (YuNet, SCRFD, Ultra-Light): "
         f"its outputs are {outputs}"
     )
+
+
+def _with_card(detector: NetDetector, path: Path) -> NetDetector:
+    detector.card = card_of(path)
+    return detector
 
 
 def _path(name_or_path: str | os.PathLike[str]) -> Path:
