@@ -107,7 +107,7 @@ def share(total: int, task: Callable[[int, int], object], *, small: bool = False
 
 
 def share_numbers(size: int, task: Callable[[int, int], object]) -> None:
-    """Call ``task(first, last)`` for blocks of 0 to ``size``, each number of which is little work."""
+    """Call ``task(first, last)`` for blocks of 0 to ``size``, each number being little work."""
     share(
         -(-size // BLOCK),
         lambda first, last: task(first * BLOCK, min(last * BLOCK, size)),
