@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,18 @@ def save_state(
             raise NetError(f"{path}: metadata must be text, got {key!r}: {text!r}")
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
     with replacing(path) as file:
-        file.write(safetensors.numpy.save(arrays, notes or None))
+        file.write(_in_order(safetensors.numpy.save(arrays, notes or None)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata sorted: the library writes them in any order."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:

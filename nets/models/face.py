@@ -2,7 +2,8 @@
 
 Each cell of a map answers with 16 numbers: a class and an object logit, a box, five landmarks.
 Faces of all sizes look alike in the map of their stride, so the maps share one head and it sees
-three times as many of them. The body is made of plain 3 x 3 convolutions in residual blocks, which
+three times as many of them; only the moments of what it computes differ, so each map has a batch
+normalisation of its own. The body is made of plain 3 x 3 convolutions in residual blocks, which
 Winograd's algorithm computes at less than half their cost (`FaceNet`), or of separable units
 (`nets.models.yunet`).
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nets.layers import Conv2d, MaxPool2d, Module, ModuleList, Sequential
+from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, Sequential
 from nets.models.blocks import conv_norm, he_fan_out
 from nets.models.yunet import Unit
 from nets.ops.activation import relu, sigmoid
@@ -77,7 +78,9 @@ class FaceNet(Module):
             for inputs, depth in zip((stem[1], width, width), depths[1:], strict=True)
         )
         self.lateral = ModuleList(conv_norm(width, width, 1) for _ in range(2))
-        self.head = Unit(width, width) if separable else conv_norm(width, width)
+        last = Conv2d(width, width, 3, padding=1, groups=width if separable else 1, bias=False)
+        self.head = Sequential(*([Conv2d(width, width, 1)] if separable else []), last)
+        self.norms = ModuleList(BatchNorm2d(width) for _ in STRIDES)
         self.answer = Conv2d(width, ANSWERS, 1)
         he_fan_out(self)
         self.answer.weight.data *= 0.1
@@ -93,7 +96,8 @@ class FaceNet(Module):
         for level in (1, 0):
             above = self.lateral[level](maps[level + 1])
             maps[level] = maps[level] + upsample_nearest(above, size=maps[level].shape[2:])
-        found = [permute(self.answer(self.head(m)), axes=(0, 2, 3, 1)) for m in maps]
+        seen = [norm(self.head(m), "relu") for norm, m in zip(self.norms, maps, strict=True)]
+        found = [permute(self.answer(m), axes=(0, 2, 3, 1)) for m in seen]
         return [reshape(a, shape=(a.shape[0], -1, ANSWERS)) for a in found]
 
     def cells(self, x: Tensor) -> Tensor:

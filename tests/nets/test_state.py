@@ -137,3 +137,13 @@ def test_a_file_that_does_not_fit_is_named(tmp_path):
     Two().save(tmp_path / "two")
     with pytest.raises(NetError, match=r"two: the state does not fit Linear: missing: weight, b"):
         Linear(2, 2).load(tmp_path / "two")
+
+
+def test_the_same_state_is_the_same_file(tmp_path):
+    notes = {f"note {k}": "x" * k for k in range(9)}
+    files = []
+    for k in range(4):  # the library has another order each time
+        save_state(tmp_path / str(k), {"b": np.zeros(3, np.float32)}, notes)
+        files.append((tmp_path / str(k)).read_bytes())
+    assert len(set(files)) == 1
+    assert load_state(tmp_path / "0")[1] == notes

@@ -1,0 +1,244 @@
+"""Our own face nets: what they learn, what the engine and other programs make of them."""
+
+import json
+from dataclasses import replace
+
+import detector_bundle as bundle
+import numpy as np
+import pytest
+
+import nets
+from nets.detectors.facenet import FaceNetDetector, model_of, read_net
+from nets.detectors.training.assign import targets
+from nets.detectors.training.data import Data, read_data
+from nets.detectors.training.encode import decode_boxes, grid
+from nets.detectors.training.frames import as_input
+from nets.detectors.training.objective import Objective
+from nets.detectors.training.recipe import RECIPES, Recipe, save_net, train
+from nets.models.face import FaceNet
+from nets.tensor import Tensor, no_grad
+from vj.boxes import iou
+from vj.errors import NetError
+
+SMALL = {"stem": (8, 8), "width": 16}
+KINDS = [SMALL, {**SMALL, "separable": True}]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    bundle.build(folder)
+    first, second = read_data(folder)
+    return Data(*([*getattr(first, n), *getattr(second, n)] for n in Data.__slots__))
+
+
+@pytest.fixture
+def net():
+    nets.init.seed(1)
+    net = FaceNet(**SMALL)
+    for _, buffer in net.named_buffers():
+        if buffer.ndim:
+            buffer += np.random.default_rng(2).uniform(0, 0.2, buffer.shape).astype(np.float32)
+    net.answer.weight.data[:2] *= 20
+    net.answer.bias.data[:2] = -0.5
+    return net.eval()
+
+
+def pictures(*shape):
+    return np.random.default_rng(3).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("how", KINDS, ids=["plain", "separable"])
+def test_all_cells_answer_whatever_the_size(how):
+    net = FaceNet(**how)
+    out = net.cells(Tensor(as_input(pictures(2, 64, 96))))
+    assert out.shape == (2, 8 * 12 + 4 * 6 + 2 * 3, 16)
+    score = 1 / (1 + np.exp(-out.data[..., :2]))
+    assert np.abs(score - 0.01).max() < 0.02  # a new net believes that faces are rare
+
+
+def test_sizes_of_the_nets_that_are_shipped():
+    count = {name: FaceNet(**recipe.net).n_parameters for name, recipe in RECIPES.items()}
+    assert count["face-tiny"] <= 30_000
+    assert 2 * max(count.values()) <= 1.5e6  # bytes in half precision
+
+
+def by_hand(net, image, threshold):
+    """What a detector finds in an image whose sides are multiples of 32, before suppression."""
+    with no_grad():
+        raw = net.cells(Tensor(as_input(image[None]))).data[0].astype(np.float64)
+    score = np.sqrt(1 / (1 + np.exp(-raw[:, 0])) / (1 + np.exp(-raw[:, 1])))
+    keep = score >= threshold
+    return decode_boxes(raw[keep, 2:6], grid(*image.shape[:2])[keep]), score[keep]
+
+
+def test_the_engine_finds_what_the_tape_says(net):
+    image = pictures(96, 128)
+    found = FaceNetDetector(model_of(net), score_threshold=0.3, iou_threshold=1.0).detect(image)
+    boxes, score = by_hand(net, image, 0.3)
+    order = np.argsort(-score, kind="stable")
+    assert len(found) > 20
+    np.testing.assert_allclose(found.score, score[order], atol=1e-5)
+    assert np.abs(found.xyxy - boxes[order]).max() < 0.1
+    assert found.landmarks.shape == (len(found), 5, 2)
+
+
+def test_threads_batches_and_odd_sizes_change_nothing(net):
+    images = list(pictures(3, 50, 77))
+    one = FaceNetDetector(model_of(net), score_threshold=0.3).detect_many(images)
+    two = FaceNetDetector(model_of(net, n_jobs=2), score_threshold=0.3)
+    for image, found in zip(images, one, strict=True):
+        again = two.detect(image)
+        assert len(found)
+        assert np.array_equal(found.xyxy, again.xyxy)
+        assert np.array_equal(found.score, again.score)
+
+
+def test_other_programs_run_the_exported_file(net, tmp_path):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    path, image = tmp_path / "face.onnx", pictures(64, 96)
+    nets.export_onnx(net, path, (64, 96))
+    x = np.ascontiguousarray(as_input(image[None]))
+    session = runtime.InferenceSession(path)
+    names = [o.name for o in session.get_outputs()]
+    out = dict(zip(names, session.run(None, {session.get_inputs()[0].name: x}), strict=True))
+    with no_grad():
+        expected = net(Tensor(x))
+    for (name, array), tensor in zip(out.items(), expected, strict=True):
+        np.testing.assert_allclose(array, tensor.data, atol=1e-4, err_msg=name)
+
+
+def test_weights_in_half_precision_say_how_their_net_is_built(net, tmp_path):
+    path = save_net(tmp_path / "face.safetensors", net, Recipe(net=SMALL))
+    again = read_net(path)
+    for name, array in net.state_dict().items():
+        np.testing.assert_allclose(again.state_dict()[name], array, rtol=1e-3, atol=1e-6)
+    found = nets.load(path, score_threshold=0.3).detect(pictures(64, 64))
+    assert len(found)
+
+
+def test_files_that_hold_something_else(net, tmp_path):
+    path = tmp_path / "other.safetensors"
+    net.save(path)
+    with pytest.raises(NetError, match=r"other\.safetensors: does not say that it holds"):
+        nets.load(path)
+    save_net(path, net, Recipe(net={**SMALL, "width": 24}))
+    with pytest.raises(NetError, match=r"answer\.weight"):
+        nets.load(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(NetError, match="truncated, damaged"):
+        nets.load(path)
+
+
+# --------------------------------------------------------------------------- what is minimised
+
+
+def scene(seed=0):
+    """Raw answers for two images of 64 x 64, and their annotations."""
+    rng = np.random.default_rng(seed)
+    raw = rng.standard_normal((2, len(grid(64, 64)), 16)).astype(np.float32)
+    boxes = [np.float32([[8, 8, 30, 34], [30, 20, 60, 62]]), np.float32([[2, 4, 14, 15]])]
+    points = [rng.uniform(5, 60, (2, 5, 2)).astype(np.float32), np.full((1, 5, 2), np.nan, "f")]
+    ignore = [np.empty((0, 4), np.float32), np.float32([[40, 40, 64, 64]])]
+    return raw, (boxes, points, ignore, 64)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_loss_and_gradient_against_pytorch(plain):
+    torch = pytest.importorskip("torch")
+    fn = torch.nn.functional
+    raw, rest = scene()
+    mine = Tensor(raw, requires_grad=True)
+    loss = Objective()(mine, *rest, plain)
+    loss.backward()
+    # the assignment is tested elsewhere: it is taken over
+    from nets.detectors.training import objective as module
+
+    cells, (boxes, points, ignore, _) = grid(64, 64), rest
+    chosen = [module._assign(cells, boxes[k], ignore[k], raw[k], plain) for k in range(2)]
+    want = targets(cells, chosen, boxes, points)
+    t = torch.tensor(raw, requires_grad=True)
+    own, at = t[want.image, want.cell], torch.tensor(cells[want.cell])
+    face = torch.zeros(t.shape[:2])
+    face[want.image, want.cell] = 1
+    counted = torch.tensor(want.counted, dtype=torch.float32)
+    total = fn.binary_cross_entropy_with_logits(t[..., 1], face, counted, reduction="sum")
+    goal = torch.ones(len(own)) if plain else torch.tensor(want.overlap)
+    total = total + fn.binary_cross_entropy_with_logits(own[:, 0], goal, reduction="sum")
+    centre, half = own[:, 2:4] + at[:, :2], own[:, 4:6].exp() / 2
+    a, b = torch.cat([centre - half, centre + half], 1), torch.tensor(want.boxes) / at[:, 2:]
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    inter = (high - low).clamp(min=0).prod(1)
+    sides, true = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    union = sides.prod(1) + true.prod(1) - inter
+    outer = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
+    apart = ((a[:, :2] + a[:, 2:] - b[:, :2] - b[:, 2:]) ** 2).sum(1) / 4
+    eiou = 1 - inter / union + apart / (outer**2).sum(1) + ((sides - true) ** 2 / outer**2).sum(1)
+    known = torch.tensor(np.isfinite(want.raw_points))
+    goal = torch.tensor(np.nan_to_num(want.raw_points))
+    marks = fn.smooth_l1_loss(own[:, 6:] * known, goal, beta=1 / 9, reduction="sum")
+    total = (total + 5 * eiou.sum() + 0.01 * marks) / len(own)
+    total.backward()
+    assert len(own) >= 3
+    np.testing.assert_allclose(loss.item(), total.item(), rtol=1e-5)
+    np.testing.assert_allclose(mine.grad, t.grad.numpy(), rtol=2e-4, atol=1e-6)
+
+
+def test_pictures_without_a_face_teach_that_there_is_none():
+    raw, _ = scene()
+    none = [np.empty((0, 4), np.float32)] * 2
+    mine = Tensor(raw, requires_grad=True)
+    Objective()(mine, none, [np.empty((0, 5, 2), np.float32)] * 2, none, 64, False).backward()
+    assert (mine.grad[..., 1] > 0).all()
+    assert not mine.grad[..., 2:].any()
+
+
+def test_a_small_net_learns_one_picture_by_heart():
+    rng = np.random.default_rng(5)
+    image = np.full((64, 64, 3), 90, np.uint8)
+    box = np.float32([[20, 16, 44, 44]])
+    image[16:44, 20:44] = 200
+    image = (image + rng.integers(0, 20, image.shape)).astype(np.uint8)
+    nets.init.seed(0)
+    net = FaceNet(**SMALL)
+    optimiser = nets.optim.Adam(net.named_parameters(), lr=3e-3)
+    points = [np.full((1, 5, 2), np.nan, np.float32)] * 2
+    x = as_input(np.stack([image, image[:, ::-1]]))
+    boxes = [box, np.float32([[64 - 44, 16, 64 - 20, 44]])]
+    for _ in range(200):
+        optimiser.zero_grad()
+        none = [np.empty((0, 4), np.float32)] * 2
+        Objective()(net.cells(Tensor(x)), boxes, points, none, 64, True).backward()
+        optimiser.step()
+    net.eval()
+    found = FaceNetDetector(model_of(net), score_threshold=0.5).detect(image)
+    assert len(found) == 1
+    assert iou(found.xyxy, box)[0, 0] > 0.7
+
+
+# --------------------------------------------------------------------------- the recipe
+
+QUICK = Recipe(
+    net={"stem": (8, 8), "width": 8}, size=64, batch_size=2, batches=2, epochs=2, mining=(0.5,),
+    backgrounds=2,
+)  # fmt: skip
+
+
+def test_an_interrupted_training_becomes_the_same(data, tmp_path):
+    whole = train(QUICK, tmp_path / "whole", data=data, workers=0)
+    train(QUICK, tmp_path / "parts", data=data, workers=0, epochs=1)
+    with nets.threads(2):
+        parts = train(QUICK, tmp_path / "parts", data=data, workers=0, resume=True)
+    assert whole.read_bytes() == parts.read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
+    assert "alarms" in rows[0]
+    assert read_net(whole).n_parameters == FaceNet(**QUICK.net).n_parameters
+
+
+def test_other_recipes_do_not_go_on_from_a_checkpoint(data, tmp_path):
+    train(QUICK, tmp_path, data=data, workers=0, epochs=1)
+    from vj.errors import TrainingError
+
+    with pytest.raises(TrainingError, match="batch_size: 2 then, 3 now"):
+        train(replace(QUICK, batch_size=3), tmp_path, data=data, workers=0, resume=True)
