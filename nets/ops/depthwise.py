@@ -2,66 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from nets.graph.ir import Array
 from nets.kernels import channelwise as kernels
-from nets.ops.geometry import Geometry, Pair, along
-from nets.ops.memory import empty
+from nets.ops.geometry import Geometry, Pair, Taps, forward_taps, transposed_taps
+from nets.ops.memory import empty, scratch
 from nets.ops.threads import share
 
 LITTLE = 1 << 19  # multiplications not worth a second thread
+CACHE = 1 << 11  # pixels of sixteen channels that stay in the cache
 
 
 def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) -> Array:
     """Outputs (N, *out, C) of images x (N, H, W, C) and weights (C, 1, kh, kw)."""
-    return _run(x, w, bias, _forward(x.shape[1:], out, w.shape[2:], how), out)
+    return _run(x, w, bias, _forward(x.shape[1:3], out, _stored(x), w.shape[2:], how), out)
 
 
 def to_inputs(gy: Array, w: Array, size: Pair, bias: Array | None, how: Geometry) -> Array:
     """Gradient (N, *size, C) with regard to the inputs of `outputs`."""
-    return _run(gy, w, bias, _backward(gy.shape[1:], size, w.shape[2:], how), size)
+    return _run(gy, w, bias, _backward(gy.shape[1:3], size, _stored(gy), w.shape[2:], how), size)
 
 
 def to_weights(x: Array, gy: Array, side: Pair, how: Geometry) -> Array:
     """Gradient (C, 1, *side) with regard to the weights."""
-    images, channels = len(x), x.shape[3]
+    images, channels, taps = len(x), x.shape[3], side[0] * side[1]
     x, gy = _eights(x), _eights(gy)
-    shape = _forward(x.shape[1:], gy.shape[1:3], side, how)
-    parts = empty(images, side[0] * side[1], x.shape[3])
+    shape, room = _forward(x.shape[1:3], gy.shape[1:3], x.shape[3], side, how)
+    parts = empty(images, taps, x.shape[3])
     arrays = x.reshape(-1), gy.reshape(-1), parts.reshape(-1), shape
-    small = gy.size * side[0] * side[1] < LITTLE
-    share(
-        images,
-        lambda first, last: kernels.channelwise_gradient(*arrays, first, last),
-        small=small,
-    )
+
+    def task(first: int, last: int) -> None:
+        kernels.channelwise_gradient(*arrays, scratch("band", room), first, last)
+
+    share(images, task, small=gy.size * taps < LITTLE)
     total: Array = np.ascontiguousarray(parts.sum(0)[:, :channels].T)
     return total.reshape(channels, 1, *side)
 
 
-def _run(x: Array, w: Array, bias: Array | None, shape: Array, out: Pair) -> Array:
-    channels, taps = x.shape[3], w.shape[2] * w.shape[3]
-    x = _eights(x)
-    stored = x.shape[3]
-    if stored != channels:
-        shape = shape.copy()
-        shape[kernels.CHANNELS] = stored
+def _run(x: Array, w: Array, bias: Array | None, fields: tuple[Array, int], out: Pair) -> Array:
+    channels, stored, taps = x.shape[3], _stored(x), w.shape[2] * w.shape[3]
     weights, whole = np.zeros((taps, stored), np.float32), np.zeros(stored, np.float32)
     weights[:, :channels] = w.reshape(channels, taps).T
     if bias is not None:
         whole[:channels] = bias
-    y = empty(len(x), *out, stored)
-    arrays = x.reshape(-1), weights.reshape(-1), whole, y.reshape(-1), shape
-    share(
-        len(x) * out[0],
-        lambda first, last: kernels.channelwise(*arrays, first, last),
-        small=y.size * taps < LITTLE,
-    )
+    y, (shape, room) = empty(len(x), *out, stored), fields
+    arrays = _eights(x).reshape(-1), weights.reshape(-1), whole, y.reshape(-1), shape
+    bands = -(-int(shape[kernels.ROWS]) // int(shape[kernels.BAND]))
+
+    def task(first: int, last: int) -> None:
+        kernels.channelwise(*arrays, scratch("band", room), first, last)
+
+    share(len(x) * bands, task, small=y.size * taps < LITTLE)
     return y if stored == channels else np.ascontiguousarray(y[..., :channels])
+
+
+def _stored(x: Array) -> int:
+    """Channels, as many as are computed."""
+    channels: int = x.shape[3]
+    return -(-channels // 8) * 8
 
 
 def _eights(x: Array) -> Array:
@@ -71,43 +72,41 @@ def _eights(x: Array) -> Array:
 
 
 @lru_cache(1024)
-def _forward(size: tuple[int, ...], out: Pair, side: Pair, how: Geometry) -> Array:
+def _forward(size: Pair, out: Pair, channels: int, side: Pair, how: Geometry) -> tuple[Array, int]:
     """Fields of the kernels for a convolution."""
-    tables = []
-    for i in range(2):
-        taps = [(u * how.dilation[i] - how.padding[i], u) for u in range(side[i])]
-        tables.append(_table([taps], size[i], out[i], how.stride[i]))
-    return _shape(size, out, side, tables)
+    return _shape(forward_taps(side, how), size, out, channels, (1, 1), how.stride)
 
 
 @lru_cache(1024)
-def _backward(size: tuple[int, ...], out: Pair, side: Pair, how: Geometry) -> Array:
+def _backward(size: Pair, out: Pair, channels: int, side: Pair, how: Geometry) -> tuple[Array, int]:
     """Fields of the kernels for a transposed convolution; `size` is that of what it reads."""
-    tables = []
-    for i in range(2):
-        kinds = along(side[i], how.stride[i], how.padding[i], how.dilation[i])
-        tables.append(_table(kinds, size[i], out[i], 1))
-    return _shape(size, out, side, tables)
+    return _shape(transposed_taps(side, how), size, out, channels, how.stride, (1, 1))
 
 
-def _shape(size: tuple[int, ...], out: Pair, side: Pair, tables: Sequence[list[int]]) -> Array:
-    first = kernels.TABLES
-    fields = [size[0], size[1], *out, size[2], side[1], first, first + len(tables[0])]
-    return np.array(fields + tables[0] + tables[1], np.int64)
-
-
-def _table(kinds: list[list[tuple[int, int]]], size: int, out: int, walk: int) -> list[int]:
-    """What the outputs of each kind read along one axis; see `nets.kernels.channelwise`."""
-    most = max(map(len, kinds))
-    table = [len(kinds), kernels.K_FIRST + 2 * most]
-    for a, taps in enumerate(kinds):
-        count = max(0, -(-(out - a) // len(kinds)))
-        low, high = 0, count
-        for t, _ in taps:
-            low = max(low, -(t // walk))
-            high = min(high, (size - 1 - t) // walk + 1)
-        low = min(low, count)
-        three = len(taps) == 3 and walk == 1 and taps[2][0] == taps[0][0] + 2
-        table += [count, low, max(high, low), walk, int(three), len(taps)]
-        table += [value for tap in taps for value in tap] + [0, 0] * (most - len(taps))
-    return table
+def _shape(
+    phases: tuple[Taps, ...], size: Pair, out: Pair, channels: int, step: Pair, walk: Pair
+) -> tuple[Array, int]:
+    """Fields of the kernels, and the floats of scratch that they need."""
+    taps = [tap for phase in phases for tap in phase.taps]
+    top, left = min(tap.row for tap in taps), min(tap.col for tap in taps)
+    reach = max(tap.row for tap in taps) - top
+    rows, cols = -(-out[0] // step[0]), -(-out[1] // step[1])
+    frame = (cols - 1) * walk[1] + 1 + max(tap.col for tap in taps) - left
+    most = max(1, (CACHE // frame - reach - 1) // walk[0] + 1)
+    band = -(-rows // -(-rows // most))
+    fields = [*size, *out, channels, *step, *walk, rows, band, top, left, frame, reach]
+    fields.append(len(phases))
+    for phase in phases:
+        places = [(tap.row - top) * frame + tap.col - left for tap in phase.taps]
+        square = walk[1] == 1 and len(places) == 9
+        if square:
+            down = places[3] - places[0]
+            square = places == [places[0] + u * down + v for u in range(3) for v in range(3)]
+        fields += [phase.row, phase.col]
+        high, wide = -(-(out[0] - phase.row) // step[0]), -(-(out[1] - phase.col) // step[1])
+        fields += [max(0, high), max(0, wide)]
+        fields += [int(square), len(places)]
+        for place, tap in zip(places, phase.taps, strict=True):
+            fields += [place, tap.weight]
+    room = 16 * frame * ((band - 1) * walk[0] + 1 + reach)
+    return np.array(fields, np.int64), room
