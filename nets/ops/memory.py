@@ -57,14 +57,14 @@ class _Store:
 class _Block:
     """What an array of `empty` rests on; it dies with the last view of it."""
 
-    __slots__ = ("__array_interface__", "raw")
+    __slots__ = ("__array_interface__", "raw", "store")
 
-    def __init__(self, raw: Array) -> None:
-        self.raw = raw
-        self.__array_interface__ = raw.__array_interface__
+    def __init__(self, store: _Store, size: int) -> None:
+        self.store, self.raw = store, store.take(size)
+        self.__array_interface__ = self.raw.__array_interface__
 
     def __del__(self) -> None:
-        _store.give(self.raw)
+        self.store.give(self.raw)
 
 
 _store = _Store()
@@ -76,7 +76,7 @@ def empty(*shape: int) -> Array:
     if size < LEAST:
         return np.empty(shape, np.float32)
     eighth = 1 << max(0, size.bit_length() - 4)  # sizes in steps of an eighth at most
-    block = _Block(_store.take(-(-size // eighth) * eighth))
+    block = _Block(_store, -(-size // eighth) * eighth)
     return np.asarray(block)[:size].reshape(shape)
 
 
