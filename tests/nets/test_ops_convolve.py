@@ -69,21 +69,21 @@ def assert_equal(found, wanted):
 
 
 @given(layers())
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_conv2d_matches_torch(layer):
     found, g = ours(conv2d, *layer)
     assert_equal(found, theirs(conv2d, *layer, g))
 
 
 @given(layers(transposed=True))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_conv_transpose2d_matches_torch(layer):
     found, g = ours(conv_transpose2d, *layer)
     assert_equal(found, theirs(conv_transpose2d, *layer, g))
 
 
 @given(layers(depthwise=True))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_depthwise_matches_torch(layer):
     found, g = ours(conv2d, *layer)
     assert_equal(found, theirs(conv2d, *layer, g))
