@@ -46,6 +46,8 @@ class Finding:
     numbers : dict
         All of it, for whoever wants to look further.
     figure : Figure or Image
+    minutes : float, optional
+        CPU time of it all; that of the process if not given.
     """
 
     claim: str
@@ -54,13 +56,14 @@ class Finding:
     holds: str
     numbers: dict[str, Any]
     figure: Figure | Image.Image = field(repr=False)
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
         assert self.holds in VERDICTS, self.holds
 
 
 def run(main: Callable[..., Finding], arguments: Sequence[str] | None = None) -> None:
-    """Command line of an experiment: run it, write figure and finding, bring the index up to date."""
+    """Command line of an experiment: run it, write figure, finding and the index."""
     parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(main)))
     options = inspect.signature(main).parameters
     if "folder" in options:
@@ -72,11 +75,13 @@ def run(main: Callable[..., Finding], arguments: Sequence[str] | None = None) ->
     name = Path(inspect.getfile(main)).stem
     began = time.process_time()
     finding = main(**chosen)
-    write(name, finding, (time.process_time() - began) / 60)
+    if finding.minutes is None:
+        finding.minutes = round((time.process_time() - began) / 60, 2)
+    write(name, finding)
     print(f"{name}: {finding.holds}: {finding.measured}")
 
 
-def write(name: str, finding: Finding, minutes: float, folder: Path = RESULTS) -> None:
+def write(name: str, finding: Finding, folder: Path = RESULTS) -> None:
     """The figure as a picture, the rest as JSON beside it, and the index anew."""
     from bench.notes import index
 
@@ -90,7 +95,7 @@ def write(name: str, finding: Finding, minutes: float, folder: Path = RESULTS) -
         palette = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
         palette.save(folder / f"{name}.png", optimize=True)
     kept = {key: value for key, value in vars(finding).items() if key != "figure"}
-    text = json.dumps({"name": name, **kept, "minutes": round(minutes, 2)}, default=_plain)
+    text = json.dumps({"name": name, **kept}, default=_plain)
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     index.write()
 

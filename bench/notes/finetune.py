@@ -1,0 +1,174 @@
+"""Which way to fine-tune: four cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.notes import data
+from bench.notes.common import Finding, invented, panels, run
+from nets import init
+from nets.layers import Module
+from nets.losses import cross_entropy
+from nets.models.lenet import LeNet5
+from nets.optim import Adam, Cosine
+from nets.train import Arrays, Loader, accuracy, evaluate, fit
+from nets.train.finetune import STRATEGIES, adapt, advise, probe
+
+CLAIM = (
+    "Little new data, similar: a linear classifier on the top features. Little, dissimilar: one on "
+    "earlier features. Much, similar: fine-tune everything. Much, dissimilar: train everything, "
+    "the old weights as a beginning."
+)
+BASE, FEW, MANY, DRAWS = 4, 30, 1500, 3
+RATE, STEPS = 2e-3, {"few": 150, "many": 400}
+SCALE = {"mean": 0.5, "std": 0.25}
+METHOD = (
+    f"LeNet-5 learns faces from backgrounds, then: similar, whether a face is of a child (up to 10 "
+    f"years) or of an adult (40 and more); dissimilar, by how many quarters a background was "
+    f"turned. {FEW} or {MANY} samples a class, each strategy with Adam and equal steps; accuracy "
+    f"on people and backgrounds never seen, for few samples the mean of {DRAWS} draws. An advice "
+    "counts as right where its strategy is within 1% of the best."
+)
+
+
+def base(quick: bool) -> dict[str, NDArray[Any]]:
+    """Weights that tell faces from backgrounds."""
+    init.seed(0)
+    model = fresh(2)
+    if quick:
+        learn = Arrays(invented(64, 32), np.arange(64) % 2)
+    else:
+        learn = data.face_or_not(32, margin=0, windows=3, limit=3000).train
+    loader = Loader(learn, 64, shuffle=True, **SCALE)
+    epochs = 1 if quick else BASE
+    optimiser = Adam(model.named_parameters(), 1e-3)
+    schedule = Cosine(optimiser, epochs * len(loader))
+    fit(model, cross_entropy, loader, optimiser, epochs, schedule=schedule)
+    return {name: array.copy() for name, array in model.state_dict().items()}
+
+
+def fresh(classes: int) -> LeNet5:
+    """The net, untrained."""
+    return LeNet5(classes, activation="relu", pooling="max")
+
+
+def ages(side: str) -> Arrays:
+    """Faces of children (1) and adults (0), as many of each."""
+    rows = [r for r in data.face_rows(sets=["aaf"]) if r["side"] == side and r["age"]]
+    young = [r for r in rows if float(r["age"]) <= 10]
+    old = [r for r in rows if float(r["age"]) >= 40]
+    count = min(len(young), len(old), MANY)
+    chosen = [*_some(young, count), *_some(old, count)]
+    return Arrays(data.face_crops(chosen, 32), np.repeat([1, 0], count))
+
+
+def turns(side: str) -> Arrays:
+    """Windows of backgrounds, turned by 0 to 3 quarters."""
+    places = [r for r in data.background_rows() if r["side"] == side]
+    count = min(4 * MANY, 4 * len(places))
+    chosen = _some(places, -(-count // 4))
+    windows = data.background_windows(chosen, 4, _reduced)[:count]
+    labels = np.arange(len(windows)) % 4
+    turned = [np.rot90(w, k) for w, k in zip(windows, labels, strict=True)]
+    return Arrays(np.stack(turned), labels)
+
+
+def _reduced(window: Image.Image, _: np.random.Generator) -> data.Pixels:
+    return np.asarray(window.resize((32, 32), Image.Resampling.BOX))
+
+
+def _some(rows: list[Any], count: int) -> list[Any]:
+    chosen = np.random.default_rng(3).permutation(len(rows))[:count]
+    return [rows[i] for i in chosen]
+
+
+def drawn(task: Arrays, each: int, classes: int, seed: int) -> Arrays:
+    """So many samples of each class."""
+    rng = np.random.default_rng(seed)
+    places = [rng.permutation(np.flatnonzero(task.parts[1] == c))[:each] for c in range(classes)]
+    return Arrays(*task.batch(np.concatenate(places)))
+
+
+def attempt(
+    strategy: str, weights: dict[str, Any], learn: Arrays, test: Loader, classes: int, steps: int
+) -> float:
+    """Accuracy after training by one strategy."""
+    init.seed(1)
+    model: Module = fresh(2)
+    model.load_state_dict(weights)
+    loader = Loader(learn, min(64, len(learn)), shuffle=True, drop_last=True, **SCALE)
+    adapted = adapt(
+        model, strategy, classes, rate=RATE, layer="conv2",
+        example=loader.as_input(learn.parts[0][:2]), fresh=lambda: fresh(classes),
+    )  # fmt: skip
+    epochs = max(1, round(steps / len(loader)))
+    optimiser = Adam(adapted.groups, RATE)
+    schedule = Cosine(optimiser, epochs * len(loader))
+    fit(adapted.model, cross_entropy, loader, optimiser, epochs, schedule=schedule)
+    return evaluate(adapted.model, test, {"right": accuracy})["right"]
+
+
+def main(quick: bool = False) -> Finding:
+    weights = base(quick)
+    if quick:
+        made = Arrays(invented(80, 32), np.arange(80) % 2)
+        tasks = {"similar": (made, made)}
+    else:
+        tasks = {name: (make("train"), make("test"))
+                 for name, make in (("similar", ages), ("dissimilar", turns))}  # fmt: skip
+    right: dict[str, dict[str, float]] = {}
+    advised, probed = {}, {}
+    for name, (train, test) in tasks.items():
+        classes = int(train.parts[1].max()) + 1
+        checking = Loader(test, 256, **SCALE)
+        model = fresh(2)
+        model.load_state_dict(weights)
+        probed[name] = probe(model, checking, ["conv1", "conv2", "fc1", "fc2"])
+        for amount, each in (("few", FEW), ("many", MANY)):
+            case = f"{amount}, {name}"
+            draws = 1 if quick or amount == "many" else DRAWS
+            samples = [drawn(train, each, classes, seed) for seed in range(draws)]
+            right[case] = {
+                strategy: float(np.mean([
+                    attempt(strategy, weights, s, checking, classes, 5 if quick else STEPS[amount])
+                    for s in samples
+                ]))
+                for strategy in STRATEGIES
+            }  # fmt: skip
+            advised[case] = advise(len(samples[0]), classes, name == "similar").strategy
+    best = {case: max(found, key=found.__getitem__) for case, found in right.items()}
+    good = {case: right[case][advised[case]] > right[case][best[case]] - 0.01 for case in right}
+    holds = "yes" if all(good.values()) else "in part" if any(good.values()) else "no"
+    rows = [
+        f"{case}: advised {advised[case]} {found[advised[case]]:.1%}, best {best[case]} "
+        f"{found[best[case]]:.1%}, from scratch {found['scratch']:.1%}"
+        for case, found in right.items()
+    ]
+    layers = "; ".join(
+        f"{name} " + ", ".join(f"{layer} {share:.1%}" for layer, share in found.items())
+        for name, found in probed.items()
+    )
+    measured = (
+        f"{'; '.join(rows)}. The advice is right in {sum(good.values())} of {len(good)} cases. "
+        f"What a linear classifier makes of each layer: {layers}."
+    )
+    figure, ((ax,),) = panels(1, 1, 7, 3)
+    for i, strategy in enumerate(STRATEGIES):
+        at = np.arange(len(right)) + 0.16 * (i - 2)
+        ax.bar(at, [100 * right[case][strategy] for case in right], 0.15, label=strategy)
+        for x, case in zip(at, right, strict=True):
+            if advised[case] == strategy:
+                ax.text(x, 100 * right[case][strategy], "*", ha="center")
+    ax.set_xticks(range(len(right)), list(right))
+    ax.set(ylabel="right, %  (* advised)", ylim=(0, 119))
+    ax.legend(fontsize=7, ncols=5, loc="upper center")
+    numbers = {"accuracy": right, "advised": advised, "best": best, "probe": probed}
+    return Finding(CLAIM, METHOD, measured, holds, numbers, figure)
+
+
+if __name__ == "__main__":
+    run(main)
