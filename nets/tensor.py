@@ -1,14 +1,14 @@
-"""Reverse-mode differentiation: a tensor remembers the op that made it.
+"""Tensors, and the ops that make them: every tensor remembers the op that it came from.
 
-An op is a function on arrays that returns its result together with its vjp, the function that
-turns the gradient of the result into gradients of the arguments. `op` makes it work on tensors and
-writes it down; `Tensor.backward` goes through what was written, last first, and adds up.
+An op is a function on arrays that returns its result together with its vjp (vector-Jacobian
+product), the function that turns the gradient of the result into gradients of the arguments. `op`
+makes it work on tensors and writes it down; `Tensor.backward` hands what was written to
+`nets.tape.walk`, which goes through it, last first, and adds up.
 
 Shapes are PyTorch's: images are (N, C, H, W). Their memory is channels-last (NHWC), which is what
 the kernels read; `nets.ops.base.nhwc` is the door between the two.
 
-References: Griewank & Walther, Evaluating Derivatives, 2008, chapter 3; Baydin et al., Automatic
-differentiation in machine learning: a survey, JMLR 18, 2018.
+Reference: Baydin et al., Automatic differentiation in machine learning: a survey, JMLR 18, 2018.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nets.graph.ir import Array
+from nets.tape import Grads, Needs, Source, Vjp, walk
 from vj.errors import NetError
 
-Needs = tuple[bool, ...]
-Grads = tuple[Array | None, ...]
-Vjp = Callable[[Any, Needs], Grads]
+__all__ = [
+    "Axes", "Grads", "Needs", "Operand", "Recorder", "Tensor", "Vjp", "mode", "no_grad", "op",
+]  # fmt: skip
+
 Axes = int | tuple[int, ...] | None
 
 
@@ -50,31 +52,6 @@ class _Mode(threading.local):
 
 
 mode = _Mode()
-
-
-class Source:
-    """The op that made a tensor: its arguments, and the way back to them."""
-
-    __slots__ = ("inputs", "name", "needs", "shapes", "vjp")
-
-    def __init__(
-        self, name: str, inputs: tuple[Tensor, ...], vjp: Vjp, shapes: tuple[tuple[int, ...], ...]
-    ) -> None:
-        self.name, self.inputs, self.shapes = name, inputs, shapes
-        self.vjp: Vjp | None = vjp
-        self.needs = tuple(t.requires_grad for t in inputs)
-
-    def back(self, grads: list[Array | None]) -> Grads:
-        """Gradients of the arguments; what the op kept for this is let go."""
-        if self.vjp is None:
-            raise NetError(
-                f"backward: the way back through `{self.name}` was gone once already: compute the "
-                "forward pass again"
-            )
-        given: Any = tuple(grads) if len(grads) > 1 else grads[0]
-        found = self.vjp(given, self.needs)
-        self.vjp = None
-        return found
 
 
 class Tensor:
@@ -173,7 +150,7 @@ class Tensor:
         start = np.asarray(grad, self.dtype)
         if start.shape != self.shape:
             raise NetError(f"backward: `grad` must have shape {self.shape}, got {start.shape}")
-        _walk(self, start)
+        walk(self, start)
 
     # What follows is syntax for `nets.ops.arithmetic`.
 
@@ -278,64 +255,6 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         mode.grad = before
-
-
-def _walk(end: Tensor, start: Array) -> None:
-    """Go back from ``end``, each op after all that used its results."""
-    waiting: dict[int, list[Array | None]] = {}
-    own: set[int] = set()  # sums made here, which may be written into
-    assert end.source is not None
-    order = _order(end.source)
-    waiting[id(end.source)] = [None] * len(end.source.shapes)
-    waiting[id(end.source)][end.index] = start
-    for source in order:
-        grads = source.back(waiting.pop(id(source)))
-        for tensor, grad, needed in zip(source.inputs, grads, source.needs, strict=True):
-            if not needed:
-                continue
-            if grad is None:
-                raise NetError(f"backward: `{source.name}` gave no gradient for an input")
-            if grad.shape != tensor.shape:
-                raise NetError(
-                    f"backward: `{source.name}` gave a gradient of shape {grad.shape} for an "
-                    f"input of shape {tensor.shape}"
-                )
-            if tensor.source is None:
-                tensor.grad = grad if tensor.grad is None else tensor.grad + grad
-                continue
-            slots = waiting.setdefault(id(tensor.source), [None] * len(tensor.source.shapes))
-            slots[tensor.index] = _plus(slots[tensor.index], grad, own)
-        source.inputs = ()
-
-
-def _plus(total: Array | None, grad: Array, own: set[int]) -> Array:
-    """Add up; an array that may be in use elsewhere is not written into."""
-    if total is None:
-        return grad
-    if id(total) in own:
-        total += grad
-        return total
-    total = total + grad
-    own.add(id(total))
-    return total
-
-
-def _order(end: Source) -> list[Source]:
-    """All ops behind ``end``, users first; with a stack of our own, as recurrent nets are deep."""
-    done: list[Source] = []
-    seen: set[int] = set()
-    stack = [(end, False)]
-    while stack:
-        source, expanded = stack.pop()
-        if expanded:
-            done.append(source)
-        elif id(source) not in seen:
-            seen.add(id(source))
-            stack.append((source, True))
-            for tensor in source.inputs:
-                if tensor.source is not None and tensor.requires_grad:
-                    stack.append((tensor.source, False))
-    return done[::-1]
 
 
 from nets.ops import arithmetic  # noqa: E402  (ops are written with what stands above)

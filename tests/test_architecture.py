@@ -22,7 +22,7 @@ NETS_FLOORS = [
     "simd",
     "packing",
     "graph reference dilation state init onnx_tensors cards",
-    "ops tensor plan",
+    "ops tensor tape plan",
     "onnx_reader layers losses optim trace",
     "models train inside",
     "detectors",
