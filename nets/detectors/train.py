@@ -13,7 +13,7 @@ from dataclasses import replace
 from nets.detectors.training.data import read_data
 from nets.detectors.training.recipe import RECIPES, train
 from nets.ops.threads import threads
-from vj.errors import VJError
+from vj.errors import ParameterError, VJError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,15 +29,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, help="a shorter or longer recipe")
     parser.add_argument("--threads", type=int, default=1, help="of the training itself")
     parser.add_argument("--workers", type=int, default=1, help="processes that make frames")
+    parser.add_argument("--torch", action="store_true", help="compute by PyTorch, on a GPU")
+    parser.add_argument("--device", help="of PyTorch (default: cuda where there is one)")
     args = parser.parse_args(argv)
     recipe = RECIPES[args.name]
     if args.epochs:
         recipe = replace(recipe, epochs=args.epochs)
     try:
+        if args.device and not args.torch:
+            raise ParameterError("--device needs --torch")
         threads(args.threads)
         path = train(
             recipe, args.output, data=read_data(args.data)[0], epochs=args.until,
             resume=args.resume, workers=args.workers, bar=sys.stderr.isatty(),
+            torch=(args.device or "auto") if args.torch else None,
         )  # fmt: skip
     except VJError as exc:
         sys.stderr.write(f"{parser.prog}: {exc}\n")

@@ -126,6 +126,7 @@ def train(
     workers: int = 1,
     callbacks: Sequence[Callback] = (),
     bar: bool = False,
+    torch: str | None = None,
 ) -> Path:
     """Train a net and write its weights.
 
@@ -142,6 +143,8 @@ def train(
         Go on from the checkpoint in the folder.
     workers : int
         Processes that make frames; the result does not depend on it, nor on `nets.threads`.
+    torch : str, optional
+        A device of PyTorch, which then computes in place of our engine: "cpu", "cuda", "auto".
 
     Returns
     -------
@@ -155,7 +158,7 @@ def train(
     frames = Frames(scenes, recipe.batch_size, recipe.batches, plain=plain, workers=workers)
     seed(recipe.seed)
     net = FaceNet(**recipe.net)
-    learner = Cells(net)
+    learner = _learner(net, torch)
     optimiser = SGD(
         learner.named_parameters(), lr=recipe.rate, momentum=recipe.momentum, nesterov=True,
         weight_decay=recipe.decay,
@@ -176,6 +179,14 @@ def train(
         more = Frames(scenes, recipe.batch_size, 50, workers=workers).epoch(recipe.epochs * 2)
         reestimate_batch_norm(learner, (Tensor(batch[0]) for batch in islice(more, 50)))
         return save_net(folder / "weights.safetensors", net, recipe)
+
+
+def _learner(net: FaceNet, torch: str | None) -> Cells:
+    if torch is None:
+        return Cells(net)
+    from nets.detectors.training import torch_path
+
+    return torch_path.Cells(net, torch)
 
 
 def save_net(path: Path, net: FaceNet, recipe: Recipe) -> Path:

@@ -1,0 +1,171 @@
+"""Training by PyTorch against training by our engine: the same steps, the same files."""
+
+import json
+import sys
+from dataclasses import replace
+
+import detector_bundle as bundle
+import numpy as np
+import pytest
+
+import nets
+from nets.detectors.facenet import Cells, read_net
+from nets.detectors.train import main
+from nets.detectors.training.assign import targets
+from nets.detectors.training.data import Data, read_data
+from nets.detectors.training.encode import grid
+from nets.detectors.training.frames import Frames
+from nets.detectors.training.objective import Objective, _assign
+from nets.detectors.training.recipe import RECIPES, Recipe, train
+from nets.detectors.training.scenes import Scenes
+from nets.models.face import FaceNet
+from nets.optim import SGD, Constant, clip_grad_norm
+from nets.tensor import Tensor
+from vj.errors import TrainingError
+
+torch = pytest.importorskip("torch", reason="the other side of the comparison")
+from torch_objective import objective  # noqa: E402
+
+from nets.detectors.training import torch_path  # noqa: E402
+
+SMALL = {"stem": (8, 8), "width": 16}
+KINDS = [SMALL, {**SMALL, "separable": True}]
+STEPS, WARM_UP, CLIP = 50, 200, 20.0
+HOW = {"lr": 1e-3, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+QUICK = Recipe(SMALL, size=64, batch_size=2, batches=2, epochs=2, mining=(0.5,), backgrounds=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    bundle.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    first, second = read_data(folder)
+    return Data(*([*getattr(first, n), *getattr(second, n)] for n in Data.__slots__))
+
+
+@pytest.fixture(scope="module")
+def frames(data):
+    """Half of the batches are assigned by size, half by cost, as in a training."""
+    return list(Frames(Scenes(data, 64, seed=1), 4, STEPS, plain=STEPS // 2, workers=0).epoch())
+
+
+def new(how):
+    nets.init.seed(0)
+    return FaceNet(**how)
+
+
+def by_us(learner, frames):
+    """Losses of the steps; the learner computes by our engine or by PyTorch."""
+    optimiser = SGD(learner.named_parameters(), **HOW)
+    schedule, losses = Constant(optimiser, warm_up=WARM_UP), []
+    for images, *rest in frames:
+        optimiser.zero_grad()
+        loss = Objective()(learner(Tensor(images)), *rest)
+        loss.backward()
+        clip_grad_norm(learner.parameters(), CLIP)
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+    return np.array(losses)
+
+
+def by_torch(net, frames):
+    """The same with PyTorch's own loss, clipping and optimiser; only the assignment is ours."""
+    leaves = [torch.tensor(p.data, requires_grad=True) for p in net.parameters()]
+    by_identity = dict(zip(map(id, net.parameters()), leaves, strict=True))
+    optimiser = torch.optim.SGD(leaves, **HOW)
+    climb = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: (k + 1) / (WARM_UP + 1))
+    losses = []
+    for images, boxes, points, ignore, size, plain in frames:
+        run, cells = torch_path._Pass(torch, by_identity), grid(size, size)
+        raw = run.cells(net, torch.tensor(images))
+        run.keep_moments()
+        now = raw.detach().numpy()
+        chosen = [_assign(cells, boxes[k], ignore[k], now[k], plain) for k in range(len(boxes))]
+        loss = objective(raw, targets(cells, chosen, boxes, points), cells, plain)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(leaves, CLIP)
+        optimiser.step()
+        climb.step()
+        losses.append(loss.item())
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("how", KINDS, ids=["plain", "separable"])
+def test_fifty_steps_follow_each_other(how, frames):
+    """Sums in another order differ by a rounding, and training magnifies it: relu and the choice
+    of cells are jumps. Our engine against itself, with one rounding (1.2e-7) in the last weights,
+    stays within 3e-7 of the loss for the 25 steps that assign by size, and leaves by up to 2e-2
+    once a cell learns another face. A wrong gradient is seen in the second step.
+    """
+    ours, alike = new(how), new(how)
+    expected = by_us(Cells(ours), frames)
+    assert expected[-5:].mean() < 0.7 * expected[:5].mean()  # something was learnt
+    for losses in (by_us(torch_path.Cells(alike), frames), by_torch(new(how), frames)):
+        np.testing.assert_allclose(losses[:10], expected[:10], rtol=1e-5)
+        np.testing.assert_allclose(losses[: STEPS // 2], expected[: STEPS // 2], rtol=1e-3)
+        np.testing.assert_allclose(losses, expected, rtol=5e-2)
+    a, b = ours.state_dict(), alike.state_dict()
+    assert list(a) == list(b)
+    for name in a:
+        spread = np.abs(a[name]).max()
+        np.testing.assert_allclose(b[name], a[name], atol=0.05 * spread + 1e-2, err_msg=name)
+
+
+@pytest.mark.parametrize("how", KINDS, ids=["plain", "separable"])
+def test_gradients_and_moments_of_one_step(how, frames):
+    found = []
+    for kind in (Cells, torch_path.Cells):
+        net = new(how)
+        raw = kind(net)(Tensor(frames[0][0]))
+        Objective()(raw, *frames[0][1:]).backward()
+        found.append((raw.data, net.state_dict(), [p.grad for p in net.parameters()]))
+    (raw, state, grads), (other, theirs, those) = found
+    np.testing.assert_allclose(other, raw, atol=1e-5)
+    for name in state:
+        np.testing.assert_allclose(theirs[name], state[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    for a, b in zip(grads, those, strict=True):
+        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(a) + 1e-5
+
+
+def test_a_training_begins_on_one_and_ends_on_the_other(data, tmp_path):
+    whole = train(QUICK, tmp_path / "whole", data=data, workers=0)
+    train(QUICK, tmp_path / "parts", data=data, workers=0, epochs=1, torch="cpu")
+    parts = train(QUICK, tmp_path / "parts", data=data, workers=0, resume=True)
+    a, b = read_net(whole).state_dict(), read_net(parts).state_dict()
+    for name in a:
+        np.testing.assert_allclose(b[name], a[name], rtol=5e-3, atol=5e-3, err_msg=name)
+    rows = [json.loads(line) for line in (tmp_path / "parts/log.jsonl").read_text().splitlines()]
+    assert "alarms" in rows[0]
+
+
+def test_the_command_trains_with_torch(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(RECIPES, "face-tiny", replace(QUICK, epochs=1))
+    arguments = ["face-tiny", "-o", str(tmp_path), "--data", str(folder), "--workers", "0"]
+    assert main([*arguments, "--torch", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == str(tmp_path / "weights.safetensors")
+    assert read_net(tmp_path / "weights.safetensors").n_parameters
+    assert main([*arguments, "--torch", "--device", "nowhere"]) == 2
+    assert "PyTorch cannot use the device 'nowhere'" in capsys.readouterr().err
+    assert main([*arguments, "--device", "cpu"]) == 2
+    assert "--device needs --torch" in capsys.readouterr().err
+
+
+def test_without_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(TrainingError, match="needs PyTorch: install the build for your GPU"):
+        torch_path.Cells(new(SMALL))
