@@ -16,7 +16,7 @@ from nets.optim import Adam, Cosine
 from nets.tensor import Tensor
 from nets.train import Loader, fit, predict
 
-LAYERS, RATE, WIDTH, COUNT, EPOCHS = 5, 4, 16, 1000, 5
+LAYERS, RATE, WIDTH, COUNT, EPOCHS = 5, 4, 16, 1000, 12
 FIELD = 2 * LAYERS * RATE + 1
 STACKS = {"equal": [RATE] * LAYERS, "hybrid": [1, 2, 3, 5, 9]}
 CLAIM = (

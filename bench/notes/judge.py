@@ -1,4 +1,4 @@
-"""Whether drawn faces are taken for faces by somebody who had no part in drawing them."""
+"""Drawn faces judged by what had no part in drawing them."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def share_of_faces(pictures: ArrayLike) -> float:
     framed = np.pad(pixels, ((0, 0), (4, 4), (4, 4)), mode="edge")
     large = [Image.fromarray(p).resize((80, 80), Image.Resampling.BILINEAR) for p in framed]
     return float(np.mean([len(cascade.detect(np.asarray(p))) > 0 for p in large]))
+
+
+def detail_of(pictures: ArrayLike) -> float:
+    """Mean change from one pixel to its right neighbour."""
+    return float(np.abs(np.diff(np.asarray(pictures), axis=2)).mean())
