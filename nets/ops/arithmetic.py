@@ -8,6 +8,7 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.ops.base import unbroadcast
+from nets.ops.matrices import product
 from nets.tensor import Axes, Grads, Needs, Vjp, op
 from vj.errors import NetError
 
@@ -143,11 +144,11 @@ def matmul(a: Array, b: Array) -> tuple[Array, Vjp]:
         raise NetError(f"matmul: shapes {a.shape} and {b.shape} do not fit each other")
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        ga = unbroadcast(g @ b.swapaxes(-1, -2), a.shape) if needs[0] else None
-        gb = unbroadcast(a.swapaxes(-1, -2) @ g, b.shape) if needs[1] else None
+        ga = unbroadcast(product(g, b.swapaxes(-1, -2)), a.shape) if needs[0] else None
+        gb = unbroadcast(product(a.swapaxes(-1, -2), g), b.shape) if needs[1] else None
         return ga, gb
 
-    return a @ b, vjp
+    return product(a, b), vjp
 
 
 @op

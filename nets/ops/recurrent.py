@@ -5,7 +5,7 @@ state before are made step by step. Going back is the same in reverse (backpropa
 time): gradients of the gates step by step, those of the weights in one product.
 
 Inside, the sequences of a batch lie side by side, (T, H, N): gates are whole blocks of memory then,
-and the products with the state are those that matrix libraries are fastest at.
+and the weights are read in the products with the state as they lie.
 
 Gates stand in PyTorch's order: input, forget, cell, output for LSTM; reset, update, new for GRU.
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.ops.gates import gru_back, gru_step, lstm_back, lstm_step
+from nets.ops.matrices import product
 from nets.ops.memory import empty
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
@@ -95,7 +96,7 @@ def rnn(
     sums, y = _inputs(x, w_ih, b_ih, b_hh), _room(x, len(x), *h0.T.shape)
     h = h0.T
     for t in range(len(x)):
-        total = sums[t] + w_hh @ h
+        total = sums[t] + product(w_hh, h)
         h = y[t] = np.tanh(total) if nonlinearity == "tanh" else np.maximum(total, 0)
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
@@ -104,7 +105,7 @@ def rnn(
             if g[0] is not None:
                 to_h += g[0][t].T
             to_sums[t] = to_h * (1 - y[t] ** 2) if nonlinearity == "tanh" else to_h * ~(y[t] <= 0)
-            np.matmul(turned, to_sums[t], out=to_h)
+            to_h = product(turned, to_sums[t])
         return _to_arguments(x, h0, y, w_ih, to_sums, to_sums, to_h, needs)
 
     return _results(y), vjp
@@ -143,11 +144,10 @@ def lstm(
     if c0.shape != h0.shape:
         raise NetError(f"lstm: c0 of shape {c0.shape} does not fit h0 of shape {h0.shape}")
     gates, y = _inputs(x, w_ih, b_ih, b_hh), _room(x, len(x), *h0.T.shape)
-    cells, more = _room(x, len(x) + 1, *h0.T.shape), _room(x, *gates.shape[1:])
+    cells = _room(x, len(x) + 1, *h0.T.shape)
     h, cells[0] = h0.T, c0.T
     for t in range(len(x)):
-        np.matmul(w_hh, h, out=more)
-        lstm_step(gates, more, cells, y, t)
+        lstm_step(gates, product(w_hh, h), cells, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None, Array | None], needs: Needs) -> Grads:
@@ -157,7 +157,7 @@ def lstm(
             if g[0] is not None:
                 to_h += g[0][t].T
             lstm_back(gates, cells, to_h, to_c, to_gates, t)
-            np.matmul(turned, to_gates[t], out=to_h)
+            to_h = product(turned, to_gates[t])
         found = _to_arguments(x, h0, y, w_ih, to_gates, to_gates, to_h, (*needs[:2], *needs[3:]))
         return (*found[:2], to_c.T, *found[2:])
 
@@ -197,7 +197,7 @@ def gru(
     more, first = _room(gates, *gates.shape), np.ascontiguousarray(h0.T)
     h = first
     for t in range(len(x)):
-        np.matmul(w_hh, h, out=more[t])
+        more[t] = product(w_hh, h)
         if b_hh is not None:
             more[t] += b_hh[:, None]
         gru_step(gates, more, h, y, t)
@@ -210,7 +210,7 @@ def gru(
             if g[0] is not None:
                 to_h += g[0][t].T
             gru_back(gates, more, y[t - 1] if t else first, to_h, to_gates, to_more, t)
-            to_h += turned @ to_more[t]
+            to_h += product(turned, to_more[t])
         return _to_arguments(x, h0, y, w_ih, to_gates, to_more, to_h, needs)
 
     return _results(y), vjp
@@ -238,8 +238,10 @@ def _start(grad: Array | None, like: Array) -> Array:
 
 def _inputs(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
     """What the inputs of all steps contribute to the gates (T, gates, N)."""
-    gates = _room(x, len(x), len(w_ih), x.shape[1])
-    np.matmul(w_ih, x.transpose(0, 2, 1), out=gates)
+    steps, n, size = x.shape
+    found = product(w_ih, x.reshape(-1, size).T).reshape(-1, steps, n)
+    gates = _room(x, steps, len(w_ih), n)
+    gates[:] = found.transpose(1, 0, 2)
     biases = [b for b in (b_ih, b_hh) if b is not None]
     if biases:
         gates += sum(biases[1:], biases[0])[:, None]
@@ -253,12 +255,12 @@ def _to_arguments(
     """From the gradients of the gates to those of x, h0, w_ih, w_hh, b_ih, b_hh."""
     of_input = _steps_inside(to_inputs)
     of_hidden = of_input if to_hidden is to_inputs else _steps_inside(to_hidden)
-    before = _steps_inside(np.concatenate([h0.T[None], y[:-1]]))
+    before = np.concatenate([h0[None], y[:-1].transpose(0, 2, 1)]).reshape(-1, h0.shape[1])
     return (
-        (of_input.T @ w_ih).reshape(x.shape) if needs[0] else None,
+        product(w_ih.T, of_input).T.reshape(x.shape) if needs[0] else None,
         to_h0.T if needs[1] else None,
-        of_input @ x.reshape(-1, x.shape[2]) if needs[2] else None,
-        of_hidden @ before.T if needs[3] else None,
+        product(of_input, x.reshape(-1, x.shape[2])) if needs[2] else None,
+        product(of_hidden, before) if needs[3] else None,
         *(a.sum(1) for a in (of_input, of_hidden)[: len(needs) - 4]),
     )
 
