@@ -71,7 +71,7 @@ def entrants(extra: list[str] | None = None) -> Iterator[Entrant]:
     if (MODELS / "pico" / "facefinder").is_file():
         yield Entrant("pico", pico)
     for name in extra or ():
-        yield Entrant(f"vj {name}", lambda n=name: ours(n, score_threshold=SCORE))
+        yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=SCORE))
 
 
 def ours(name: str, **options):

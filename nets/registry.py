@@ -40,6 +40,8 @@ def open(spec: str, **options: Any) -> Any:
     """
     if not str(spec).lower().endswith((".onnx", WEIGHTS)) and spec not in list_models():
         return None
+    if "min_score" in options:  # as detectors of all kinds call it
+        options.setdefault("score_threshold", options.pop("min_score"))
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
         raise ParameterError(

@@ -205,10 +205,7 @@ def _film(args: Namespace, jobs: int) -> Film:
 def _options(args: Namespace) -> dict[str, Any]:
     """What is asked of the detector, in its own words."""
     names = ("scale_factor", "min_neighbors", "min_score", "min_size", "max_size", "second_pass")
-    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.detector.lower().endswith(".onnx") and "min_score" in options:
-        options["score_threshold"] = options.pop("min_score")
-    return options
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def _detector(name: str, n_jobs: int, options: dict[str, Any]) -> Detector:
@@ -219,7 +216,7 @@ def _detector(name: str, n_jobs: int, options: dict[str, Any]) -> Detector:
         detector = open_detector(name, **options, n_jobs=n_jobs)
     except SourceError as exc:
         raise CascadeError(str(exc)) from exc
-    if type(detector).__module__.startswith("vj."):
+    if type(detector).__module__ == "vj.detect.detector":
         _spare_scipy()
     return detector
 

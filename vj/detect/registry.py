@@ -5,6 +5,9 @@ A package offers detectors through an entry point of the group ``vj.detectors`` 
 
     names() -> Mapping[str, str]                     what can be opened, each in one line
     open(spec: str, **options) -> Detector | None    None where `spec` is not one of its own
+
+``hybrid`` is a cascade that proposes and a network that decides: the one that comes with the
+package, or ``hybrid:MODEL``.
 """
 
 from __future__ import annotations
@@ -17,9 +20,15 @@ from typing import IO, Any, Protocol, cast
 from vj.cascade.model import Cascade
 from vj.cascade.zoo import list_cascades
 from vj.detections import Detections
-from vj.errors import CascadeError, ParameterError
+from vj.errors import CascadeError, NetError, ParameterError
 
 GROUP = "vj.detectors"
+HYBRID, PROPOSER, JUDGE = "hybrid", "frontalface-fast", "face-cnn"
+_OF_HYBRID = (  # options of itself, of what proposes, of what decides
+    ("side", "grow", "most", "iou_threshold"),
+    ("scale_factor", "min_size", "max_size", "n_jobs"),
+    ("min_score", "n_jobs"),
+)
 
 
 class Detector(Protocol):
@@ -54,7 +63,7 @@ def open_detector(
 
     Raises
     ------
-    CascadeError
+    CascadeError, NetError
         No such name, or no valid model.
     SourceError
         The file is missing or cannot be read.
@@ -67,6 +76,8 @@ def open_detector(
         if options:
             raise ParameterError(f"a detector is made already: {', '.join(options)} come too late")
         return cast(Detector, spec)
+    if isinstance(spec, str) and spec.partition(":")[0] == HYBRID:
+        return _hybrid(spec.partition(":")[2], options)
     if isinstance(spec, str | os.PathLike) and spec not in list_cascades():
         for plugin in _plugins():
             detector = plugin.open(os.fspath(spec), **options)
@@ -88,7 +99,29 @@ def list_detectors() -> dict[str, str]:
     for plugin in _plugins():
         for name, line in plugin.names().items():
             found.setdefault(name, line)
+    if JUDGE in found:
+        found[HYBRID] = f"{PROPOSER} proposes, {JUDGE} decides; hybrid:MODEL: that model decides"
     return found
+
+
+def _hybrid(judge: str, options: dict[str, Any]) -> Detector:
+    """A hybrid; every option goes to those parts of it that have it."""
+    from vj.detect.hybrid import HybridDetector
+
+    if not judge and JUDGE not in list_detectors():
+        raise NetError(
+            f"`{HYBRID}` needs the network {JUDGE!r}, which does not come with this package: name "
+            f"one that you have, {HYBRID}:FILE"
+        )
+    known = dict.fromkeys(name for names in _OF_HYBRID for name in names)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ParameterError(f"`{HYBRID}` has no option `{unknown[0]}`; it has {', '.join(known)}")
+    own, first, second = (
+        {name: options[name] for name in names if name in options} for names in _OF_HYBRID
+    )
+    proposer = open_detector(PROPOSER, min_score=0.0, **first)
+    return HybridDetector(proposer, open_detector(judge or JUDGE, **second), **own)
 
 
 def _plugins() -> Iterator[Plugin]:
