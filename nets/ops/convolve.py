@@ -1,5 +1,11 @@
 """Convolution, transposed convolution and the linear layer.
 
+Each op computes its result and, beside it, its vjp: a function that takes the gradient with regard
+to the result and gives those with regard to the arguments. All of them are made of three products,
+`outputs`, `to_inputs` and `to_weights`: `nets.ops.plain` says in NumPy what these are, and
+`nets.ops.products` computes them by kernels. `nets.tensor.op` writes the vjp down, `nets.tape.walk`
+calls it.
+
 References: Dumoulin & Visin, A guide to convolution arithmetic for deep learning, 2016.
 """
 

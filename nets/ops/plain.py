@@ -1,9 +1,9 @@
-"""The three products of a convolution in plain NumPy, for checks in float64.
+"""The three products of a convolution in plain NumPy: what `nets.ops.products` computes by kernels.
 
 With x an input (N, H, W, C), w weights (K, C / groups, kh, kw) and y an output (N, h, w, K), the
 form sum(y * conv(x, w)) is linear in each of the three: `outputs`, `to_inputs` and `to_weights`
 are its gradients with regard to y, x and w. A transposed convolution is the same form with the
-places of x and y exchanged.
+places of x and y exchanged. Numbers in float64, with which gradients are checked, come here.
 """
 
 from __future__ import annotations
