@@ -30,7 +30,7 @@ from nets.train import Arrays, Averaging, Callback, Flip, Loader, fit
 from nets.train.callbacks import Row
 from nets.train.loop import Run
 
-NOISE, WIDTH, EPOCHS, SHOWN = 64, 32, 24, (1, 4, 12)
+NOISE, WIDTH, EPOCHS, SHOWN = 64, 32, 22, (1, 4, 12)
 CLAIM = (
     "Without ever comparing its pictures to given ones, a generator learns to draw new faces from "
     "noise, because a discriminator, trained at the same time, tells it what is still wrong. They "
