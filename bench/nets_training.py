@@ -2,6 +2,8 @@
 
     python -m bench.nets_training [--threads 2] [--layers] [--only resnet] [--json FILE]
 
+With ``--json`` the timings are written for `bench.report` (bench/results/nets_training.json).
+
 A step is forward, loss, backward and an update by SGD with momentum. One thread is timed in CPU
 time, several on the wall; the least of many rounds, both libraries taking turns in one process.
 PyTorch computes in both memory formats, and the better one counts. Before anything is timed both
@@ -11,7 +13,6 @@ libraries take a step from the same weights and must agree about the loss.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from torch.nn import functional
 
 import nets
 from bench import torch_twins
+from bench.nets_layers import write
 from nets.losses import cross_entropy
 from nets.models import LeNet5, YuNet, mobilenet_v2, resnet18
 from nets.ops.geometry import Geometry
@@ -208,6 +210,20 @@ def time_layer(layer: Layer, threads: int, seconds: float) -> dict[str, float]:
     return least(calls, threads, seconds)
 
 
+def entries(table: str, case: str, found: dict[str, float], threads: int) -> list[dict]:
+    """Timings of one row as `bench.report` reads them."""
+    about = (__doc__ or "").split("\n\n")[3].replace("\n", " ")
+    return [
+        {
+            "group": f"{table}, {threads} thread{'s' * (threads > 1)}",
+            "timer": "thread_time" if threads == 1 else "perf_counter",
+            "extra_info": {"case": case, "lib": lib.replace("ours", "vj"), "about": about},
+            "stats": {"min": value / 1e3},
+        }
+        for lib, value in found.items()
+    ]
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -219,7 +235,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     nets.threads(options.threads)
-    rows = {}
+    rows: list[dict] = []
+    table = "Convolutions of training" if options.layers else "Training steps"
     clock = "CPU time" if options.threads == 1 else f"wall, {options.threads} threads"
     print(f"milliseconds, {clock}, load {os.getloadavg()[0]:.1f}\n")
     print("| | ours | torch | torch NHWC | ours / best |\n|---|---|---|---|---|")
@@ -231,9 +248,9 @@ def main() -> None:
         ratio = found["ours"] / min(found["torch"], found["torch NHWC"])
         cells = " | ".join(f"{value:.2f}" for value in found.values())
         print(f"| {entry.name} | {cells} | {ratio:.2f} |", flush=True)
-        rows[entry.name] = {**found, "ratio": ratio}
+        rows += entries(table, entry.name, found, options.threads)
     if options.json:
-        options.json.write_text(json.dumps({"threads": options.threads, "rows": rows}, indent=1))
+        write(str(options.json), rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Every example of nets/README.md runs as it stands, one after the other, on files made here."""
+"""The examples of nets/README.md run as they stand, one after the other, on files made here.
+
+So does what the README of the whole project says about learning.
+"""
 
 import re
 from pathlib import Path
@@ -16,7 +19,17 @@ from nets.layers import Conv2d, ReLU, Sequential
 from nets.models.face import PARTS, STRIDES, FaceNet
 
 README = Path(nets.__file__).with_name("README.md")
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
+TEXT = README.read_text(encoding="utf-8")
+LEARN = (
+    (README.parents[1] / "README.md").read_text(encoding="utf-8").partition("## Learn with it")[2]
+)
+
+
+def examples(text):
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+
+
+BLOCKS = examples(TEXT)
 
 
 def crops(folder, classes, count=3):
@@ -59,7 +72,9 @@ def ran(tmp_path_factory):
         patch.chdir(folder)
         for number, block in enumerate(BLOCKS):
             exec(compile(block, f"{README.name}, example {number + 1}", "exec"), names)
-    return names
+        learnt = {}
+        exec(examples(LEARN)[0], learnt)
+    return {**names, "learnt": learnt["model"]}
 
 
 def test_examples_are_short():
@@ -76,6 +91,11 @@ def test_lenet_has_learnt(ran):
     rows = ran["run"].rows
     assert [row["epoch"] for row in rows] == list(range(1, 11))
     assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_so_has_the_one_of_the_project(ran):
+    assert ran["learnt"].fc3.weight.shape == (2, 84)
+    assert ran["learnt"].fc3.weight.grad is not None
 
 
 def test_what_is_new_alone_was_tuned(ran):
@@ -99,5 +119,5 @@ def test_maps_and_pixels_are_seen(ran):
 
 
 def test_links_lead_somewhere():
-    for link in re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert link.startswith("http") or (README.parent / link).exists(), link
