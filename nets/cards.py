@@ -15,10 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vj.errors import NetError
 
 _FOLDER = Path(__file__).parent / "data"
 _WEIGHTS = (".onnx", ".safetensors")
+_TINY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class ModelCard:
     scores : mapping
         On 200 photographs with 939 faces, nearly half of them behind masks, longer side at most
         640 pixels: average precision (AP) and recall, a hit overlapping by half.
+    calibration : (slope, intercept) or None
+        Of the logit of the score, to that of the probability of a face.
     path : Path or None
         The weights, if they come with the package.
     details : mapping
@@ -57,11 +63,35 @@ class ModelCard:
     source: str
     sha256: tuple[str, ...]
     scores: Mapping[str, float]
+    calibration: tuple[float, float] | None = None
     path: Path | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.calibration is not None:
+            numbers = np.array(self.calibration, np.float64)
+            if numbers.shape != (2,) or not np.isfinite(numbers).all() or numbers[0] <= 0:
+                raise NetError(
+                    f"card of {self.name!r}: `calibration` must be a positive slope and an "
+                    f"intercept, got {self.calibration}"
+                )
+
     def __str__(self) -> str:
         return f"{self.name}: {self.description} ({self.licence}; {self.source})"
+
+    def confidence(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
+        """P(face | score); the score itself, 0 to 1, where nobody has measured that."""
+        if self.calibration is None:
+            return score
+        slope, intercept = self.calibration
+        odds = slope * logit(score) + intercept
+        return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+
+
+def logit(score: NDArray[Any]) -> NDArray[np.float64]:
+    """Logarithm of the odds of scores from 0 to 1, which are kept off both ends."""
+    inside = np.clip(np.asarray(score, np.float64), _TINY, 1 - _TINY)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def list_models() -> dict[str, ModelCard]:
@@ -110,6 +140,8 @@ def _published() -> Iterator[ModelCard]:
 def _card(name: str, entries: dict[str, Any], path: Path | None = None) -> ModelCard:
     known = {key: entries.pop(key) for key in ModelCard.__slots__ if key in entries}
     known["sha256"] = tuple(known["sha256"])
+    if known.get("calibration"):
+        known["calibration"] = tuple(known["calibration"])
     return ModelCard(name, path=path, details=entries, **known)
 
 

@@ -134,9 +134,10 @@ class NetDetector(ABC):
         Returns
         -------
         Detections
-            Best score first; ``score`` and ``confidence`` are the network's score, ``landmarks``
-            the (n, 5, 2) points where it has them: eyes, nose, corners of the mouth, those on the
-            left of the picture first.
+            Best score first; ``score`` is the network's, ``confidence`` the probability of a face
+            at such a score where the card of the weights knows it, else the same; ``landmarks`` the
+            (n, 5, 2) points where it has them: eyes, nose, corners of the mouth, those on the left
+            of the picture first.
 
         Raises
         ------
@@ -207,7 +208,8 @@ class NetDetector(ABC):
         kept = kept[(side >= (self.min_size or 0)) & (side <= (self.max_size or np.inf))]
         score = found.score[kept]
         points = None if found.landmarks is None else found.landmarks[kept]
-        return Detections(found.xyxy[kept], score, confidence=score, landmarks=points).sorted()
+        sure = score if self.card is None else self.card.confidence(score)
+        return Detections(found.xyxy[kept], score, confidence=sure, landmarks=points).sorted()
 
     def suppression_boxes(self, xyxy: F32) -> F32:
         """The boxes whose overlap is measured."""

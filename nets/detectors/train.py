@@ -1,5 +1,6 @@
 """Train a face detector: ``python -m nets.detectors.train face-cnn -o runs/face-cnn``.
 
+It ends with weights and their card; under the name of the recipe in ``nets/data`` they are shipped.
 The data are those of `nets.detectors.training.data`; interrupted, it goes on with ``--resume``.
 """
 
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from nets.detectors.training.card import write_card
 from nets.detectors.training.data import read_data
 from nets.detectors.training.recipe import RECIPES, train
 from nets.ops.threads import threads
@@ -17,7 +19,7 @@ from vj.errors import ParameterError, VJError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, and say where the weights are."""
+    """Train, and say where the weights and their card are."""
     parser = argparse.ArgumentParser(
         prog="python -m nets.detectors.train", description=(__doc__ or "").split("\n\n")[1]
     )
@@ -39,15 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.device and not args.torch:
             raise ParameterError("--device needs --torch")
         threads(args.threads)
+        parts = read_data(args.data)
         path = train(
-            recipe, args.output, data=read_data(args.data)[0], epochs=args.until,
+            recipe, args.output, data=parts[0], epochs=args.until,
             resume=args.resume, workers=args.workers, bar=sys.stderr.isatty(),
             torch=(args.device or "auto") if args.torch else None,
         )  # fmt: skip
+        card = write_card(path, args.name, parts, args.data)
     except VJError as exc:
         sys.stderr.write(f"{parser.prog}: {exc}\n")
         return 2
-    sys.stdout.write(f"{path}\n")
+    sys.stdout.write(f"{path}\n{card}\n")
     return 0
 
 

@@ -198,7 +198,8 @@ def _add_video(add: Any) -> None:
 
 
 def _add_detector(add: Any) -> None:
-    add("--detector", default="frontalface", metavar="NAME", help="name or path of a model; hybrid:MODEL")
+    model = "name or path of a model; hybrid:MODEL decides on what a cascade proposes"
+    add("--detector", default="frontalface", metavar="NAME", help=model)
     add("--scale-factor", type=float, metavar="F", help="step between sizes (default: 1.1)")
     add("--min-neighbors", type=int, metavar="N", help="windows that must agree (default: 3)")
     add("--min-score", type=float, metavar="F", help="least score (default: the detector's own)")

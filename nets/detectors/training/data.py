@@ -95,7 +95,7 @@ def read_data(folder: str | os.PathLike[str] | None = None) -> tuple[Data, Data]
     root = Path(folder or os.environ.get("VJ_DATA", "../shared/data"))
     try:
         faces = list(_faces(root / "faces_train"))
-        pictures = [picture for name in PICTURES for picture in _pictures(root / name)]
+        pictures = [picture for name in PICTURES for picture in read_pictures(root / name)]
         backgrounds = [entry for name in BACKGROUNDS for entry in _backgrounds(root / name)]
     except OSError as exc:
         reason = exc.strerror or exc
@@ -115,7 +115,8 @@ def read_data(folder: str | os.PathLike[str] | None = None) -> tuple[Data, Data]
     return part(False), part(True)
 
 
-def _pictures(folder: Path) -> Iterator[Picture]:
+def read_pictures(folder: Path) -> Iterator[Picture]:
+    """The annotated pictures of one folder, those to judge a detector by as well."""
     for item in json.loads((folder / "annotations.json").read_text(encoding="utf-8")):
         boxes, size = to_xyxy(item["boxes"]), (int(item["height"]), int(item["width"]))
         landmarks = np.full((len(boxes), 5, 2), np.nan, np.float32)

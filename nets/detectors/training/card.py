@@ -1,0 +1,133 @@
+"""The card of trained weights: what they are, what they learned from, how good and how sure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from nets.detectors.facenet import SCALE, FaceNetDetector, read_net
+from nets.detectors.training.calibrate import calibrate
+from nets.detectors.training.data import Data, Picture, read_pictures
+from nets.detectors.training.judge import Judged, judge
+from nets.detectors.training.store import Store
+from nets.state import load_state
+from nets.train.checkpoint import load_checkpoint
+from nets.train.loop import CHECKPOINT
+from vj.errors import TrainingError
+from vj.files import replacing
+
+LEAST = 0.02  # score of detections that are judged
+ALARMS = 50
+PURPOSE = (
+    "Finding faces in photographs and video, to count, frame or hide them. It knows nobody and "
+    "tells nobody apart. Most of its photographs come from the press, from Flickr and from sets "
+    "of portraits, whose people are not a fair sample of all people"
+)
+TERMS = {  # of the sources of the data, as stated where they were found
+    "all_age_faces": "All-Age-Faces: no licence stated, the authors ask to be cited",
+    "bsds500": "BSDS500: non-commercial research and education",
+    "catsdogs": "Kaggle Dogs vs. Cats (Asirra): research",
+    "coco2014_part": "COCO 2014: terms of Flickr; boxes made by YuNet",
+    "dtd10": "Describable Textures: research",
+    "flickr8k_1000": "Flickr8k: research and education; boxes made by YuNet",
+    "haarneg": "negatives of face.urtho.net: no licence stated",
+    "lfwexpr": "mostly Labeled Faces in the Wild: press photographs, research",
+    "lsp_extended": "Leeds Sports Pose Extended: citation asked; boxes made by YuNet",
+    "mask853": "Kaggle face-mask-detection: CC0 as stated there",
+    "scene15": "15-Scene: research",
+    "shanghaitech_train": "ShanghaiTech crowd counting: research; boxes made by YuNet",
+    "utk": "UTKFace: non-commercial research",
+}
+
+
+def write_card(
+    weights: Path, name: str, parts: tuple[Data, Data], folder: str | os.PathLike[str] | None = None
+) -> Path:
+    """Write the card of a file of weights beside it: what `nets.cards` reads.
+
+    Parameters
+    ----------
+    weights : path
+        As `recipe.train` leaves them, the checkpoint beside them.
+    name : str
+        Of the recipe.
+    parts : Data, Data
+        Of `read_data`: what was learned from, and what was held out; the latter calibrates.
+    folder : path, optional
+        Of the data: its boxes_dev gives the scores, if it is there.
+
+    Returns
+    -------
+    Path
+    """
+    net, (_, notes) = read_net(weights), load_state(weights)
+    detector, store = FaceNetDetector(weights, score_threshold=LEAST), Store()
+    kept_off = judge(detector, parts[1].pictures, store)
+    entries: dict[str, Any] = {
+        "description": f"faces and five landmarks; {net.n_parameters / 1e3:.0f} thousand weights",
+        "detector": FaceNetDetector.__name__,
+        "channels": "RGB",
+        "mean": 0,
+        "std": 1 / SCALE,
+        "training_data": ", ".join(sorted({row["source"] for row in _sources(parts[0])})),
+        "licence": "Apache-2.0",
+        "source": f"python -m nets.detectors.train {name}",
+        "sha256": [hashlib.sha256(weights.read_bytes()).hexdigest()],
+        "scores": _scores(judge(detector, _development(folder), store)),
+        "purpose": PURPOSE,
+        "architecture": {
+            "name": type(net).__name__, **json.loads(notes["facenet"]),
+            "parameters": net.n_parameters, "stored as": "float16",
+        },
+        "data": _sources(parts[0]),
+        "recipe": {"epochs done": _epochs(weights), **json.loads(notes["recipe"])},
+        "held out": {"pictures": len(parts[1].pictures), **_scores(kept_off)},
+    }  # fmt: skip
+    try:
+        entries["calibration"] = [round(number, 4) for number in calibrate(kept_off)]
+    except TrainingError as exc:  # weights of a first epoch have a card as well
+        entries["calibration"], entries["not calibrated"] = None, str(exc)
+    card = weights.with_suffix(".json")
+    with replacing(card) as file:
+        file.write(json.dumps(entries, indent=1).encode() + b"\n")
+    return card
+
+
+def _sources(data: Data) -> list[dict[str, Any]]:
+    """What was learned from, source by source, and on which terms it is offered."""
+    entries = {
+        "pictures": [picture.entry for picture in data.pictures],
+        "crops": [face.entry for face in data.faces],
+        "backgrounds": data.backgrounds,
+    }
+    rows: dict[str, dict[str, Any]] = {}
+    for kind, items in entries.items():
+        for source, count in Counter(entry.source for entry in items).items():
+            rows.setdefault(source, {"source": source})[kind] = count
+    for picture in data.pictures:
+        row = rows[picture.entry.source]
+        row["faces"] = row.get("faces", 0) + len(picture.boxes)
+    for source, row in rows.items():
+        row["terms"] = TERMS.get(source, "not known")
+    return [rows[source] for source in sorted(rows)]
+
+
+def _scores(judged: Judged) -> dict[str, float]:
+    if not judged.faces:
+        return {}
+    recall = judged.recall_at(ALARMS)
+    return {"AP": round(judged.ap, 4), f"recall at {ALARMS} false alarms": round(recall, 4)}
+
+
+def _development(folder: str | os.PathLike[str] | None) -> list[Picture]:
+    place = Path(folder or os.environ.get("VJ_DATA", "../shared/data")) / "boxes_dev"
+    return list(read_pictures(place)) if place.is_dir() else []
+
+
+def _epochs(weights: Path) -> int:
+    """Epochs that were trained: a training may have been stopped before its end."""
+    return int(load_checkpoint(weights.with_name(CHECKPOINT))["epoch"])
