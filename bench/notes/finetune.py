@@ -175,6 +175,13 @@ def main(quick: bool = False) -> Finding:
         f"{'; '.join(rows)}. The advice is right in {sum(good.values())} of {len(good)} cases. "
         f"What a linear classifier makes of each layer: {layers}."
     )
+    few = right.get("few, similar", {})
+    if few and few["linear_on_top"] < few["linear_earlier"] - 0.05:
+        measured += (
+            " The top of a net that told two classes apart holds little else: faces may be all "
+            "that the two tasks share, that does not make them similar. And a beginning by some "
+            "thousand small pictures is worth little once there are thousands of new ones."
+        )
     figure, ((ax,),) = panels(1, 1, 7, 3)
     for i, strategy in enumerate(STRATEGIES):
         at = np.arange(len(right)) + 0.16 * (i - 2)

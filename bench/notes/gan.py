@@ -40,7 +40,7 @@ METHOD = (
     f"DCGAN at 32x32 ({WIDTH} channels in its widest maps, {NOISE} numbers of noise), Adam with "
     "the paper's rate and beta 0.5, real pictures labelled 0.9; the generator judged is the "
     "average of its weights over the last thousand steps. Our small Viola-Jones cascade says "
-    "whether there is a face."
+    "whether there is a face; light and dark in their places are enough for it, so look yourself."
 )
 
 

@@ -38,7 +38,8 @@ METHOD = (
     "(binary cross-entropy summed over the pixels, plus the divergence), and as an autoencoder (no "
     f"noise, no divergence). {DRAWN} codes from N(0, 1) are decoded by both, and for the "
     "autoencoder also from the normal distribution (with covariance) of its own codes. Our small "
-    "Viola-Jones cascade says whether there is a face. Error: root of the mean square over test "
+    "Viola-Jones cascade says whether there is a face (light and dark in their places are enough "
+    "for it). Error: root of the mean square over test "
     "faces, people never seen."
 )
 
