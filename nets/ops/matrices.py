@@ -41,7 +41,8 @@ def product(a: Array, b: Array) -> Array:
 def _multiply(a: Array, b: Array, y: Array) -> None:
     """Fill y, which is C-contiguous, with a (..., inner) @ b (inner, columns)."""
     rows, (inner, columns) = math.prod(a.shape[:-1]), b.shape
-    left, right, out = a.reshape(-1), b.reshape(-1), y.reshape(-1)
+    left, right = (np.ascontiguousarray(m).reshape(-1) for m in (a, b))
+    out = y.reshape(-1)
 
     def task(first: int, last: int) -> None:
         work = scratch("matrix", 16 * (inner + 6))

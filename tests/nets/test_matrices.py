@@ -36,6 +36,12 @@ def test_as_numpys(rows, inner, columns, stack, alike, turned):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-4)
 
 
+def test_a_column_of_another_matrix():
+    a, b = numbers(6, 9), numbers(1, 7, seed=1)
+    np.testing.assert_allclose(product(a[:, 3:4], b), a[:, 3:4] * b, rtol=1e-6)
+    np.testing.assert_allclose(product(a.T, a[:, 3:4]), a.T @ a[:, 3:4], rtol=1e-5, atol=1e-5)
+
+
 def test_stacks_are_broadcast():
     a, b = numbers(3, 1, 4, 5), numbers(2, 5, 6, seed=1)
     np.testing.assert_allclose(product(a, b), a @ b, rtol=1e-5, atol=1e-5)
