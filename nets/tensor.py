@@ -28,6 +28,7 @@ from vj.errors import NetError
 
 __all__ = [
     "Axes", "Grads", "Needs", "Operand", "Recorder", "Tensor", "Vjp", "mode", "no_grad", "op",
+    "recording",
 ]  # fmt: skip
 
 Axes = int | tuple[int, ...] | None
@@ -255,6 +256,16 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         mode.grad = before
+
+
+@contextlib.contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """Show every op to the recorder."""
+    before, mode.recorder = mode.recorder, recorder
+    try:
+        yield
+    finally:
+        mode.recorder = before
 
 
 from nets.ops import arithmetic  # noqa: E402  (ops are written with what stands above)

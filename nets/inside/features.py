@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nets.graph.ir import Array
+from nets.layers.modes import in_use
 from nets.layers.module import Module
 from nets.tensor import Tensor, no_grad
-from nets.train.evaluation import in_use
 from vj.errors import NetError
 
 

@@ -22,9 +22,8 @@ section 2.1; Springenberg et al., Striving for simplicity, ICLR workshop 2015, f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +31,8 @@ from numpy.typing import ArrayLike
 from nets.graph.ir import Array
 from nets.inside.features import as_batch, looking_into, result_of
 from nets.layers.module import Module
-from nets.tensor import Grads, Needs, Tensor, Vjp, mode
+from nets.layers.record import Call, Recording
+from nets.tensor import Grads, Needs, Tensor, Vjp, recording
 from nets.train.evaluation import predict
 from vj.errors import NetError
 
@@ -101,17 +101,14 @@ def project(
     if rule not in RULES:
         raise NetError(f"`rule` must be one of {', '.join(RULES)}, got {rule!r}")
     pixels = Tensor(as_batch(image), requires_grad=True)
-    calls = _Calls()
+    taken = Recording((pixels,), {})
     with looking_into(model, layer) as seen:
-        before, mode.recorder = mode.recorder, calls
-        try:
+        with recording(taken):
             model(pixels)
-        finally:
-            mode.recorder = before
         result = result_of(seen, layer)
         place = _place(result.data, layer, channel, at)
-        for name, inputs, options, outputs in calls.found:
-            _change_way_back(rule, name, inputs, options, outputs)
+        for call in taken.calls:
+            _change_way_back(rule, call)
         value = float(result.data[place])
         start = np.zeros(result.shape, np.float32)
         start[place] = value if rule != "gradient" else 1.0
@@ -163,42 +160,20 @@ def strongest(
     return found
 
 
-class _Calls:
-    """All ops of a pass."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[str, Sequence[Tensor], dict[str, Any], Sequence[Tensor]]] = []
-
-    def record(
-        self,
-        name: str,
-        inputs: Sequence[Tensor],
-        options: dict[str, Any],
-        outputs: Sequence[Tensor],
-    ) -> None:
-        """Take note of one."""
-        self.found.append((name, inputs, options, outputs))
-
-
-def _change_way_back(
-    rule: str,
-    name: str,
-    inputs: Sequence[Tensor],
-    options: dict[str, Any],
-    outputs: Sequence[Tensor],
-) -> None:
+def _change_way_back(rule: str, call: Call) -> None:
     """Put the rectification of the rule into an op that rectifies."""
-    source = outputs[0].source
+    source = call.outputs[0].source
     if rule == "gradient" or source is None or source.vjp is None:
         return
     original = source.vjp
-    if name in ("relu", "relu6"):
+    if call.op in ("relu", "relu6"):
         source.vjp = _rectified(original if rule == "guided" else lambda g, needs: (g,))
-    elif name == "batch_norm" and options.get("activation"):
+    elif call.op == "batch_norm" and call.options.get("activation"):
         if rule == "deconvnet":  # the factor alone, without the gate that is fused to it
-            variance = np.asarray(options["running"][1])
-            factor = inputs[1].data / np.sqrt(variance + options.get("eps", 1e-5))
-            wide = factor.reshape(1, -1, *[1] * (inputs[0].ndim - 2)).astype(np.float32)
+            x, weight = call.inputs[:2]
+            variance = np.asarray(call.options["running"][1])
+            factor = weight.data / np.sqrt(variance + call.options.get("eps", 1e-5))
+            wide = factor.reshape(1, -1, *[1] * (x.ndim - 2)).astype(np.float32)
             source.vjp = _rectified(lambda g, needs: (g * wide, None, None))
         else:
             source.vjp = _rectified(original)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from nets.layers.modes import in_use
 from nets.layers.module import Module
-from nets.tensor import Tensor, mode, no_grad
+from nets.tensor import Tensor, no_grad, recording
 from vj.errors import NetError
 
 
@@ -68,17 +69,10 @@ def record(model: Module, *inputs: Any) -> Recording:
     """
     given = tuple(Tensor(x) if np.asarray(x).dtype.kind == "f" else np.asarray(x) for x in inputs)
     names = {id(array): name for name, array in reversed(model.state_dict().items())}
-    recording = Recording(given, names)
-    before = [(module, module.training) for module in model.modules()]
-    outer, mode.recorder = mode.recorder, recording
-    try:
-        with no_grad():
-            recording.outputs = _named(model.eval()(*given))
-    finally:
-        mode.recorder = outer
-        for module, training in before:
-            module.training = training
-    return recording
+    found = Recording(given, names)
+    with in_use(model), no_grad(), recording(found):
+        found.outputs = _named(model(*given))
+    return found
 
 
 def _named(result: Any) -> dict[str, Tensor]:

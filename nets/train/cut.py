@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from nets.layers.linear import Linear
+from nets.layers.modes import in_use
 from nets.layers.module import Module
 from nets.ops.pooling import adaptive_avg_pool2d
 from nets.tensor import Tensor, no_grad
-from nets.train.evaluation import as_argument, in_use
+from nets.train.evaluation import as_argument
 from vj.errors import NetError
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nets.graph.ir import Array
+from nets.layers.modes import in_use
 from nets.layers.module import Module
 from nets.tensor import Tensor, no_grad
 from nets.train.datasets import Sample
@@ -26,30 +26,6 @@ def as_argument(part: NDArray[Any]) -> Any:
 def targets_of(batch: Sample) -> tuple[Any, ...]:
     """What the output is compared with: the input itself where there is nothing else."""
     return batch[1:] or batch[:1]
-
-
-def learning(model: Module) -> None:
-    """Training mode, but for parts whose parameters are all frozen: these are as in use.
-
-    So batch normalisation that is frozen goes on with the mean and variance it has learnt.
-    """
-    model.train()
-    for module in model.modules():
-        parameters = list(module.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.eval()
-
-
-@contextmanager
-def in_use(model: Module) -> Iterator[None]:
-    """The model in evaluation mode, then in the modes that its layers had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def evaluate(model: Module, data: Batches, metrics: Mapping[str, Metric]) -> dict[str, float]:

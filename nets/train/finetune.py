@@ -26,9 +26,10 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.layers.linear import Linear
+from nets.layers.modes import in_use
 from nets.layers.module import Module
 from nets.train.cut import Cut
-from nets.train.evaluation import as_argument, in_use
+from nets.train.evaluation import as_argument
 from nets.train.loader import Loader
 from vj.errors import NetError, ParameterError
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nets.layers.modes import learning
 from nets.layers.module import Module
 from nets.optim import Optimiser, Schedule, clip_grad_norm
 from nets.tensor import Tensor
 from nets.train.callbacks import FAILED, INTERRUPTED, Bar, Callback, Row
 from nets.train.datasets import Sample
-from nets.train.evaluation import Metric, as_argument, evaluate, learning, targets_of
+from nets.train.evaluation import Metric, as_argument, evaluate, targets_of
 from nets.train.keeper import Keeper
 from nets.train.loader import Batches
 from nets.train.watch import bad_gradients, explain
