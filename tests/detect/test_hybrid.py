@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import vj
 from vj.app.cli import program
@@ -98,6 +100,39 @@ def test_a_crop_is_black_where_it_leaves_the_picture():
     )
     assert not judge.seen[0][:15].any()
     np.testing.assert_allclose(found.xyxy, [[0, 0, 32, 32]], atol=1.5)
+
+
+def test_crops_of_faces_larger_than_the_picture_stay_small():
+    judge = Judge()
+    far = (-50_000, -50_000, 50_300, 50_200)
+    HybridDetector(Proposer(far), judge, grow=10).detect(picture((0, 0, 300, 200)))
+    HybridDetector(Proposer((900, 900, 950, 950)), judge).detect(picture())
+    assert [crop.shape for crop in judge.seen] == [(128, 128, 3)] * 2
+    assert not judge.seen[1].any()
+
+
+@given(
+    *(st.integers(-60, 120) for _ in "xy"),
+    st.integers(1, 90),
+    st.floats(1.1, 8),
+    st.integers(32, 80),
+)
+def test_crops_show_what_lies_there(x, y, face, grow, side):
+    """A picture whose colours are its coordinates: each pixel of a crop tells where it is from."""
+    rows, cols = np.mgrid[:60, :80]
+    image = np.stack([cols, rows, np.full_like(rows, 255)], 2).astype(np.uint8)
+    judge = Judge()
+    detector = HybridDetector(Proposer((x, y, x + face, y + face)), judge, grow=grow, side=side)
+    detector.detect(image)
+    ((left, top, n),) = detector._windows(detector.proposer.detect(image))
+    at = (np.arange(side) + 0.5) * n / side
+    for axis, start, end in ((0, left, 80), (1, top, 60)):
+        place = start + at - 0.5
+        value = np.moveaxis(judge.seen[0], 1 - axis, 0)
+        reach = max(n / side, 1)  # pixels that one of the crop is the mean of
+        for k in np.flatnonzero((place > reach) & (place < end - 1 - reach)):
+            seen = value[k][value[k][:, 2] == 255][:, axis].astype(float)
+            assert (np.abs(seen - place[k]) <= 0.6 + reach / 4).all()
 
 
 def test_faces_that_a_crop_cuts_off_are_left_to_their_own():

@@ -28,19 +28,12 @@ from torch_objective import objective  # noqa: E402
 
 from nets.detectors.training import torch_path  # noqa: E402
 
+torch.set_num_threads(1)  # threads of several libraries in one process wait for each other
 SMALL = {"stem": (8, 8), "width": 16}
 KINDS = [SMALL, {**SMALL, "separable": True}]
 STEPS, WARM_UP, CLIP = 50, 200, 20.0
 HOW = {"lr": 1e-3, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 QUICK = Recipe(SMALL, size=64, batch_size=2, batches=2, epochs=2, mining=(0.5,), backgrounds=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

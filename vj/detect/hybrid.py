@@ -127,9 +127,17 @@ class HybridDetector:
         """A square scaled to the judge's size; black where it leaves the image."""
         from PIL.Image import Resampling
 
-        crop = picture.crop((x, y, x + n, y + n))
-        how = Resampling.BILINEAR  # every pixel the mean of what it covers
-        return np.asarray(crop.resize((self.side, self.side), how, reducing_gap=2.0))
+        corner, scale = np.array([x, y]), self.side / n
+        low = np.ceil(np.maximum(-corner, 0) * scale)  # whole pixels of the crop that the image
+        high = np.floor(np.minimum(picture.size - corner, n) * scale)  # covers
+        crop = np.zeros((self.side, self.side, 3), np.uint8)
+        if (high > low).all():
+            (x1, y1), (x2, y2) = low.astype(int), high.astype(int)
+            box = np.clip(corner + np.array([low, high]) / scale, 0, picture.size).ravel()
+            how = Resampling.BILINEAR  # every pixel the mean of what it covers
+            part = picture.resize((x2 - x1, y2 - y1), how, tuple(box.tolist()), reducing_gap=2.0)
+            crop[y1:y2, x1:x2] = np.asarray(part)
+        return crop
 
     def _back(self, found: Detections, window: tuple[int, int, int]) -> Detections:
         """What the judge saw whole, in pixels of the image."""

@@ -17,6 +17,7 @@ from nets.graph.ir import Array
 from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
 from nets.models.face import ANSWERS, Block, FaceNet
 from nets.models.yunet import Unit
+from nets.ops.threads import thread_count
 from nets.tensor import Grads, Needs, Tensor, Vjp, mode, op
 from vj.errors import TrainingError
 
@@ -40,7 +41,8 @@ class Cells(facenet.Cells):
 
     Notes
     -----
-    On a CPU results differ from our engine's in the order of sums only. GPUs may in addition round
+    PyTorch is told to use as many threads as `nets.threads` says. On a CPU its results differ from
+    our engine's in the order of sums only. GPUs may in addition round
     the factors of convolutions to 10 bits (TF32), which trainings do not mind.
     """
 
@@ -50,6 +52,7 @@ class Cells(facenet.Cells):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = device
+        torch.set_num_threads(thread_count())
         try:
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as exc:
