@@ -12,10 +12,9 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.kernels import matrix
 from nets.ops.memory import empty, scratch
-from nets.ops.threads import share
+from nets.ops.threads import LITTLE, share
 
 BAND = 24  # rows that are worth a look at all columns
-LITTLE = 1 << 22  # multiplications not worth a second thread
 
 
 def product(a: Array, b: Array) -> Array:

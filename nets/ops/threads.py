@@ -15,6 +15,7 @@ from types import TracebackType
 from vj.errors import NetError
 
 SMALL = 1 << 16  # numbers that are not worth a second thread
+LITTLE = 1 << 22  # multiplications that are not worth one either
 BLOCK = 1 << 10  # numbers that stay with one thread
 CHUNKS = 4  # for each thread, so that one that is held up does not hold up the others
 
