@@ -9,21 +9,24 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    # run: graphs and what they are compiled to
     "nets.onnx_reader": ["load_onnx"],
-    "nets.detectors.facenet": ["FaceNetDetector"],
-    "nets.detectors": ["ScrfdDetector", "UltraLightDetector", "YuNetDetector"],
+    "nets.plan": ["Model", "Plan"],
+    # learn: tensors, layers, and how a model of them becomes a graph
+    "nets.tensor": ["Tensor", "no_grad"],
+    "nets.ops.threads": ["threads"],
     "nets.init": ["seed"],
     "nets.layers.module": ["Module", "Parameter"],
-    "nets.plan": ["Model", "Plan"],
     "nets.state": ["load_state", "save_state"],
-    "nets.tensor": ["Tensor", "no_grad"],
     "nets.trace": ["compile", "export_onnx", "to_graph"],
-    "nets.ops.threads": ["threads"],
+    # detect
+    "nets.detectors": ["ScrfdDetector", "UltraLightDetector", "YuNetDetector"],
+    "nets.detectors.facenet": ["FaceNetDetector"],
     "nets.cards": ["ModelCard", "list_models"],
     "nets.registry": ["load"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_SUBMODULES = ("init", "layers", "losses", "models", "ops", "optim", "train")
+_SUBMODULES = ("init", "inside", "layers", "losses", "models", "ops", "optim", "train")
 
 __all__ = [*sorted(_MODULE_OF), *_SUBMODULES]
 

@@ -87,7 +87,7 @@ def uniform(shape: Shape, bound: float) -> Weights:
 
 
 def normal(shape: Shape, std: float, mean: float = 0.0) -> Weights:
-    """Gaussian numbers."""
+    """Gaussian numbers of mean ``mean`` and standard deviation ``std``."""
     if _source.blank:
         return np.zeros(shape, np.float32)
     x = _source.generator.standard_normal(shape, np.float32)
@@ -115,7 +115,15 @@ def gain(nonlinearity: str, slope: float = 0.0) -> float:
 
 
 def xavier_uniform(shape: Shape, *, gain: float = 1.0) -> Weights:
-    """Keep the variance forward and backward alike (Glorot & Bengio, equation 16)."""
+    """Keep the variance forward and backward alike (Glorot & Bengio, equation 16).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of weights (out, in, ...).
+    gain : float
+        For the function that follows, see `gain`.
+    """
     return uniform(shape, gain * math.sqrt(6 / sum(fans(shape))))
 
 
@@ -127,7 +135,19 @@ def xavier_normal(shape: Shape, *, gain: float = 1.0) -> Weights:
 def he_uniform(
     shape: Shape, *, slope: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Weights:
-    """Keep the variance through rectifiers (He et al., equation 10)."""
+    """Keep the variance through rectifiers (He et al., equation 10).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of weights (out, in, ...).
+    slope : float
+        Of a leaky rectifier below 0.
+    mode : "fan_in" or "fan_out"
+        Whether the variance is kept forward or backward.
+    nonlinearity : str
+        What follows, see `gain`.
+    """
     return uniform(shape, math.sqrt(3) * _he(shape, slope, mode, nonlinearity))
 
 

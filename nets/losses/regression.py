@@ -15,6 +15,11 @@ from vj.errors import NetError
 def mse_loss(input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mean") -> Tensor:
     """Squared differences.
 
+    Parameters
+    ----------
+    input, target : of the same shape
+    reduction : "mean", "sum" or "none"
+
     Raises
     ------
     NetError
@@ -27,6 +32,11 @@ def mse_loss(input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mea
 
 def l1_loss(input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mean") -> Tensor:
     """Absolute differences.
+
+    Parameters
+    ----------
+    input, target : of the same shape
+    reduction : "mean", "sum" or "none"
 
     Raises
     ------
@@ -49,6 +59,13 @@ def huber_loss(
 ) -> Tensor:
     """Squared differences up to ``delta`` (halved), beyond it straight lines of slope ``delta``.
 
+    Parameters
+    ----------
+    input, target : of the same shape
+    delta : float
+        In units of the numbers.
+    reduction : "mean", "sum" or "none"
+
     Raises
     ------
     NetError
@@ -68,6 +85,13 @@ def smooth_l1_loss(
     input: Tensor, target: Tensor | ArrayLike, *, beta: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
     """`huber_loss` divided by its bend ``beta``; 0 is `l1_loss`.
+
+    Parameters
+    ----------
+    input, target : of the same shape
+    beta : float
+        In units of the numbers.
+    reduction : "mean", "sum" or "none"
 
     Raises
     ------

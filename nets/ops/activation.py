@@ -152,6 +152,14 @@ def log_softmax(x: Array, *, axis: int) -> tuple[Array, Vjp]:
 def maxout(x: Array, *, pieces: int, axis: int = 1) -> tuple[Array, Vjp]:
     """Largest of each ``pieces`` neighbouring channels; the first of equal ones gets the gradient.
 
+    Parameters
+    ----------
+    x : array
+    pieces : int
+        A divisor of the number of channels.
+    axis : int
+        Of the channels.
+
     Raises
     ------
     NetError
@@ -181,6 +189,14 @@ def maxout(x: Array, *, pieces: int, axis: int = 1) -> tuple[Array, Vjp]:
 @op
 def dropout(x: Array, *, p: float, rng: np.random.Generator) -> tuple[Array, Vjp]:
     """Numbers set to 0 with probability ``p``, the others divided by ``1 - p``.
+
+    Parameters
+    ----------
+    x : array of any shape
+    p : float
+        0 to 1.
+    rng : Generator
+        Where the chances come from.
 
     Raises
     ------
