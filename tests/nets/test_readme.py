@@ -79,7 +79,7 @@ def ran(tmp_path_factory):
 
 def test_examples_are_short():
     assert len(BLOCKS) >= 7
-    assert max(block.count("\n") for block in BLOCKS) <= 15
+    assert max(block.count("\n") for block in BLOCKS) <= 13
 
 
 def test_faces_are_asked_for(ran):
