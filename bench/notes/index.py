@@ -24,10 +24,11 @@ Written by `python -m bench.notes.index` from `bench/notes/results/*.json`; do n
 experiment asks whether what the notes claim can be seen, on the face data and with nets of our own;
 where it cannot, it says so.
 
-- One file an experiment: `python -m bench.notes.NAME` runs it anew and writes its figure and its
-  line in `results`. `VJ_DATA` names the folder of the data.
+- One file an experiment: `OPENBLAS_NUM_THREADS=1 python -m bench.notes.NAME` runs it anew and
+  writes its figure and its line in `results`. `VJ_DATA` names the folder of the data.
 - People and source images of the test are not seen in training (`bench/notes/data.py`). Seeds are
-  fixed, one thread is used; minutes are of CPU time on an AMD EPYC, shared with other work.
+  fixed; one thread is used but where an experiment says otherwise; minutes are of CPU time on an
+  AMD EPYC, shared with other work.
 - These are small nets, trained for minutes. What holds here at this size is shown; what is known
   to need millions of pictures is not contradicted by it.
 """
