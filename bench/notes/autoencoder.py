@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, run, sheet, show
+from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
 from nets import init
 from nets.layers import Linear
 from nets.losses import mse_loss
@@ -119,7 +119,7 @@ def main(quick: bool = False) -> Finding:
     left.set(xlabel="epoch, those of single layers counted", ylabel="error in training")
     left.legend(fontsize=6)
     tiles = [test[:8], *(rebuilt[f"{k} {sizes[-1]}"][:8] for k in ("PCA", *kinds))]
-    picture = sheet((np.concatenate(tiles) + mean).reshape(-1, SIDE, SIDE), 8)
+    picture = sheet(hidden((np.concatenate(tiles) + mean).reshape(-1, SIDE, SIDE)), 8)
     show(right, picture, f"{sizes[-1]} numbers: PCA, {', '.join(kinds)}")
     return Finding(CLAIM, METHOD, measured, holds, {"error": error, "training": curves}, figure)
 

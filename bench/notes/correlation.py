@@ -11,7 +11,7 @@ from scipy import signal
 
 import vj
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, run, show
+from bench.notes.common import Finding, hidden, invented, panels, run, show
 from nets import init
 from nets.layers import Conv2d
 from nets.losses import mse_loss
@@ -98,7 +98,7 @@ def main(quick: bool = False) -> Finding:
     chosen = int(np.argmax(found["correlation"]))
     (y, x), shown = eyes[chosen], pixels[chosen]
     eye = shown[y - 5 : y + 6, x - 8 : x + 9]
-    show(ax[0, 0], shown, "face, eye")
+    show(ax[0, 0], hidden(shown), "face, eye", vmin=0, vmax=255)
     ax[0, 0].add_patch(Rectangle((x - 8.5, y - 5.5), 17, 11, fill=False, color="red"))
     for axes, method in ((ax[0, 1], vj.correlate), (ax[0, 2], vj.convolve)):
         answer = method(shown - shown.mean(), eye - eye.mean())

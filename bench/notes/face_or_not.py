@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import nets
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, show
+from bench.notes.common import Finding, hidden, invented, panels, show
 from bench.notes.common import run as run_experiment
 from nets import init
 from nets.graph.ir import Array
@@ -122,7 +122,7 @@ def draw(runs: dict[str, Run], side: Arrays) -> Figure:
         pixels, labels = side.parts
         order = np.argsort(margins(run.model, side))
         faces, others = order[labels[order] == 1], order[labels[order] == 0][::-1]
-        worst = grid(pixels[np.concatenate([faces[:24], others[:24]])], 12)
+        worst = grid(hidden(pixels[np.concatenate([faces[:24], others[:24]])]), 12)
         show(axes[1, column], worst, "least like a face (faces), most like one (none)")
     return figure
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, run, sheet, show
+from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
 from nets import init
 from nets.losses import cross_entropy
 from nets.models.fcn import FCN
@@ -98,7 +98,7 @@ def main(quick: bool = False) -> Finding:
     chosen = [i for i in range(len(test)) if test.parts[1][i].mean() > 0.08][:6]
     masks = [test.parts[1], *found.values()]
     gray = [np.repeat(255 * m[chosen, ..., None], 3, -1).astype(np.uint8) for m in masks]
-    picture = sheet(np.concatenate([test.parts[0][chosen], *gray]), len(chosen))
+    picture = sheet(np.concatenate([hidden(test.parts[0][chosen]), *gray]), len(chosen))
     show(ax, picture, "picture, truth, " + ", ".join(found))
     return Finding(CLAIM, METHOD, measured, holds, {"scores": scores, "loss": losses}, figure)
 

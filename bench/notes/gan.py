@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, sheet, show
+from bench.notes.common import Finding, hidden, invented, panels, sheet, show
 from bench.notes.common import run as run_experiment
 from bench.notes.judge import detail_of, share_of_faces
 from nets import init
@@ -145,7 +145,10 @@ def main(quick: bool = False, folder: Path | None = None) -> Finding:
     figure, axes = panels(1, 3, 2.7, 3.0)
     first = next(iter(sketches.pictures.values()))
     for place, tiles, title in zip(
-        axes[0], ((first + 1) / 2, drawn, real), ("first sketches", "drawn", "real"), strict=True
+        axes[0],
+        ((first + 1) / 2, drawn, hidden(real)),
+        ("first sketches", "drawn", "real"),
+        strict=True,
     ):
         show(place, sheet(tiles[:48], 6), title)
     numbers = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.notes.common import Finding, panels, run, sheet, show
+from bench.notes.common import Finding, hidden, panels, run, sheet, show
 from bench.notes.small_objects import SIDE, compose
 from nets import init
 from nets.dilation import check_rates, coverage
@@ -107,7 +107,7 @@ def main(quick: bool = False) -> Finding:
     for place, (name, rates) in zip(axes[0], STACKS.items(), strict=False):
         show(place, maps[name] ** 0.25, f"seen by one output: {rates}", cmap="magma")
     order = np.argsort(-(found["equal"] != found["hybrid"]).sum((1, 2, 3)))[:4]
-    tiles = np.stack([test.parts[0][order], *(255 * m[order, 0].astype(np.uint8) for m in
+    tiles = np.stack([hidden(test.parts[0][order]), *(255 * m[order, 0].astype(np.uint8) for m in
                       (truth, found["equal"], found["hybrid"]))], 1)  # fmt: skip
     show(axes[0, 2], sheet(tiles.reshape(-1, SIDE, SIDE), 4), "picture, truth, equal, hybrid")
     return Finding(CLAIM, METHOD, measured, holds, numbers, figure)

@@ -29,6 +29,8 @@ where it cannot, it says so.
 - People and source images of the test are not seen in training (`bench/notes/data.py`). Seeds are
   fixed; one thread is used but where an experiment says otherwise; minutes are of CPU time on an
   AMD EPYC, shared with other work.
+- Photographs of the data are blank in the figures, as they are not ours to publish:
+  `VJ_NOTES_PHOTOGRAPHS=1` shows them in figures that you make yourself. Drawn faces are of nobody.
 - These are small nets, trained for minutes. What holds here at this size is shown; what is known
   to need millions of pictures is not contradicted by it.
 """

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, run, sheet, show
+from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
 from nets import init
 from nets.layers import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from nets.losses import huber_loss, l1_loss, mse_loss
@@ -111,7 +111,7 @@ def main(quick: bool = False) -> Finding:
     left.set(xlabel="wrong labels, %", ylabel="mean error, pixels")
     left.legend(fontsize=8)
     right_title = "most wrong labels: MSE (red), MAE (green)"
-    show(right, sheet(test.parts[0][:12], 4), right_title)
+    show(right, sheet(hidden(test.parts[0][:12]), 4), right_title)
     for name, colour in (("MSE", "red"), ("MAE", "lime")):
         for i, marks in enumerate(last[name][:12].reshape(-1, 5, 2)):
             at = marks + SIDE / 2 - 0.5 + np.array([i % 4, i // 4]) * SIDE

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, run, sheet, show
+from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
 from nets import init
 from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
 from nets.losses import binary_cross_entropy_with_logits
@@ -148,7 +148,7 @@ def main(quick: bool = False) -> Finding:
     left.set(xlabel="size of the face, pixels", ylabel="intersection over union", ylim=(0, 1))
     left.legend(fontsize=7)
     chosen = [int(np.argmax(sizes == s)) for s in FACES[1:6]]
-    tiles = [test.parts[0][chosen], *(255 * a[chosen, 0].astype(np.uint8) for a in
+    tiles = [hidden(test.parts[0][chosen]), *(255 * a[chosen, 0].astype(np.uint8) for a in
              (test.parts[1] > 0.5, *shown.values()))]  # fmt: skip
     show(right, sheet(np.concatenate(tiles), 5), "picture, truth, " + ", ".join(NETS))
     right.title.set_fontsize(7)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.notes import data
-from bench.notes.common import Finding, invented, panels, run, sheet, show
+from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
 from bench.notes.judge import detail_of, share_of_faces
 from nets import init
 from nets.graph.ir import Array
@@ -171,7 +171,11 @@ def draw(models: dict[str, VAE], faces: Array, pictures: dict[str, Array]) -> Fi
     rows = [faces, *(decoded(model, encoded(model, faces)) for model in models.values())]
     shown: list[NDArray[np.float32]] = [a[:12].reshape(2, -1, 32, 32) for a in rows]
     table = np.stack([half for i in (0, 1) for half in (r[i] for r in shown)])
-    show(axes[0, 0], sheet(table.reshape(-1, 32, 32), table.shape[1]), "unseen, VAE, autoencoder")
+    show(
+        axes[0, 0],
+        sheet(hidden(table.reshape(-1, 32, 32)), table.shape[1]),
+        "unseen, VAE, autoencoder",
+    )
     for place, (name, tiles) in zip(axes[0, 1:], pictures.items(), strict=True):
         show(place, sheet(tiles[: len(tiles) // 6 * 6], 6), name)
     return figure
