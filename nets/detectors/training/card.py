@@ -66,14 +66,14 @@ def write_card(
     """
     net, (_, notes) = read_net(weights), load_state(weights)
     detector, store = FaceNetDetector(weights, score_threshold=LEAST), Store()
-    kept_off = judge(detector, parts[1].pictures, store)
+    kept_off, sources = judge(detector, parts[1].pictures, store), _sources(parts[0])
     entries: dict[str, Any] = {
         "description": f"faces and five landmarks; {net.n_parameters / 1e3:.0f} thousand weights",
         "detector": FaceNetDetector.__name__,
         "channels": "RGB",
         "mean": 0,
         "std": 1 / SCALE,
-        "training_data": ", ".join(sorted({row["source"] for row in _sources(parts[0])})),
+        "training_data": ", ".join(row["source"] for row in sources),
         "licence": "Apache-2.0",
         "source": f"python -m nets.detectors.train {name}",
         "sha256": [hashlib.sha256(weights.read_bytes()).hexdigest()],
@@ -83,14 +83,11 @@ def write_card(
             "name": type(net).__name__, **json.loads(notes["facenet"]),
             "parameters": net.n_parameters, "stored as": "float16",
         },
-        "data": _sources(parts[0]),
+        "data": sources,
         "recipe": {"epochs done": _epochs(weights), **json.loads(notes["recipe"])},
         "held out": {"pictures": len(parts[1].pictures), **_scores(kept_off)},
+        **_calibration(kept_off),
     }  # fmt: skip
-    try:
-        entries["calibration"] = [round(number, 4) for number in calibrate(kept_off)]
-    except TrainingError as exc:  # weights of a first epoch have a card as well
-        entries["calibration"], entries["not calibrated"] = None, str(exc)
     card = weights.with_suffix(".json")
     with replacing(card) as file:
         file.write(json.dumps(entries, indent=1).encode() + b"\n")
@@ -114,6 +111,13 @@ def _sources(data: Data) -> list[dict[str, Any]]:
     for source, row in rows.items():
         row["terms"] = TERMS.get(source, "not known")
     return [rows[source] for source in sorted(rows)]
+
+
+def _calibration(judged: Judged) -> dict[str, Any]:
+    try:
+        return {"calibration": [round(number, 4) for number in calibrate(judged)]}
+    except TrainingError as exc:  # weights of a first epoch have a card as well
+        return {"calibration": None, "not calibrated": str(exc)}
 
 
 def _scores(judged: Judged) -> dict[str, float]:
