@@ -92,8 +92,8 @@ def _check_batch(
     running: tuple[Array, Array] | None,
     activation: str | None,
 ) -> int:
-    if x.ndim < 2:
-        raise NetError(f"batch_norm: x must have shape (N, C, ...), got {x.shape}")
+    if x.ndim < 2 or not x.size:
+        raise NetError(f"batch_norm: x must have shape (N, C, ...) and numbers, got {x.shape}")
     if activation not in CLAMPS:
         raise NetError(
             f'batch_norm: `activation` must be None, "relu" or "relu6", not {activation!r}'
@@ -106,7 +106,7 @@ def _check_batch(
                 f"batch_norm: {name} of shape {array.shape} does not fit the {x.shape[1]} channels "
                 f"of x {x.shape}"
             )
-    return len(x[0])
+    return int(x.shape[1])
 
 
 @op
@@ -128,6 +128,8 @@ def group_norm(
     NetError
         The channels do not divide into groups, or the shapes do not fit.
     """
+    if not x.size:
+        raise NetError(f"group_norm: x of shape {x.shape} holds no numbers")
     if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
         raise NetError(f"group_norm: {groups} groups do not divide the channels of x {x.shape}")
     for name, array in {"weight": weight, "bias": bias}.items():

@@ -61,6 +61,11 @@ class Keeper:
                 f"{self.path}: cannot resume with other settings or data: {'; '.join(changed)}"
             )
         run = self.run
+        missing = [name for name, _ in self._parts() if name not in state]
+        if missing:
+            raise TrainingError(
+                f"{self.path}: is of another version, it has no {', '.join(missing)}: begin anew"
+            )
         for name, part in self._parts():
             part.load_state_dict(state[name])
         for name, generator in run.model.named_generators():

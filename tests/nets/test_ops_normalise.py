@@ -176,6 +176,12 @@ REFUSED = {
     "training needs more than one number for each channel": lambda x, w: normalise.batch_norm(
         Tensor(np.zeros((1, 3))), None, None, running=None, training=True
     ),
+    r"numbers, got \(0, 4, 3\)": lambda x, w: normalise.batch_norm(
+        Tensor(np.zeros((0, 4, 3))), w, w, running=None, training=True
+    ),
+    r"group_norm: x of shape \(0, 4\) holds no numbers": lambda x, w: normalise.group_norm(
+        Tensor(np.zeros((0, 4))), w, w, groups=2
+    ),
     "evaluation needs `running` moments": lambda x, w: normalise.batch_norm(
         x, None, None, running=None, training=False
     ),

@@ -567,6 +567,12 @@ def test_checkpoints_of_something_else_are_refused(tmp_path, read_only):
     trained(1, folder=tmp_path)
     with pytest.raises(TrainingError, match="other settings or data: samples: 200 then, 100 now"):
         trained(1, problem(100), folder=tmp_path, resume=True)
+    state = load_checkpoint(tmp_path / CHECKPOINT)
+    del state["optimiser"]
+    (tmp_path / "old").mkdir()
+    save_checkpoint(tmp_path / "old" / CHECKPOINT, state)
+    with pytest.raises(TrainingError, match="is of another version, it has no optimiser"):
+        trained(1, folder=tmp_path / "old", resume=True)
     with pytest.raises(TrainingError, match="other settings or data: checksum: "):
         trained(1, problem(seed=9), folder=tmp_path, resume=True)
     with pytest.raises(TrainingError, match=r"generators: \['3.generator'\] then, \[\] now"):

@@ -63,7 +63,7 @@ class Recipe:
     size: int = 256
     batch_size: int = 16
     batches: int = 500
-    epochs: int = 40
+    epochs: int = 16
     rate: float = 0.01
     momentum: float = 0.9
     decay: float = 5e-4
