@@ -7,6 +7,8 @@ from dataclasses import replace
 import detector_bundle as bundle
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import nets
 from nets.detectors.facenet import Cells, read_net
@@ -14,7 +16,7 @@ from nets.detectors.train import main
 from nets.detectors.training.assign import targets
 from nets.detectors.training.data import Data, read_data
 from nets.detectors.training.encode import grid
-from nets.detectors.training.frames import Frames
+from nets.detectors.training.frames import Frames, as_input
 from nets.detectors.training.objective import Objective, _assign
 from nets.detectors.training.recipe import RECIPES, Recipe, train
 from nets.detectors.training.scenes import Scenes
@@ -27,6 +29,7 @@ torch = pytest.importorskip("torch", reason="the other side of the comparison")
 from torch_objective import objective  # noqa: E402
 
 from nets.detectors.training import torch_path  # noqa: E402
+from nets.detectors.training.torch_objective import Faces, by_cost  # noqa: E402
 
 torch.set_num_threads(1)  # threads of several libraries in one process wait for each other
 SMALL = {"stem": (8, 8), "width": 16}
@@ -52,7 +55,9 @@ def data(folder):
 @pytest.fixture(scope="module")
 def frames(data):
     """Half of the batches are assigned by size, half by cost, as in a training."""
-    return list(Frames(Scenes(data, 64, seed=1), 4, STEPS, plain=STEPS // 2, workers=0).epoch())
+    scenes = Scenes(data, 64, seed=1)
+    made = Frames(scenes, 4, STEPS, plain=STEPS // 2, workers=0, form=np.asarray)
+    return list(made.epoch())
 
 
 def new(how):
@@ -60,13 +65,20 @@ def new(how):
     return FaceNet(**how)
 
 
+def loss_of(learner, images, *targets):
+    """The loss of a batch, by our engine or by PyTorch."""
+    if isinstance(learner, Cells):
+        return Objective()(learner(Tensor(as_input(images))), *targets)
+    return torch_path.Loss(Objective())(learner(images), *targets)
+
+
 def by_us(learner, frames):
     """Losses of the steps; the learner computes by our engine or by PyTorch."""
     optimiser = SGD(learner.named_parameters(), **HOW)
     schedule, losses = Constant(optimiser, warm_up=WARM_UP), []
-    for images, *rest in frames:
+    for batch in frames:
         optimiser.zero_grad()
-        loss = Objective()(learner(Tensor(images)), *rest)
+        loss = loss_of(learner, *batch)
         loss.backward()
         clip_grad_norm(learner.parameters(), CLIP)
         optimiser.step()
@@ -78,13 +90,12 @@ def by_us(learner, frames):
 def by_torch(net, frames):
     """The same with PyTorch's own loss, clipping and optimiser; only the assignment is ours."""
     leaves = [torch.tensor(p.data, requires_grad=True) for p in net.parameters()]
-    by_identity = dict(zip(map(id, net.parameters()), leaves, strict=True))
     optimiser = torch.optim.SGD(leaves, **HOW)
     climb = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: (k + 1) / (WARM_UP + 1))
     losses = []
     for images, boxes, points, ignore, size, plain in frames:
-        run, cells = torch_path._Pass(torch, by_identity), grid(size, size)
-        raw = run.cells(net, torch.tensor(images))
+        run, cells = torch_path._Pass(torch, net, leaves), grid(size, size)
+        raw = run.cells(torch.tensor(as_input(images)))
         run.keep_moments()
         now = raw.detach().numpy()
         chosen = [_assign(cells, boxes[k], ignore[k], now[k], plain) for k in range(len(boxes))]
@@ -124,15 +135,59 @@ def test_gradients_and_moments_of_one_step(how, frames):
     found = []
     for kind in (Cells, torch_path.Cells):
         net = new(how)
-        raw = kind(net)(Tensor(frames[0][0]))
-        Objective()(raw, *frames[0][1:]).backward()
-        found.append((raw.data, net.state_dict(), [p.grad for p in net.parameters()]))
-    (raw, state, grads), (other, theirs, those) = found
-    np.testing.assert_allclose(other, raw, atol=1e-5)
+        loss = loss_of(kind(net), *frames[0])
+        loss.backward()
+        found.append((loss.item(), net.state_dict(), [p.grad for p in net.parameters()]))
+    (loss, state, grads), (other, theirs, those) = found
+    assert other == pytest.approx(loss, rel=1e-5)
     for name in state:
         np.testing.assert_allclose(theirs[name], state[name], rtol=1e-5, atol=1e-6, err_msg=name)
     for a, b in zip(grads, those, strict=True):
         assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(a) + 1e-5
+
+
+@pytest.mark.parametrize("how", KINDS, ids=["plain", "separable"])
+def test_answers(how, frames):
+    images = frames[0][0]
+    expected = Cells(new(how).eval())(Tensor(as_input(images))).data
+    found = torch_path.Cells(new(how).eval(), "cpu").answers(images).data
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@given(data=st.data(), seed=st.integers(0, 10**6), size=st.sampled_from([64, 96]))
+@settings(max_examples=40, deadline=None)
+def test_cells_are_assigned_alike(data, seed, size):
+    """Whole batches on the device against one image after the other."""
+    rng = np.random.default_rng(seed)
+    cells, images = grid(size, size), data.draw(st.integers(1, 3))
+    counts = data.draw(st.lists(st.integers(0, 12), min_size=images, max_size=images))
+
+    def boxes(count):
+        corner = rng.uniform(-8, size, (count, 2))
+        extent = np.exp(rng.uniform(np.log(3), np.log(size), (count, 2)))
+        return np.concatenate([corner, corner + extent], 1).astype(np.float32)
+
+    faces, ignore = [boxes(n) for n in counts], [boxes(n // 4) for n in counts]
+    raw = rng.normal(0, 1, (images, len(cells), 16)).astype(np.float32)
+    raw[..., :2] *= 3
+    points = [np.zeros((n, 5, 2), np.float32) for n in counts]
+    padded = Faces.of(torch, "cpu", faces, points, ignore)
+    face, overlap = by_cost(torch, torch.tensor(cells), padded, torch.tensor(raw))
+    for k in range(images):
+        want = _assign(cells, faces[k], ignore[k], raw[k], False)
+        np.testing.assert_array_equal(face[k].numpy(), want.face)
+        np.testing.assert_allclose(overlap[k].numpy(), want.overlap, atol=1e-5)
+
+
+@pytest.mark.parametrize("outline", ["eiou", "giou"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_losses_are_alike(outline, plain, frames):
+    how, found = Objective(outline=outline, landmark=0.3), []
+    images, *targets, _ = frames[1]
+    net = new(SMALL)
+    ours = how(Cells(net)(Tensor(as_input(images))), *targets, plain)
+    found = torch_path.Loss(how)(torch_path.Cells(net)(images), *targets, plain)
+    assert found.item() == pytest.approx(ours.item(), rel=1e-5)
 
 
 def test_a_training_begins_on_one_and_ends_on_the_other(data, tmp_path):

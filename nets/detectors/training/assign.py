@@ -22,6 +22,7 @@ from vj.boxes import iou
 Mask = NDArray[np.bool_]
 BACKGROUND, IGNORED = -1, -2
 UP_TO = {8: 40.0, 16: 96.0, 32: np.inf}  # pixels of the largest face of each grid, by its size
+RADIUS, MOST = 2.5, 10  # SimOTA: strides about a centre, and cells of a face
 FAR = np.float32(1e5)  # cost of a cell that is not both in the box and near its centre
 
 
@@ -72,8 +73,8 @@ def assign_by_cost(
     predicted: F32,
     score: F32,
     *,
-    radius: float = 2.5,
-    most: int = 10,
+    radius: float = RADIUS,
+    most: int = MOST,
 ) -> Assignment:
     """SimOTA: cells compete by what they predict.
 

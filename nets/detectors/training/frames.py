@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,22 @@ class Frames:
         Batches at the beginning of the training that are assigned by size.
     workers : int
         Processes that make frames; they change nothing but the time.
+    form : callable
+        What the net is given of the (N, H, W, 3) uint8 pixels.
     """
 
     def __init__(
-        self, scenes: Scenes, batch_size: int, batches: int, *, plain: int = 0, workers: int = 1
+        self,
+        scenes: Scenes,
+        batch_size: int,
+        batches: int,
+        *,
+        plain: int = 0,
+        workers: int = 1,
+        form: Callable[[Array], Array] = as_input,
     ) -> None:
         self.scenes, self.batch_size, self.batches = scenes, batch_size, batches
-        self.plain, self.workers = plain, workers
+        self.plain, self.workers, self.form = plain, workers, form
         self.dataset = self  # what `nets.train.card` asks about the data
 
     def __len__(self) -> int:
@@ -51,7 +60,7 @@ class Frames:
             workers=self.workers,
         )  # fmt: skip
         for k, batch in enumerate(made, first + start):
-            yield as_input(batch.images), *batch[1:], self.scenes.size, k < self.plain
+            yield self.form(batch.images), *batch[1:], self.scenes.size, k < self.plain
 
     def describe(self) -> dict[str, Any]:
         """What decides which batches come."""

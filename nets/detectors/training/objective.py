@@ -14,17 +14,18 @@ import numpy as np
 from nets.detectors.training.assign import Assignment, assign_by_cost, assign_by_size, targets
 from nets.detectors.training.encode import F32, decode_boxes, grid
 from nets.losses import binary_cross_entropy_with_logits as cross_entropy
-from nets.losses import eiou_loss, smooth_l1_loss
+from nets.losses import eiou_loss, giou_loss, smooth_l1_loss
 from nets.ops.activation import sigmoid_of
 from nets.ops.arithmetic import clip, concat, exp
 from nets.tensor import Tensor
 
+OUTLINES = {"eiou": eiou_loss, "giou": giou_loss}
 LARGEST = 5.0  # exponent of a box side over its stride: what exceeds it would overflow
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a batch; weights of its parts.
+    """The loss of a batch; weights of its parts, and which loss of `OUTLINES` the boxes have.
 
     Call it with the raw answers (N, P, 16) of all cells and the annotations of each image;
     ``plain`` assigns by size, which a net needs that knows nothing yet.
@@ -33,6 +34,7 @@ class Objective:
     box: float = 5.0
     landmark: float = 0.1
     beta: float = 1 / 9
+    outline: str = "eiou"
 
     def __call__(
         self,
@@ -60,8 +62,9 @@ class Objective:
         mine = raw[want.image, want.cell]
         goal = np.where(plain, np.float32(1), want.overlap).astype(np.float32)
         classes = cross_entropy(mine[:, 0], goal, reduction="sum")
-        overlap = eiou_loss(_boxes(mine, cells[want.cell]), want.boxes / cells[want.cell, 2:],
-                            reduction="sum")  # fmt: skip
+        overlap = OUTLINES[self.outline](
+            _boxes(mine, cells[want.cell]), want.boxes / cells[want.cell, 2:], reduction="sum"
+        )
         known = np.isfinite(want.raw_points)
         points = smooth_l1_loss(mine[:, 6:] * known, np.where(known, want.raw_points, 0),
                                 beta=self.beta, reduction="sum")  # fmt: skip

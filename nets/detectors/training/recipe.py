@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nets.detectors.facenet import Cells, FaceNetDetector, model_of
 from nets.detectors.training.data import Data, read_data
-from nets.detectors.training.frames import Frames
+from nets.detectors.training.frames import Frames, as_input
 from nets.detectors.training.mining import mine
 from nets.detectors.training.objective import Objective
-from nets.detectors.training.scenes import Scenes
+from nets.detectors.training.scenes import Mixture, Scenes
+from nets.graph.ir import Array
 from nets.init import seed
+from nets.layers import Module
 from nets.models.face import FaceNet
 from nets.optim import SGD, Average, Cosine, reestimate_batch_norm
 from nets.state import save_state
@@ -32,6 +34,7 @@ from nets.train import Averaging, Callback, JsonLog, Run, fit
 from nets.train.callbacks import Row
 
 WARM_UP = 200  # steps
+MOMENTS = 50  # batches from which the averaged net learns its moments
 ALARM = 0.05  # score from which a false alarm teaches
 
 
@@ -72,6 +75,8 @@ class Recipe:
     mining: tuple[float, ...] = (0.3, 0.6)
     backgrounds: int = 1500
     seed: int = 0
+    objective: Objective = field(default_factory=Objective)
+    mixture: Mixture = field(default_factory=Mixture)
 
 
 RECIPES = {
@@ -152,13 +157,11 @@ def train(
         Of the weights: those after the last epoch that was trained.
     """
     folder = Path(folder)
-    scenes = Scenes(data or read_data()[0], recipe.size, seed=recipe.seed, memory=1 << 30)
     steps = recipe.batches * recipe.epochs
-    plain = round(recipe.plain * steps)
-    frames = Frames(scenes, recipe.batch_size, recipe.batches, plain=plain, workers=workers)
     seed(recipe.seed)
     net = FaceNet(**recipe.net)
-    learner = _learner(net, torch)
+    learner, loss, form, forward = _engine(net, recipe.objective, torch)
+    frames = frames_of(recipe, data or read_data()[0], workers, form)
     optimiser = SGD(
         learner.named_parameters(), lr=recipe.rate, momentum=recipe.momentum, nesterov=True,
         weight_decay=recipe.decay,
@@ -171,22 +174,44 @@ def train(
         JsonLog(folder / "log.jsonl", every=100), *callbacks,
     ]  # fmt: skip
     fit(
-        learner, Objective(), frames, optimiser, min(epochs or recipe.epochs, recipe.epochs),
+        learner, loss, frames, optimiser, min(epochs or recipe.epochs, recipe.epochs),
         schedule=schedule, clip=20.0, callbacks=watchers, folder=folder, save_every=200,
         resume=resume, bar=bar,
     )  # fmt: skip
     with average.applied():
-        more = Frames(scenes, recipe.batch_size, 50, workers=workers).epoch(recipe.epochs * 2)
-        reestimate_batch_norm(learner, (Tensor(batch[0]) for batch in islice(more, 50)))
+        more = islice(frames.epoch(recipe.epochs), MOMENTS)
+        reestimate_batch_norm(learner, (batch[0] for batch in more), forward=forward)
         return save_net(folder / "weights.safetensors", net, recipe)
 
 
-def _learner(net: FaceNet, torch: str | None) -> Cells:
+def frames_of(
+    recipe: Recipe, data: Data, workers: int, form: Callable[[Array], Array] = as_input
+) -> Frames:
+    """The frames of a recipe's steps."""
+    scenes = Scenes(data, recipe.size, seed=recipe.seed, mixture=recipe.mixture, memory=1 << 30)
+    plain = round(recipe.plain * recipe.batches * recipe.epochs)
+    return Frames(
+        scenes, recipe.batch_size, recipe.batches, plain=plain, workers=workers, form=form
+    )
+
+
+class _Engine(NamedTuple):
+    """What computes: a model and its loss for `fit`, what they are given, and answers alone."""
+
+    learner: Module
+    loss: Callable[..., Tensor]
+    form: Callable[[Array], Array]
+    forward: Callable[[Array], Tensor]
+
+
+def _engine(net: FaceNet, objective: Objective, torch: str | None) -> _Engine:
     if torch is None:
-        return Cells(net)
+        ours = Cells(net)
+        return _Engine(ours, objective, as_input, lambda x: ours(Tensor(x)))
     from nets.detectors.training import torch_path
 
-    return torch_path.Cells(net, torch)
+    theirs = torch_path.Cells(net, torch)
+    return _Engine(theirs, torch_path.Loss(objective), np.asarray, theirs.answers)
 
 
 def save_net(path: Path, net: FaceNet, recipe: Recipe) -> Path:

@@ -1,18 +1,21 @@
-"""Training on a GPU: PyTorch computes the network and its gradient, all else stays as it is.
+"""Training on a GPU: PyTorch computes the network, the loss and the gradient.
 
-Scenes, assignment, loss, optimiser, averages and checkpoints are those of a training on our own
-engine, and the state has the same names: a training may begin on one and end on the other. PyTorch
-is none of the package's dependencies: its build must suit the GPU, so it is installed beside it.
+Frames, optimiser, schedule, averages and checkpoints are those of a training on our own engine, and
+the state has the same names: a training may begin on one and end on the other. PyTorch is none of
+the package's dependencies: its build must suit the GPU, so it is installed beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nets.detectors import facenet
+from nets.detectors.facenet import SCALE
+from nets.detectors.training.objective import Objective
+from nets.detectors.training.torch_objective import TorchObjective
 from nets.graph.ir import Array
 from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
 from nets.models.face import ANSWERS, Block, FaceNet
@@ -22,10 +25,17 @@ from nets.tensor import Grads, Needs, Tensor, Vjp, mode, op
 from vj.errors import TrainingError
 
 
-class Cells(facenet.Cells):
-    """As `nets.detectors.facenet.Cells`, computed by PyTorch.
+class Pending(NamedTuple):
+    """Answers to pixels that are computed together with their loss, on the device."""
 
-    The name is the same, as a checkpoint of either belongs to both.
+    learner: Cells
+    images: Array
+
+
+class Cells(Module):
+    """A net that PyTorch computes, called with pixels (N, H, W, 3) uint8.
+
+    The name is that of `nets.detectors.facenet.Cells`, as a checkpoint of either belongs to both.
 
     Parameters
     ----------
@@ -42,12 +52,12 @@ class Cells(facenet.Cells):
     Notes
     -----
     PyTorch is told to use as many threads as `nets.threads` says. On a CPU its results differ from
-    our engine's in the order of sums only. GPUs may in addition round
-    the factors of convolutions to 10 bits (TF32), which trainings do not mind.
+    our engine's in the order of sums only. GPUs may in addition round the factors of convolutions
+    to 10 bits (TF32), which trainings do not mind.
     """
 
     def __init__(self, net: FaceNet, device: str = "auto") -> None:
-        super().__init__(net)
+        self.net = net
         torch = _torch()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -59,36 +69,80 @@ class Cells(facenet.Cells):
             reason = str(exc).splitlines()[0]
             raise TrainingError(f"PyTorch cannot use the device {device!r}: {reason}") from exc
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, P, 16)."""
-        return _cells(x, *self.net.parameters(), learner=self)
+    def forward(self, images: Array) -> Pending:
+        """What `Loss` computes."""
+        return Pending(self, images)
+
+    def answers(self, images: Array) -> Tensor:
+        """Raw answers (N, P, 16); in training mode the running moments learn of them."""
+        return _computed(images, *self.net.parameters(), learner=self, of=lambda raw: raw)
+
+
+class Loss:
+    """As `Objective`, of what `Cells` has pending."""
+
+    def __init__(self, how: Objective) -> None:
+        self.how = how
+
+    def __call__(self, pending: Pending, *targets: Any) -> Tensor:
+        """A tensor of one number."""
+        learner = pending.learner
+        objective = TorchObjective(_torch(), self.how, learner.device)
+        return _computed(
+            pending.images, *learner.net.parameters(), learner=learner,
+            of=lambda raw: objective.loss(raw, *targets),
+        )  # fmt: skip
 
 
 @op
-def _cells(x: Array, *weights: Array, learner: Cells) -> tuple[Array, Vjp]:
-    torch, net = _torch(), learner.net
-    leaves = [torch.tensor(w, device=learner.device, requires_grad=mode.grad) for w in weights]
-    run = _Pass(torch, dict(zip(map(id, net.parameters()), leaves, strict=True)))
+def _computed(
+    images: Array, *weights: Array, learner: Cells, of: Callable[[Any], Any]
+) -> tuple[Array, Vjp]:
+    """A function of the raw answers, and its gradient with respect to the weights."""
+    torch = _torch()
+    leaf = _upload(torch, weights, learner.device)
+    leaf.requires_grad_(mode.grad)
+    run = _Pass(torch, learner.net, _parts(leaf, weights))
     with torch.set_grad_enabled(mode.grad):
-        raw = run.cells(net, torch.tensor(x, device=learner.device))
+        # Pixels lie channel last; a view in PyTorch's order keeps them so.
+        pixels = torch.from_numpy(images).to(learner.device).permute(0, 3, 1, 2)
+        result = of(run.cells(pixels.float() * SCALE))
     run.keep_moments()
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        found = torch.autograd.grad(raw, leaves, torch.tensor(g, device=learner.device))
-        return None, *(grad.cpu().numpy() for grad in found)
+        seed = torch.from_numpy(np.asarray(g, np.float32)).to(learner.device)
+        (found,) = torch.autograd.grad(result, leaf, seed)
+        return None, *(part.numpy() for part in _parts(found.cpu(), weights))
 
-    return raw.detach().cpu().numpy(), vjp
+    return result.detach().cpu().numpy(), vjp
+
+
+def _upload(torch: ModuleType, arrays: Sequence[Array], device: str) -> Any:
+    """All numbers in one copy: each copy waits for the device."""
+    return torch.from_numpy(np.concatenate([a.ravel() for a in arrays])).to(device)
+
+
+def _parts(flat: Any, arrays: Sequence[Array]) -> list[Any]:
+    """Tensors of the shapes of the arrays, out of one that `_upload` has made."""
+    parts = flat.split([a.size for a in arrays])
+    return [part.view(a.shape) for part, a in zip(parts, arrays, strict=True)]
 
 
 class _Pass:
-    """A forward pass of our modules; ``leaves`` has their parameters by identity."""
+    """A forward pass of a net whose parameters have counterparts on a device."""
 
-    def __init__(self, torch: ModuleType, leaves: dict[int, Any]) -> None:
-        self.torch, self.fn, self.leaves = torch, torch.nn.functional, leaves
-        self.moments: list[tuple[Array, Any]] = []
+    def __init__(self, torch: ModuleType, net: FaceNet, parameters: Sequence[Any]) -> None:
+        self.torch, self.fn, self.net = torch, torch.nn.functional, net
+        norms = [layer for layer in net.modules() if isinstance(layer, BatchNorm2d)]
+        self.moments = [m for n in norms for m in (n.running_mean, n.running_var) if m is not None]
+        self.flat = _upload(torch, self.moments, parameters[0].device)
+        ours = [*net.parameters(), *self.moments]
+        theirs = [*parameters, *_parts(self.flat, self.moments)]
+        self.there = {id(a): b for a, b in zip(ours, theirs, strict=True)}
 
-    def cells(self, net: FaceNet, x: Any) -> Any:
+    def cells(self, x: Any) -> Any:
         """As `FaceNet.cells`."""
+        net = self.net
         x, maps = self(net.stage4, self(net.stem, x)), []
         for stage in net.stages:
             x = self(stage, x)
@@ -117,9 +171,9 @@ class _Pass:
                 y = self(module.conv2, self(module.conv1, x))
                 return y if module.bn is None else fn.relu(self(module.bn, y))
             case Conv2d():
-                bias = None if module.bias is None else self.leaves[id(module.bias)]
+                bias = None if module.bias is None else self.there[id(module.bias)]
                 how = module.stride, module.padding, module.dilation, module.groups
-                return fn.conv2d(x, self.leaves[id(module.weight)], bias, *how)
+                return fn.conv2d(x, self.there[id(module.weight)], bias, *how)
             case MaxPool2d():
                 return fn.max_pool2d(x, module.kernel_size, module.stride, module.padding)
             case BatchNorm2d():
@@ -129,22 +183,20 @@ class _Pass:
         raise TrainingError(f"{type(module).__name__} layers have no counterpart in PyTorch here")
 
     def _normalised(self, layer: BatchNorm2d, x: Any) -> Any:
-        """Batch normalisation; what it makes of the running moments is noted."""
-        ours = [a for a in (layer.running_mean, layer.running_var) if a is not None]
-        running = [self.torch.tensor(moment, device=x.device) for moment in ours]
-        weight, bias = self.leaves[id(layer.weight)], self.leaves[id(layer.bias)]
+        there = self.there
         if layer.training:
             assert layer.num_batches_tracked is not None
             layer.num_batches_tracked += 1
-            self.moments += zip(ours, running, strict=True)
         return self.fn.batch_norm(
-            x, *running, weight, bias, layer.training, layer.momentum, layer.eps
-        )
+            x, there[id(layer.running_mean)], there[id(layer.running_var)],
+            there[id(layer.weight)], there[id(layer.bias)],
+            layer.training, layer.momentum, layer.eps,
+        )  # fmt: skip
 
     def keep_moments(self) -> None:
-        """Write the running moments back, all at once: each copy waits for the device."""
-        for ours, new in self.moments:
-            np.copyto(ours, new.cpu().numpy())
+        """Write the running moments back."""
+        for ours, new in zip(self.moments, _parts(self.flat.cpu(), self.moments), strict=True):
+            np.copyto(ours, new.numpy())
 
 
 def _torch() -> Any:
