@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from functools import cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
@@ -26,8 +27,20 @@ def relight(image: Image.Image, rng: Rng, strength: float = 1.0) -> Image.Image:
     shift = rng.standard_normal() * strength * 20
     gain = np.exp(rng.standard_normal((3, 1)) * strength * 0.06)
     level = (np.arange(256) / 255) ** gamma * 255
-    table = ((level - 128) * contrast + 128 + shift) * gain
-    return image.point(np.clip(np.rint(table), 0, 255).astype(np.uint8).ravel().tolist())
+    return _mapped(image, ((level - 128) * contrast + 128 + shift) * gain)
+
+
+def dim(image: Image.Image, rng: Rng) -> Image.Image:
+    """Hardly any light: half to a seventh of it, unevenly coloured."""
+    share = np.exp(rng.uniform(np.log(0.15), np.log(0.6)))
+    gain = share * np.exp(rng.standard_normal((3, 1)) * 0.1)
+    return _mapped(image, np.arange(256) * gain + rng.uniform(0, 12))
+
+
+def _mapped(image: Image.Image, table: NDArray[np.float64]) -> Image.Image:
+    """Each channel through its row of a table (3, 256); Pillow's own would go through a list."""
+    levels = np.clip(np.rint(table), 0, 255).astype(np.uint8)
+    return Image.fromarray(cv2.LUT(np.asarray(image), levels.T[None]))
 
 
 def saturate(image: Image.Image, factor: float) -> Image.Image:
@@ -77,15 +90,17 @@ def photograph(image: Image.Image, rng: Rng) -> NDArray[np.uint8]:
     chance = rng.random(6)
     if chance[0] < 0.8:
         image = relight(image, rng)
-    if chance[1] < 0.15:
+    elif chance[0] < 0.86:
+        image = dim(image, rng)
+    if chance[1] < 0.25:
         image = saturate(image, 0.0)
-    elif chance[1] < 0.5:
+    elif chance[1] < 0.55:
         image = saturate(image, float(rng.uniform(0.4, 1.5)))
-    if chance[2] < 0.12:
+    if chance[2] < 0.15:
         image = blur(image, rng, 1.6)
     pixels = np.asarray(image)
-    if chance[3] < 0.2:
-        pixels = add_noise(pixels, rng, float(rng.uniform(1, 9)))
+    if chance[3] < 0.25:
+        pixels = add_noise(pixels, rng, float(rng.uniform(1, 12)))
     if chance[4] < 0.25:
         pixels = np.asarray(compress(Image.fromarray(pixels), int(rng.integers(25, 90))))
     return pixels

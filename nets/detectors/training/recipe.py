@@ -63,16 +63,16 @@ class Recipe:
     """
 
     net: dict[str, Any] = field(default_factory=dict)
-    size: int = 256
-    batch_size: int = 16
+    size: int = 320
+    batch_size: int = 48
     batches: int = 500
-    epochs: int = 16
-    rate: float = 0.01
+    epochs: int = 30
+    rate: float = 0.02
     momentum: float = 0.9
     decay: float = 5e-4
-    average: float = 0.998
-    plain: float = 0.08
-    mining: tuple[float, ...] = (0.3, 0.6)
+    average: float = 0.999
+    plain: float = 0.03
+    mining: tuple[float, ...] = ()
     backgrounds: int = 1500
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
@@ -80,9 +80,9 @@ class Recipe:
 
 
 RECIPES = {
-    "face-cnn": Recipe(),
-    "face-cnn-separable": Recipe({"stem": (16, 32), "depths": (1, 2, 2, 2), "separable": True}),
-    "face-tiny": Recipe({"stem": (8, 16), "width": 24, "separable": True}),
+    "face-cnn": Recipe({"depths": (1, 1, 2, 2)}),
+    "face-fast": Recipe({"depths": (1, 2, 2, 2), "separable": True}),
+    "face-tiny": Recipe({"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True}),
 }
 
 

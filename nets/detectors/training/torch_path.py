@@ -63,6 +63,7 @@ class Cells(Module):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = device
         torch.set_num_threads(thread_count())
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
         try:
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as exc:
