@@ -56,15 +56,11 @@ VARIANTS = {
     "no pictures of masks": replace(BASE, mixture=without("mask853")),
     "no machine-labelled pictures": replace(BASE, mixture=without(*MORE)),
     "cells assigned by size": replace(BASE, plain=1.0),
-    "cells assigned by cost at once": replace(BASE, plain=0.0),
     "GIoU instead of EIoU": replace(BASE, objective=Objective(outline="giou")),
     "no landmarks": replace(BASE, objective=Objective(landmark=0.0)),
     "no average of the weights": replace(BASE, average=0.0),
     "two more blocks": replace(BASE, net={"depths": (1, 1, 2, 2)}),
     "separable, as much time": replace(BASE, net=EQUAL),
-    "separable, a third of the time": replace(
-        BASE, net={"depths": (1, 2, 2, 2), "separable": True}
-    ),
 }
 
 

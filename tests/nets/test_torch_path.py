@@ -89,12 +89,13 @@ def by_us(learner, frames):
 
 def by_torch(net, frames):
     """The same with PyTorch's own loss, clipping and optimiser; only the assignment is ours."""
+    learner = torch_path.Cells(net, "cpu")
     leaves = [torch.tensor(p.data, requires_grad=True) for p in net.parameters()]
     optimiser = torch.optim.SGD(leaves, **HOW)
     climb = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: (k + 1) / (WARM_UP + 1))
     losses = []
     for images, boxes, points, ignore, size, plain in frames:
-        run, cells = torch_path._Pass(torch, net, leaves), grid(size, size)
+        run, cells = torch_path._Pass(torch, learner, leaves), grid(size, size)
         raw = run.cells(torch.tensor(as_input(images)))
         run.keep_moments()
         now = raw.detach().numpy()

@@ -64,14 +64,14 @@ class Recipe:
 
     net: dict[str, Any] = field(default_factory=dict)
     size: int = 320
-    batch_size: int = 48
+    batch_size: int = 64
     batches: int = 500
-    epochs: int = 30
-    rate: float = 0.02
+    epochs: int = 14
+    rate: float = 0.025
     momentum: float = 0.9
     decay: float = 5e-4
     average: float = 0.999
-    plain: float = 0.03
+    plain: float = 0.01
     mining: tuple[float, ...] = ()
     backgrounds: int = 1500
     seed: int = 0
@@ -80,10 +80,13 @@ class Recipe:
 
 
 RECIPES = {
-    "face-cnn": Recipe({"depths": (1, 1, 2, 2)}),
-    "face-fast": Recipe({"depths": (1, 2, 2, 2), "separable": True}),
-    "face-tiny": Recipe({"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True}),
-}
+    "face-cnn": Recipe({"depths": (1, 1, 2, 2)}, epochs=14, plain=0.0107),
+    "face-fast": Recipe({"depths": (1, 2, 2, 2), "separable": True}, epochs=15, plain=0.01),
+    "face-tiny": Recipe(
+        {"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True},
+        epochs=11, plain=0.0136,
+    ),
+}  # fmt: skip
 
 
 class Mining(Callback):

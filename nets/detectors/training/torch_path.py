@@ -58,6 +58,8 @@ class Cells(Module):
 
     def __init__(self, net: FaceNet, device: str = "auto") -> None:
         self.net = net
+        self.learned = tuple(net.parameters())
+        self.norms = tuple(layer for layer in net.modules() if isinstance(layer, BatchNorm2d))
         torch = _torch()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -76,7 +78,7 @@ class Cells(Module):
 
     def answers(self, images: Array) -> Tensor:
         """Raw answers (N, P, 16); in training mode the running moments learn of them."""
-        return _computed(images, *self.net.parameters(), learner=self, of=lambda raw: raw)
+        return _computed(*self.learned, images=images, learner=self, of=lambda raw: raw)
 
 
 class Loss:
@@ -90,20 +92,20 @@ class Loss:
         learner = pending.learner
         objective = TorchObjective(_torch(), self.how, learner.device)
         return _computed(
-            pending.images, *learner.net.parameters(), learner=learner,
+            *learner.learned, images=pending.images, learner=learner,
             of=lambda raw: objective.loss(raw, *targets),
         )  # fmt: skip
 
 
 @op
 def _computed(
-    images: Array, *weights: Array, learner: Cells, of: Callable[[Any], Any]
+    *weights: Array, images: Array, learner: Cells, of: Callable[[Any], Any]
 ) -> tuple[Array, Vjp]:
     """A function of the raw answers, and its gradient with respect to the weights."""
     torch = _torch()
     leaf = _upload(torch, weights, learner.device)
     leaf.requires_grad_(mode.grad)
-    run = _Pass(torch, learner.net, _parts(leaf, weights))
+    run = _Pass(torch, learner, _parts(leaf, weights))
     with torch.set_grad_enabled(mode.grad):
         # Pixels lie channel last; a view in PyTorch's order keeps them so.
         pixels = torch.from_numpy(images).to(learner.device).permute(0, 3, 1, 2)
@@ -113,7 +115,7 @@ def _computed(
     def vjp(g: Array, needs: Needs) -> Grads:
         seed = torch.from_numpy(np.asarray(g, np.float32)).to(learner.device)
         (found,) = torch.autograd.grad(result, leaf, seed)
-        return None, *(part.numpy() for part in _parts(found.cpu(), weights))
+        return tuple(part.numpy() for part in _parts(found.cpu(), weights))
 
     return result.detach().cpu().numpy(), vjp
 
@@ -132,12 +134,12 @@ def _parts(flat: Any, arrays: Sequence[Array]) -> list[Any]:
 class _Pass:
     """A forward pass of a net whose parameters have counterparts on a device."""
 
-    def __init__(self, torch: ModuleType, net: FaceNet, parameters: Sequence[Any]) -> None:
-        self.torch, self.fn, self.net = torch, torch.nn.functional, net
-        norms = [layer for layer in net.modules() if isinstance(layer, BatchNorm2d)]
-        self.moments = [m for n in norms for m in (n.running_mean, n.running_var) if m is not None]
+    def __init__(self, torch: ModuleType, learner: Cells, parameters: Sequence[Any]) -> None:
+        self.torch, self.fn, self.net = torch, torch.nn.functional, learner.net
+        moments = (m for n in learner.norms for m in (n.running_mean, n.running_var))
+        self.moments = [m for m in moments if m is not None]
         self.flat = _upload(torch, self.moments, parameters[0].device)
-        ours = [*net.parameters(), *self.moments]
+        ours = [*learner.learned, *self.moments]
         theirs = [*parameters, *_parts(self.flat, self.moments)]
         self.there = {id(a): b for a, b in zip(ours, theirs, strict=True)}
 
