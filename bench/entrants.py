@@ -37,7 +37,7 @@ NETS = {  # file, longest side; Ultra-Light was made for 320 pixels and loses fa
 CASCADES = ("frontalface_default", "frontalface_alt", "frontalface_alt2")
 POLICY = (
     f"Networks: score at least {SCORE} (Ultra-Light {SCORE_ULTRA_LIGHT}), suppression above IoU "
-    f"{IOU}, at the size of the picture, or shrunk to 320 where the name says so. Cascades: scale "
+    f"{IOU} (ours 0.4), at the size of the picture, or shrunk to 320 where the name says so. Cascades: scale "
     f"factor {SCALE}, all sizes; those of OpenCV ranked by merged windows, of which they need more "
     f"than {NEIGHBORS}"
 )
@@ -53,6 +53,8 @@ class Entrant:
 
 def entrants(extra: list[str] | None = None) -> Iterator[Entrant]:
     """All that can run; ``extra`` are names or files that `vj.detect` knows."""
+    for name in ("face-cnn", "face-fast", "face-tiny"):
+        yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=SCORE, size=None))
     for name in ("frontalface", "frontalface-fast"):
         yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=0.0, scale_factor=SCALE))
     for name in CASCADES:

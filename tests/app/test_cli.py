@@ -46,7 +46,7 @@ def test_quiet_still_writes_data_and_errors(command, photos):
 
 def test_verbose_tells_the_detector_and_the_time_of_each_picture(command, photos):
     done = command("in", "-v", "-j", "2")
-    assert "detector frontalface, inputs 3, threads 2\n" in done.err
+    assert "detector face-fast, inputs 3, threads 2\n" in done.err
     assert "in/b.png: detected in " in done.err
 
 

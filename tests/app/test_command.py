@@ -44,7 +44,7 @@ def test_the_sample_shows_its_face(vj_detect, tmp_path):
     assert done.returncode == 0
     assert done.stdout.startswith("astronaut: 1 face: ")
     (row,) = json.loads((tmp_path / "faces.json").read_text())["results"]
-    assert row["boxes"] == vj.CascadeDetector().detect(vj.sample()).to_rows()
+    assert row["boxes"] == vj.detect(vj.sample()).to_rows()
     x1, y1, x2, y2 = row["boxes"][0]["xyxy"]
     assert 150 < x1 < 200 < 240 < x2 < 300
     assert 40 < y1 < 100 < 150 < y2 < 200
@@ -110,7 +110,7 @@ def test_list_detectors(vj_detect):
     done = vj_detect("--list-detectors")
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert "frontalface" in names
-    assert names == [*vj.list_cascades(), "face-cnn", "hybrid"]
+    assert names == [*vj.list_cascades(), "face-cnn", "face-fast", "face-tiny", "hybrid"]
 
 
 @pytest.mark.parametrize(

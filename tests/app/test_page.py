@@ -28,7 +28,7 @@ pytest.importorskip("skimage")
 
 
 def serving(host="127.0.0.1", show=None):
-    studio = Studio(Settings(), list_detectors())
+    studio = Studio(Settings("frontalface"), list_detectors())
     server = PageServer(host, 0, studio, None if show is None else Show(studio, show))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
@@ -190,11 +190,11 @@ def test_the_command_refuses_pictures(command, photos):
 def test_untouched_sliders_leave_the_detector_as_it_is(astronaut):
     import vj
 
-    studio = Studio(Settings(), list_detectors())
+    studio = Studio(Settings("frontalface"), list_detectors())
     found = studio._detector(studio.default).detect(astronaut)
     assert found.confidence is not None  # the scoring of the card
     assert found.xyxy.tolist() == vj.detect(astronaut).xyxy.tolist()
-    counted = studio._detector(Settings(min_neighbors=2)).detect(astronaut)
+    counted = studio._detector(Settings("frontalface", min_neighbors=2)).detect(astronaut)
     assert counted.confidence is None
 
 

@@ -1,12 +1,14 @@
 """Detectors by name, with a plug-in that is installed as packages are."""
 
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vj
-from vj.detect.registry import list_detectors, open_detector
+from vj.detect.registry import DEFAULT, default_name, list_detectors, open_detector
 from vj.errors import CascadeError, ParameterError, SourceError
 
 PLUGIN = """
@@ -56,7 +58,29 @@ def test_a_detector_is_taken_as_it_is():
 
 def test_options_that_no_cascade_has():
     with pytest.raises(ParameterError, match=r"have no option `second_pass`; they have scale_fac"):
-        vj.detect(vj.sample("astronaut"), second_pass=True)
+        vj.detect(vj.sample("astronaut"), "frontalface", second_pass=True)
+
+
+def test_who_names_no_detector_gets_the_one_that_its_options_fit():
+    assert default_name() == default_name(["min_size", "second_pass"]) == DEFAULT
+    assert isinstance(open_detector(scale_factor=1.3), vj.CascadeDetector)
+    found = vj.detect(vj.sample("astronaut"))
+    np.testing.assert_array_equal(
+        found.xyxy, vj.detect(vj.sample("astronaut"), DEFAULT, min_size=20).xyxy
+    )
+    assert found.landmarks is not None
+    cascade = vj.detect(vj.sample("astronaut"), min_neighbors=3)
+    assert cascade.neighbors.min() >= 3
+
+
+def test_the_default_is_the_best_that_takes_at_most_twice_the_time_of_the_fastest():
+    """By the timings in bench/results; a better net, or a faster one, changes the default."""
+    path = Path(__file__).parents[2] / "bench" / "results" / "detectors.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["detectors"]
+    shipped = {n: rows[f"vj {n}"] for n in list_detectors() if f"vj {n}" in rows}
+    ours = {n: row for n, row in shipped.items() if not n.startswith(("haar", "lbp"))}
+    fast = [n for n, row in ours.items() if row["ms"] <= 2 * min(r["ms"] for r in ours.values())]
+    assert max(fast, key=lambda n: ours[n]["ap"]) == DEFAULT
 
 
 def test_a_plugin_opens_what_is_its_own(plugin):

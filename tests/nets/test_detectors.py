@@ -157,7 +157,7 @@ def test_recognised_by_outputs():
     for name, kind in kinds.items():
         assert type(registry.open(str(MODELS / FILES[name]))) is kind
     assert registry.open("frontalface") is None
-    assert set(registry.names()) == {"face-cnn"}
+    assert set(registry.names()) == {"face-cnn", "face-fast", "face-tiny"}
 
 
 def test_plugged_into_vj(astronaut):

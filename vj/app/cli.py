@@ -78,6 +78,8 @@ def run(args: Namespace, console: Console) -> Status:
     jobs = args.jobs or min(8, _processors())
     # One picture has all threads; the pictures of a crowd and of a film share them.
     alone = len(tasks) == 1 and (not has_film(tasks) or tasks[0].item.live)
+    if args.detector is None:
+        args.detector = _default(args)
     detector = (
         None if args.saved else _detector(args.detector, jobs if alone else 1, _options(args))
     )
@@ -208,10 +210,19 @@ def _options(args: Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
+def _default(args: Namespace) -> str:
+    """The detector of those who name none."""
+    from vj.detect.registry import CASCADE, default_name
+
+    return CASCADE if args.explain else default_name(_options(args))
+
+
 def _detector(name: str, n_jobs: int, options: dict[str, Any]) -> Detector:
     """A detector with these options; a file that is not there counts as a bad model."""
-    from vj.detect.registry import open_detector
+    from vj.detect.registry import DEFAULT, open_detector
 
+    if name == DEFAULT:
+        _spare_scipy()
     try:
         detector = open_detector(name, **options, n_jobs=n_jobs)
     except SourceError as exc:
@@ -264,7 +275,7 @@ def _compilation_announced(console: Console) -> Iterator[Callable[..., None]]:
 def _spare_scipy() -> None:
     """Have Numba set itself up without scipy.linalg, whose import takes longer than a detection.
 
-    Numba only asks whether it is there, for linear algebra that no kernel of a cascade uses.
+    Numba only asks whether it is there, for linear algebra that no kernel of ours uses.
     """
     if not {"numba.np.arraymath", "scipy.linalg"} & set(sys.modules):
         sys.modules["scipy.linalg"] = None  # type: ignore[assignment]

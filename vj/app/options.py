@@ -198,8 +198,8 @@ def _add_video(add: Any) -> None:
 
 
 def _add_detector(add: Any) -> None:
-    model = "name or path of a model; hybrid:MODEL decides on what a cascade proposes"
-    add("--detector", default="frontalface", metavar="NAME", help=model)
+    model = "name or path of a model (default: face-fast; a cascade where options are of cascades)"
+    add("--detector", metavar="NAME", help=model)
     add("--scale-factor", type=float, metavar="F", help="step between sizes (default: 1.1)")
     add("--min-neighbors", type=int, metavar="N", help="windows that must agree (default: 3)")
     add("--min-score", type=float, metavar="F", help="least score (default: the detector's own)")

@@ -198,17 +198,19 @@ def merge(
     return Groups(cut[inside], groups.counts[inside], groups.levels[inside], groups.weights[inside])
 
 
-def detect(image: Any, detector: Any = "frontalface", **options: Any) -> Detections:
+def detect(image: Any, detector: Any = None, **options: Any) -> Detections:
     """Find faces in an image.
 
     Parameters
     ----------
     image : array, path, bytes, binary file object or PIL.Image.Image
         A uint8 array (gray or RGB) or a picture file; its EXIF orientation is honoured.
-    detector : str, path, Cascade or detector
-        A name of ``vj-detect --list-detectors``, a model file, or an object with a ``detect``.
+    detector : str, path, Cascade or detector, optional
+        A name of ``vj-detect --list-detectors``, a model file, or an object with a ``detect``. By
+        default the network "face-fast", or the cascade "frontalface" where options are given that
+        only cascades have (``scale_factor``, ``min_neighbors``).
     **options
-        Parameters of the detector, such as ``scale_factor`` or ``min_neighbors``.
+        Parameters of the detector, such as ``min_size`` or ``n_jobs``.
 
     Returns
     -------

@@ -13,16 +13,21 @@ package, or ``hybrid:MODEL``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import signature
 from typing import IO, Any, Protocol, cast
 
 from vj.cascade.model import Cascade
+from vj.cascade.zoo import DEFAULT as CASCADE
 from vj.cascade.zoo import list_cascades
 from vj.detections import Detections
 from vj.errors import CascadeError, NetError, ParameterError
 
 GROUP = "vj.detectors"
+# Of the detectors that come with the package and take at most twice the time of the fastest, the
+# most accurate (bench/README.md).
+DEFAULT = "face-fast"
+OF_CASCADES = ("scale_factor", "min_neighbors")  # who gives these wants a cascade
 HYBRID, PROPOSER, JUDGE = "hybrid", "frontalface-fast", "face-cnn"
 _OF_HYBRID = (  # options of itself, of what proposes, of what decides
     ("side", "grow", "most", "iou_threshold"),
@@ -48,15 +53,21 @@ class Plugin(Protocol):
         """A detector, or None where ``spec`` is not one of this plug-in's."""
 
 
+def default_name(options: Iterable[str] = ()) -> str:
+    """The detector of those who name none; a cascade where the options are those of cascades."""
+    return CASCADE if set(OF_CASCADES) & set(options) else DEFAULT
+
+
 def open_detector(
-    spec: str | os.PathLike[str] | bytes | IO[Any] | Cascade | Detector, **options: Any
+    spec: str | os.PathLike[str] | bytes | IO[Any] | Cascade | Detector | None = None,
+    **options: Any,
 ) -> Detector:
     """Make a detector of a name, a file, a cascade; a detector is returned as it is.
 
     Parameters
     ----------
-    spec : str, path, bytes, file object, Cascade or Detector
-        A name of `list_detectors` or the path of a model; names of cascades come first, then
+    spec : str, path, bytes, file object, Cascade or Detector, optional
+        By default `default_name`. A name of `list_detectors` or the path of a model; names of cascades come first, then
         every plug-in is asked, then the file is read as a cascade
     **options
         Parameters of the detector, such as ``scale_factor``.
@@ -72,6 +83,8 @@ def open_detector(
     """
     from vj.detect.detector import CascadeDetector
 
+    if spec is None:
+        spec = default_name(options)
     if hasattr(spec, "detect"):
         if options:
             raise ParameterError(f"a detector is made already: {', '.join(options)} come too late")

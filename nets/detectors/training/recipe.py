@@ -66,7 +66,7 @@ class Recipe:
     size: int = 320
     batch_size: int = 64
     batches: int = 500
-    epochs: int = 14
+    epochs: int = 11
     rate: float = 0.025
     momentum: float = 0.9
     decay: float = 5e-4
@@ -80,7 +80,7 @@ class Recipe:
 
 
 RECIPES = {
-    "face-cnn": Recipe({"depths": (1, 1, 2, 2)}, epochs=14, plain=0.0107),
+    "face-cnn": Recipe({"depths": (1, 1, 2, 2)}, epochs=11, plain=0.0136),
     "face-fast": Recipe({"depths": (1, 2, 2, 2), "separable": True}, epochs=15, plain=0.01),
     "face-tiny": Recipe(
         {"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True},

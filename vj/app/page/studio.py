@@ -27,7 +27,7 @@ _KEPT = 8  # detectors
 class Settings:
     """What the sliders say."""
 
-    detector: str = "frontalface"
+    detector: str
     scale_factor: float = 1.1
     min_neighbors: int = -1  # as the detector has it
     min_size: int = 0  # pixels; 0 for any
