@@ -1,5 +1,8 @@
 """The architectures: known sizes, PyTorch builds of the same names, plans, files, first steps."""
 
+import hashlib
+import json
+
 import numpy as np
 import pytest
 
@@ -56,6 +59,21 @@ def test_names_are_those_of_torchvision(make):
     with init.blank():
         state = make().state_dict()
     assert {name: state[name].shape for name in NAMES[make]} == NAMES[make]
+
+
+STATES = {  # first half of SHA-256 of all names and shapes, in order, of torchvision 0.26's models
+    M.AlexNet: "14593b9569c66518", M.vgg16: "ddabf5fcf9721839", M.vgg16_bn: "87148b56792b5ba4",
+    M.vgg19: "fbd469d8bd4f683f", M.vgg19_bn: "a964850bb8387242", M.resnet18: "ce88913d6e5bbfc8",
+    M.resnet34: "ea3c41f6d89ab8bc", M.resnet50: "218340f9d3037dea",
+    M.mobilenet_v2: "50b76b5e43373535",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", STATES, ids=lambda make: make.__name__)
+def test_whole_states_are_those_of_torchvision(make):
+    with init.blank():
+        shapes = [(name, list(a.shape)) for name, a in make().state_dict().items()]
+    assert hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:16] == STATES[make]
 
 
 HYBRID = [(), (), [1, 2], [1, 2]]
