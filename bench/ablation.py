@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -94,7 +95,7 @@ def main() -> None:
         folder = args.folder / name.replace(" ", "-")
         weights, how = folder / "weights.safetensors", "auto" if args.torch else None
         if not weights.is_file():
-            train(VARIANTS[name], folder, resume=True, workers=args.workers, bar=True, torch=how)
+            train(VARIANTS[name], folder, resume=True, workers=args.workers, bar=sys.stderr.isatty(), torch=how)
         rows[name] = figures(weights, DATA)
         print(f"{name:32s}", rows[name], flush=True)
     content = {

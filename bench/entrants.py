@@ -37,9 +37,9 @@ NETS = {  # file, longest side; Ultra-Light was made for 320 pixels and loses fa
 CASCADES = ("frontalface_default", "frontalface_alt", "frontalface_alt2")
 POLICY = (
     f"Networks: score at least {SCORE} (Ultra-Light {SCORE_ULTRA_LIGHT}), suppression above IoU "
-    f"{IOU} (ours 0.4), at the size of the picture, or shrunk to 320 where the name says so. Cascades: scale "
-    f"factor {SCALE}, all sizes; those of OpenCV ranked by merged windows, of which they need more "
-    f"than {NEIGHBORS}"
+    f"{IOU} (ours 0.4), at the size of the picture, or shrunk to 320 where the name says so. "
+    f"Cascades: scale factor {SCALE}, all sizes; those of OpenCV ranked by merged windows, of which "
+    f"they need more than {NEIGHBORS}"
 )
 
 

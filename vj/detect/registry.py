@@ -67,8 +67,8 @@ def open_detector(
     Parameters
     ----------
     spec : str, path, bytes, file object, Cascade or Detector, optional
-        By default `default_name`. A name of `list_detectors` or the path of a model; names of cascades come first, then
-        every plug-in is asked, then the file is read as a cascade
+        A name of `list_detectors` or the path of a model, by default `default_name`; names of
+        cascades come first, then every plug-in is asked, then the file is read as a cascade.
     **options
         Parameters of the detector, such as ``scale_factor``.
 
