@@ -9,6 +9,7 @@ held in registers while it runs over pixels: six channels of the input by sixtee
 from numba import float32, int64, void
 
 from nets.kernels.gemm import TILE, rows_of_tile
+from nets.kernels.parts import put, take
 from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import (
     at,
@@ -201,6 +202,19 @@ def zero_run(out, o, count):
         k += 1
 
 
+@kernel(void(ro(float32, 1), rw(float32, 1), int64, int64, int64, int64))
+def cut_rows(x, out, have, want, first, last):
+    """Copy rows of ``have`` numbers to rows of ``want``: the rest is dropped, or zeros."""
+    for row in range(first, last):
+        i, o = row * have, row * want
+        for c in range(0, want, 8):
+            v = splat8(float32(0))
+            if c < have:
+                v = take(x, i + c, have - c)
+            # What a vector writes behind its row belongs to the next one, whose turn is next.
+            put(out, o + c, v, 8 if row + 1 < last and want >= 8 - want % 8 else want - c)
+
+
 @kernel(
     void(
         ro(float32, 1), rw(float32, 1), int64, int64, int64, int64, int64, int64, int64, int64
@@ -209,10 +223,10 @@ def zero_run(out, o, count):
 def put_frame(x, out, rows, width, high, wide, top, left, first, last):
     """Copy images of rows x width floats into the middle of high x wide ones, zeros around them.
 
-    top rows and left floats come before; `out` has room for the images first to last alone.
+    top rows and left floats come before. Images first to last are done.
     """
     for image in range(first, last):
-        o = (image - first) * high * wide
+        o = image * high * wide
         zero_run(out, o, top * wide)
         o += top * wide
         for i in range(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from nets.graph.ir import Array
 from nets.kernels import batchnorm
 from nets.ops.base import flat, unflat
 from nets.ops.memory import empty
-from nets.ops.threads import SMALL, share
+from nets.ops.threads import SMALL, Caller, share, share_kernel
+from vj.kernels.jit import Kernel
 
 PARTS = 8  # sums of large batches are made in so many pieces, whatever the number of threads
 CLAMPS = {None: (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
@@ -45,21 +47,20 @@ class Channels:
         """The activation of ``scale * x + shift``."""
         y, wide = empty(*self.x.shape), self._wide(scale, shift)
 
-        def task(b: int, first: int, last: int) -> None:
-            batchnorm.channel_scale(self.x[b], wide[b], *self.clamp, y[b], first, last)
-
-        self._each(self.rows, task)
+        self._each(
+            batchnorm.channel_scale, lambda b: (self.x[b], wide[b], *self.clamp, y[b]), self.rows
+        )
         return unflat(y.reshape(-1), self.image).reshape(self.shape)
 
     def grad(self, g: Array, *coef: Array | float) -> Array:
         """Gradient of x; coefficients as `nets.kernels.batchnorm.channel_grad` has them."""
         numbers, y, wide = self._blocks(g), empty(*self.x.shape), self._wide(*coef)
 
-        def task(b: int, first: int, last: int) -> None:
-            given = self.x[b], numbers[b], wide[b], *self.clamp, y[b]
-            batchnorm.channel_grad(*given, first, last)
-
-        self._each(self.rows, task)
+        self._each(
+            batchnorm.channel_grad,
+            lambda b: (self.x[b], numbers[b], wide[b], *self.clamp, y[b]),
+            self.rows,
+        )
         return unflat(y.reshape(-1), self.image).reshape(self.shape)
 
     def _blocks(self, x: Array) -> Array:
@@ -77,23 +78,23 @@ class Channels:
         parts = 1 if self.small or self.blocks > 1 else PARTS
         sums = np.empty((self.blocks, parts * 2 * self.fold * self.channels))
 
-        def task(b: int, first: int, last: int) -> None:
-            given = self.x[b], g[b], wide[b], *clamp, sums[b], parts
-            batchnorm.channel_sums(*given, first, last)
-
-        self._each(parts, task)
+        self._each(
+            batchnorm.channel_sums,
+            lambda b: (self.x[b], g[b], wide[b], *clamp, sums[b], parts),
+            parts,
+        )
         whole = sums.reshape(self.blocks, parts, 2, self.fold, self.channels)
         total: Array = whole.sum((1, 3)).swapaxes(0, 1)
         return total
 
-    def _each(self, units: int, task: Callable[[int, int, int], None]) -> None:
-        """Share out the units of the only block, or the blocks."""
+    def _each(self, kernel: Kernel, given: Callable[[int], tuple[Any, ...]], units: int) -> None:
+        """Share out the units of the only block, or the blocks; `given` are a block's arguments."""
         if self.blocks == 1:
-            share(units, lambda first, last: task(0, first, last), small=self.small)
+            share_kernel(kernel, given(0), units, small=self.small)
             return
 
-        def some(first: int, last: int) -> None:
+        def some(call: Caller, first: int, last: int) -> None:
             for b in range(first, last):
-                task(b, 0, units)
+                call(kernel, *given(b), 0, units)
 
         share(self.blocks, some, small=self.small)
