@@ -20,7 +20,8 @@ from nets.ops.layer import Layer, packing
 from nets.ops.memory import address, empty, scratch
 from nets.ops.threads import LITTLE, SMALL, Caller, share, share_kernel, thread_count
 
-PARTS = 8  # partial sums of the gradient of few weights
+PARTS = 8  # partial sums of the gradient of few weights, whatever the number of threads
+WORTH = 1 << 20  # multiplications that are worth one
 INF = np.float32(np.inf)
 
 
@@ -141,7 +142,7 @@ def _of_many_weights(layer: Layer, x: Array, gy: Array, w: Array) -> None:
 def _of_few_weights(layer: Layer, x: Array, gy: Array, w: Array) -> None:
     """All outputs at once, summed over some images after the other."""
     images, chunk = len(x), _chunk(layer, len(x))
-    parts = min(PARTS, -(-images // chunk))
+    parts = min(PARTS, images, max(-(-images // chunk), layer.work * images // WORTH))
     sums = empty(parts, layer.inputs * layer.taps * layer.stored)
 
     def task(call: Caller, first: int, last: int) -> None:
