@@ -19,6 +19,7 @@ from vj.kernels.simd import (
     call_plain,
     pause,
 )
+from vj.kernels.simd.notes import write_note
 
 # Fields of a board; what threads write to is a cache line apart.
 OPEN, NEXT, BUSY, JOB = 0, 8, 16, 24  # a job is posted, its next unit, helpers at work, its fields
@@ -34,6 +35,12 @@ LOOKS = 4000  # at helpers that are late before others get a chance to run
 def place(x):
     """Address of an array."""
     return address(x)
+
+
+@device
+def note(table, at, *args):
+    """Write a call down: the address of the kernel's code and its arguments."""
+    write_note(table, at, args)
 
 
 @device

@@ -7,6 +7,7 @@ them are copied, a few at a time, to a place that stays in the cache.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from nets.ops.threads import LITTLE, SMALL, Caller, share, share_kernel, thread_
 
 PARTS = 8  # partial sums of the gradient of few weights, whatever the number of threads
 WORTH = 1 << 20  # multiplications that are worth one
-INF = np.float32(np.inf)
+INF = math.inf
 
 
 def run(layer: Layer, x: Array, w: Array, bias: Array | None = None) -> Array:

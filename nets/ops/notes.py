@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import int64, types
+from numba import int64, types, void
 
 from nets.graph.ir import Array
 from nets.kernels import crew
-from vj.kernels.jit import Kernel
-from vj.kernels.simd.notes import caller_of
-
-LETTERS = {types.float32: "f4x", types.float64: "d", types.int64: "q"}
-
-
-@cache
-def _place(kind: types.Array) -> Callable[[Array], int]:
-    """Address of arrays of this kind; others are refused with a TypeError."""
-    return Kernel(crew.place.__wrapped__, int64(kind))
+from vj.kernels.jit import Kernel, rw
+from vj.kernels.simd.notes import caller_of, places
 
 
 class Form:
@@ -30,22 +21,17 @@ class Form:
     def __init__(self, kernel: Kernel) -> None:
         kinds = tuple(kernel.signature.args)
         self.code, self.caller = kernel.address, caller_of(kinds, kernel.band)
-        self.places = [_place(k) if isinstance(k, types.Array) else None for k in kinds]
-        letters = "".join(
-            "q" * (1 + k.ndim) if isinstance(k, types.Array) else LETTERS[k] for k in kinds
-        )
-        self.row = struct.Struct(f"=q{letters}")
+        self.words, self.write = 1 + sum(map(places, kinds)), _writer(kinds)
 
-    def write(self, table: memoryview, at: int, args: Sequence[Any]) -> int:
-        """Write a call into a table, from byte ``at`` on; where the next one may begin."""
-        numbers: list[Any] = [self.code]
-        for place, arg in zip(self.places, args, strict=True):
-            if place is None:
-                numbers.append(arg)
-            else:
-                numbers += (place(arg), *arg.shape)
-        self.row.pack_into(table, at, *numbers)
-        return at + self.row.size
+
+@cache
+def _writer(kinds: tuple[types.Type, ...]) -> Callable[..., None]:
+    """What writes ``(table, at, code, *args)`` down; args of other kinds are a TypeError."""
+    note = void(rw(int64, 1), int64, types.Tuple((int64, *kinds)))
+    kernel = Kernel(crew.note.py_func, note)
+    kernel.compile()
+    writer: Callable[..., None] = kernel.dispatcher
+    return writer
 
 
 @cache
@@ -69,24 +55,24 @@ class Table:
     def _resize(self, before: Array, words: int) -> None:
         self.words = np.zeros(words, np.int64)
         self.words[: before.size] = before
-        self.bytes = memoryview(self.words.data).cast("B")
         self.address = int(crew.place(self.words))
 
     def clear(self) -> None:
         """Forget all calls."""
-        self.end = 8 * crew.LINE  # in bytes; the first line is that of a job with one call
+        self.end = crew.LINE  # the first line is that of a job with one call
         self.lines: list[int] = []
         self.starts: list[int] = []  # of the units
         self.kept: list[Any] = []
 
     def _note(self, kernel: Kernel, args: Sequence[Any]) -> tuple[int, int]:
-        """Write a call down; address of its caller and place of the note."""
+        """Write a call down; address of its caller and place of the note in bytes."""
         form, at = form_of(kernel), self.end
-        while at + form.row.size > self.words.nbytes:
+        while at + form.words > self.words.size:
             self._resize(self.words, 2 * self.words.size)
-        self.end = form.write(self.bytes, at, args)
+        form.write(self.words, at, form.code, *args)
+        self.end = at + form.words
         self.kept.append(args)
-        return form.caller, at
+        return form.caller, 8 * at
 
     def one(self, kernel: Kernel, args: Sequence[Any]) -> None:
         """Make the job one call; its band is filled in by who makes it."""
@@ -103,7 +89,7 @@ class Table:
 
     def finish(self) -> int:
         """Write down what the units are; the place of the first one's start."""
-        first, spans = self.end // 8, self.end // 8 + len(self.lines)
+        first, spans = self.end, self.end + len(self.lines)
         starts = [first + start for start in (*self.starts, len(self.lines))]
         while spans + len(starts) > self.words.size:
             self._resize(self.words, 2 * self.words.size)

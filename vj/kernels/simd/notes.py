@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 WORD = ir.IntType(64)
@@ -82,3 +83,29 @@ def _array(context: Any, builder: Any, kind: types.Array, note: Any, at: int) ->
 
 def _words(builder: Any, note: Any, where: Sequence[int]) -> list[Any]:
     return [builder.load(builder.gep(note, [WORD(k)])) for k in where]
+
+
+@intrinsic
+def write_note(typing, table, at, args):
+    """Write down the call whose kernel's address and arguments these are, from table[at] on."""
+
+    def codegen(context, builder, sig, values):
+        base = context.make_array(sig.args[0])(context, builder, values[0]).data
+        at = values[1]
+        for k, kind in enumerate(sig.args[2].types):
+            value, words = builder.extract_value(values[2], k), [WORD(0)]
+            if isinstance(kind, types.Array):
+                array = context.make_array(kind)(context, builder, value)
+                sizes = cgutils.unpack_tuple(builder, array.shape, kind.ndim)
+                words = [builder.ptrtoint(array.data, WORD), *sizes]
+            elif isinstance(kind, types.Integer):
+                words = [value]
+            for word in words:
+                where = builder.gep(base, [at])
+                if isinstance(kind, types.Float):
+                    word, where = value, builder.bitcast(where, value.type.as_pointer())
+                builder.store(word, where)
+                at = builder.add(at, WORD(1))
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, args), codegen
