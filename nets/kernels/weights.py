@@ -23,6 +23,7 @@ from vj.kernels.simd import (
     store,
     tile_outer,
     tile_store,
+    transpose8,
 )
 
 # Fields of `shape` for packing: the outputs that exist, the first one to pack and how many (a
@@ -37,6 +38,30 @@ X, X_0, X_1, X_2, Y, Y_0, Y_1, Y_2, N_0, N_1, N_2 = range(11)
 BLOCK, K, RUN, TAPS, FRESH, GRADIENT = range(11, 17)
 
 
+@device
+def eight_rows(x, i, step):
+    """Eight numbers of each of eight rows, which are ``step`` apart."""
+    return (
+        load8(x, i), load8(x, i + step), load8(x, i + 2 * step), load8(x, i + 3 * step),
+        load8(x, i + 4 * step), load8(x, i + 5 * step), load8(x, i + 6 * step),
+        load8(x, i + 7 * step),
+    )  # fmt: skip
+
+
+@device
+def turn(x, i, step, y, o, along):
+    """Copy an 8 x 8 matrix, transposed; its rows are ``step`` apart, those of the copy ``along``."""
+    a, b, c, d, e, f, g, h = transpose8(eight_rows(x, i, step))
+    store(y, o, a)
+    store(y, o + along, b)
+    store(y, o + 2 * along, c)
+    store(y, o + 3 * along, d)
+    store(y, o + 4 * along, e)
+    store(y, o + 5 * along, f)
+    store(y, o + 6 * along, g)
+    store(y, o + 7 * along, h)
+
+
 @kernel(void(ro(float32, 1), rw(float32, 1), ro(int64, 1), int64, int64))
 def pack_weights(w, out, shape, first, last):
     """Pack the blocks of 16 outputs first to last (counted from FIRST on)."""
@@ -49,7 +74,14 @@ def pack_weights(w, out, shape, first, last):
         for _ in range(shape[N_PHASES]):
             taps = shape[table - 1]
             base = (before * shape[COUNT] + k * taps) * channels
-            for c in range(channels):
+            start = int64(0)
+            if taps == 1 and shape[IN_STEP] == 1 and real == 16:
+                source = (shape[FIRST] + k) * step + shape[table]
+                for c in range(0, channels - 7, 8):
+                    turn(w, source + c, step, out, base + 16 * c, 16)
+                    turn(w, source + 8 * step + c, step, out, base + 16 * c + 8, 16)
+                start = channels // 8 * 8
+            for c in range(start, channels):
                 source = (shape[FIRST] + k) * step + c * shape[IN_STEP]
                 for t in range(taps):
                     i, o = source + shape[table + t], base + (t * channels + c) * lanes
@@ -74,8 +106,15 @@ def unpack_weights(parts, w, shape, first, last):
     for block in range(first, last):
         k = 16 * block
         lanes = min(16, shape[COUNT] - k)
-        real = min(lanes, shape[OUTPUTS] - shape[FIRST] - k)
-        for c in range(channels):
+        real, start = min(lanes, shape[OUTPUTS] - shape[FIRST] - k), int64(0)
+        if taps == 1 and shape[IN_STEP] == 1 and real == 16 and parts.shape[0] == 1:
+            target = (shape[FIRST] + k) * step + shape[table]
+            for c in range(0, channels - 7, 8):
+                i = k * channels + 16 * c
+                turn(parts, i, 16, w, target + c, step)
+                turn(parts, i + 8, 16, w, target + 8 * step + c, step)
+            start = channels // 8 * 8
+        for c in range(start, channels):
             target = (shape[FIRST] + k) * step + c * shape[IN_STEP]
             for t in range(taps):
                 i = (k * taps + t * lanes) * channels + c * lanes

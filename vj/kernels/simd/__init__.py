@@ -52,6 +52,7 @@ from vj.kernels.simd.lanes import (
     splat16,
     splat32,
     splat_like,
+    transpose8,
 )
 from vj.kernels.simd.memory import (
     at,
