@@ -50,7 +50,7 @@ def eight_rows(x, i, step):
 
 @device
 def turn(x, i, step, y, o, along):
-    """Copy an 8 x 8 matrix, transposed; its rows are ``step`` apart, those of the copy ``along``."""
+    """Copy an 8 x 8 matrix, transposed; its rows are ``step`` apart, the copy's ``along``."""
     a, b, c, d, e, f, g, h = transpose8(eight_rows(x, i, step))
     store(y, o, a)
     store(y, o + along, b)
