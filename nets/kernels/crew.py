@@ -22,7 +22,8 @@ from vj.kernels.simd import (
 from vj.kernels.simd.notes import write_note
 
 # Fields of a board; what threads write to is a cache line apart.
-OPEN, NEXT, BUSY, JOB = 0, 8, 16, 24  # a job is posted, its next unit, helpers at work, its fields
+OPEN, OVER, NEXT, BUSY, JOB = 0, 1, 8, 16, 24  # a job is posted, there will be no more; its next
+# unit, helpers at work, its fields
 # Fields of a job: how many units and helpers; address of its table; place of the first unit's first
 # line, or -1 where all units are bands of the only call; its numbers, and the steps bands grow by.
 UNITS, HELPERS, TABLE, SPANS, TOTAL, STEP, BOARD = range(JOB, JOB + 7)
@@ -65,12 +66,12 @@ def work(board):
 
 @kernel(void(rw(int64, 1), int64, int64, int64))
 def serve(board, looks, naps, nap):
-    """Help with the jobs on the board, until ``looks`` in a row and the last naps found none.
+    """Help with the jobs on the board, until ``looks`` in a row and then naps found none.
 
     A nap is a call of the C function ``nap`` with the argument 1.
     """
     idle = int64(0)
-    while idle < looks + naps:
+    while idle < looks + naps and atomic_load(board, OVER) == 0:
         idle += 1
         if atomic_load(board, OPEN) == 0 or atomic_load(board, NEXT) >= board[UNITS]:
             if idle > looks:

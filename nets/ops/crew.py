@@ -1,13 +1,16 @@
-"""The threads that help: they wait awake for a moment after each job, then sleep.
+"""The threads that help: they wait awake for a moment after each job, nap, then sleep.
 
 Waking a thread takes some 50 microseconds, as long as many an op. Within a training step ops follow
 each other so closely that the helpers of the last one are still looking at the board when the next
-one is posted (`nets.kernels.crew`); between steps they sleep. They never need Python's lock while
-they help, and a leader never waits for a helper that has not come: it does the work itself.
+one is posted (`nets.kernels.crew`). Where they do not, helpers look again after short naps, which
+costs the leader nothing; some milliseconds after the last job they sleep until they are woken. They
+never need Python's lock while they help, and a leader never waits for a helper that has not come:
+it does the work itself.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import threading
@@ -53,10 +56,11 @@ class _Helper:
         self.board, self.looks = board, looks
         self.asleep, self.bell = False, threading.Lock()
         self.bell.acquire()
-        threading.Thread(target=self._live, name="nets", daemon=True).start()
+        self.thread = threading.Thread(target=self._live, name="nets", daemon=True)
+        self.thread.start()
 
     def _live(self) -> None:
-        while True:
+        while not self.board[kernels.OVER]:
             kernels.serve(self.board, self.looks, NAPS if nap() else 0, nap())
             self.asleep = True
             self.bell.acquire()
@@ -80,11 +84,15 @@ class Crew:
         self.table = Table()
         self.helpers: list[_Helper] = []
         self.board = np.zeros(kernels.BOARD, np.int64)
-        looks = 2000
         kernels.serve.compile()
-        start = time.perf_counter()
+        self.looks = int(AWAKE / min(self._look() for _ in range(5))) + 1
+        atexit.register(self.dismiss)
+
+    def _look(self) -> float:
+        """Seconds that a look at the board takes."""
+        looks, start = 1000, time.perf_counter()
         kernels.serve(self.board, looks, 0, 0)
-        self.looks = int(looks * AWAKE / (time.perf_counter() - start)) + 1
+        return (time.perf_counter() - start) / looks
 
     def call(self, helpers: int) -> None:
         """See to it that so many helpers are there and awake."""
@@ -92,6 +100,13 @@ class Crew:
             self.helpers.append(_Helper(self.board, self.looks))
         for helper in self.helpers[:helpers]:
             helper.wake()
+
+    def dismiss(self) -> None:
+        """Let all helpers end, before the code that they run is gone; jobs are done alone then."""
+        self.board[kernels.OVER] = 1
+        for helper in self.helpers:
+            helper.wake()
+            helper.thread.join(1.0)
 
     def run(self, helpers: int, units: int, spans: int, total: int = 0, step: int = 1) -> None:
         """Do the job on the table, whose fields are those of `nets.kernels.crew`."""

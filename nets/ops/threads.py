@@ -6,6 +6,7 @@ hand over calls of kernels; several threads make them without Python's lock (`ne
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ class _State:
 
 def _forget_crew() -> None:
     """In a forked process the helpers do not exist, and its lock may be anyone's."""
+    if _State.crew is not None:
+        atexit.unregister(_State.crew.dismiss)
     _State.crew, _State.making = None, threading.Lock()
 
 

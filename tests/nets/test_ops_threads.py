@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -16,6 +18,7 @@ from nets.kernels.weights import sum_rows
 from nets.losses import cross_entropy
 from nets.models import LeNet5
 from nets.ops import threads
+from nets.ops.crew import Crew
 from nets.optim import SGD
 from nets.tensor import Tensor
 
@@ -183,3 +186,29 @@ def test_a_forked_process_has_helpers_of_its_own():
         done = os.waitpid(child, os.WNOHANG)
         time.sleep(0.01)
     assert done == (child, 0)
+
+
+def test_a_process_ends_while_helpers_are_awake():
+    code = """
+import numpy as np, nets
+from nets.tensor import Tensor
+from nets.ops.activation import relu
+nets.threads(3)
+print(relu(Tensor(np.ones(1 << 16))).sum().item())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "65536.0\n", "")
+
+
+def test_dismissed_helpers_are_not_needed():
+    crew, x, out = Crew(), below_zero(1000), np.zeros(1000, np.float32)
+    args = (*doubled(x, out), 0, 1000)
+    for count in (2, 0):
+        crew.call(count)
+        crew.table.one(bend.bend, args)
+        crew.run(2, 8, -1, 1000)
+        np.testing.assert_array_equal(out, 2 * x)
+        crew.dismiss()
+        crew.table.clear()
+        out[:] = 0
+    assert not any(helper.thread.is_alive() for helper in crew.helpers)
