@@ -76,11 +76,12 @@ class Crew:
     """Helpers, the board they look at, and the table on which jobs are written down.
 
     One job at a time: who wants to post one holds ``lock`` from the first note to the last result.
+    It lets its holder in twice, so that an interrupt that comes before it is given back does not
+    shut a thread out of its own crew; ``at_work`` says whether there is a job.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.leader = 0  # the thread that holds it
+        self.lock, self.at_work = threading.RLock(), False
         self.table = Table()
         self.helpers: list[_Helper] = []
         self.board = np.zeros(kernels.BOARD, np.int64)
@@ -96,7 +97,7 @@ class Crew:
 
     def call(self, helpers: int) -> None:
         """See to it that so many helpers are there and awake."""
-        while len(self.helpers) < helpers:
+        while len(self.helpers) < helpers and not self.board[kernels.OVER]:
             self.helpers.append(_Helper(self.board, self.looks))
         for helper in self.helpers[:helpers]:
             helper.wake()

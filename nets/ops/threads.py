@@ -142,6 +142,7 @@ def share(total: int, task: Task, *, small: bool = False) -> None:
         task(NOW, 0, total)
         return
     try:
+        crew.at_work = True
         crew.call(bands - 1)
         for band in range(bands):
             task(_Noter(crew, band), band * total // bands, (band + 1) * total // bands)
@@ -176,6 +177,7 @@ def share_kernel(
         kernel(*args)
         return
     try:
+        crew.at_work = True
         crew.call(helpers)
         crew.table.one(kernel, args)
         crew.run(helpers, min(steps, CHUNKS * (helpers + 1)), -1, total, step)
@@ -196,15 +198,15 @@ def _enter() -> Crew | None:
             return None
         with _State.making:
             crew = _State.crew = _State.crew or Crew()
-    if crew.lock.acquire(blocking=False):
-        crew.leader = threading.get_ident()
-        return crew
-    if crew.leader == threading.get_ident():
+    if not crew.lock.acquire(blocking=False):
+        return None
+    if crew.at_work:
+        crew.lock.release()
         raise RuntimeError("share: a task must not share out work itself")
-    return None
+    return crew
 
 
 def _leave(crew: Crew) -> None:
+    crew.at_work = False
     crew.table.clear()
-    crew.leader = 0
     crew.lock.release()

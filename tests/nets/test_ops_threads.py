@@ -212,3 +212,15 @@ def test_dismissed_helpers_are_not_needed():
         crew.table.clear()
         out[:] = 0
     assert not any(helper.thread.is_alive() for helper in crew.helpers)
+
+
+def test_an_interrupt_does_not_shut_a_thread_out():
+    x, out = below_zero(1000), np.zeros(1000, np.float32)
+    with nets.threads(2):
+        threads.share_kernel(bend.bend, doubled(x, out), 1000)
+        crew = threads._enter()  # and nobody leaves
+        for _ in range(2):
+            out[:] = 0
+            threads.share_kernel(bend.bend, doubled(x, out), 1000)
+            np.testing.assert_array_equal(out, 2 * x)
+        threads._leave(crew)
