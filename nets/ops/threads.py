@@ -21,8 +21,8 @@ from nets.ops.crew import Crew
 from vj.errors import NetError
 from vj.kernels.jit import Kernel
 
-SMALL = 1 << 14  # numbers that are not worth a second thread
-LITTLE = 1 << 19  # multiplications that are not worth one either
+SMALL = 1 << 16  # numbers that are not worth a second thread
+LITTLE = 1 << 20  # multiplications that are not worth one either
 BLOCK = 1 << 10  # numbers that stay with one thread
 CHUNKS = 4  # for each thread, so that one that is held up does not hold up the others
 
