@@ -8,6 +8,8 @@ An activation that clamps to lo..hi is part of it: what it let through is found 
 the same multiplication and addition as on the way forward, so that it need not be kept.
 """
 
+import math
+
 from numba import float32, float64, int64, void
 
 from vj.kernels.jit import device, kernel, ro, rw
@@ -140,3 +142,67 @@ def channel_grad(x, g, coef, lo, hi, gx, first, last):
             c = count - count % 8
             v, h = load8_part(x, base + c, count - c), load8_part(g, base + c, count - c)
             store_part(gx, base + c, sloped(v, h, coef, c, period, lo, hi), count - c)
+
+
+@device
+def total_of(sums, kind, c, channels, period):
+    """Sum of one kind over all parts and all pixels of a row."""
+    total = 0.0
+    for start in range(kind * period, sums.size, 2 * period):
+        for at in range(start + c, start + period, channels):
+            total += sums[at]
+    return total
+
+
+@kernel(void(ro(float64, 1), float64, int64, rw(float64, 2)))
+def channel_moments(sums, count, period, stats):
+    """Mean and variance of each channel, the first rows of stats (4, C), from `channel_sums`."""
+    channels = stats.shape[1]
+    for c in range(channels):
+        mean = total_of(sums, 0, c, channels, period) / count
+        square = total_of(sums, 1, c, channels, period) / count
+        stats[0, c], stats[1, c] = mean, max(square - mean * mean, 0.0)
+
+
+@device
+def spread(coef, part, period, c, channels, value):
+    """Write a channel's coefficient to all of its places in a row."""
+    for at in range(part * period + c, (part + 1) * period, channels):
+        coef[at] = value
+
+
+@kernel(void(rw(float64, 2), ro(float32, 1), ro(float32, 1), float64, rw(float32, 1)))
+def batch_scale(stats, weight, bias, eps, coef):
+    """Coefficients of `channel_scale` by mean and variance, the first of six parts of coef.
+
+    The rows of stats after these become 1 / deviation, and scale.
+    """
+    channels, period = stats.shape[1], coef.size // 6
+    for c in range(channels):
+        inverse = 1.0 / math.sqrt(stats[1, c] + eps)
+        scale = inverse * weight[c]
+        stats[2, c], stats[3, c] = inverse, scale
+        spread(coef, 0, period, c, channels, scale)
+        spread(coef, 1, period, c, channels, bias[c] - stats[0, c] * scale)
+
+
+@kernel(
+    void(
+        ro(float64, 1), ro(float64, 2), float64, rw(float32, 1), rw(float32, 1), rw(float32, 1)
+    )
+)  # fmt: skip
+def batch_slope(sums, stats, share, coef, to_weight, to_bias):
+    """The other coefficients of `channel_grad`, and the gradients of weight and bias.
+
+    share : what each number has of the mean, negative; 0 where the moments do not depend on x.
+    """
+    channels, period = stats.shape[1], coef.size // 6
+    for c in range(channels):
+        mean, inverse, scale = stats[0, c], stats[2, c], stats[3, c]
+        plain = total_of(sums, 0, c, channels, period)
+        normal = (total_of(sums, 1, c, channels, period) - mean * plain) * inverse
+        to_weight[c], to_bias[c] = normal, plain
+        spread(coef, 2, period, c, channels, scale)
+        spread(coef, 3, period, c, channels, scale * share * inverse * normal)
+        spread(coef, 4, period, c, channels, mean)
+        spread(coef, 5, period, c, channels, scale * share * plain)

@@ -72,7 +72,7 @@ def run_tasks(arena, tasks, limits, progress, give_way, thread, scratch):
             while atomic_load(progress, APART * other) < tasks[t, NEEDS + other]:
                 waited += 1
                 if waited > PATIENCE and give_way != 0:
-                    call_plain(give_way)
+                    call_plain(give_way, 0)
         weights = array_f32(tasks[t, WEIGHTS], tasks[t, N_WEIGHTS])
         bias = array_f32(tasks[t, BIAS], tasks[t, N_BIAS])
         shape = array_i64(tasks[t, SHAPE], tasks[t, N_SHAPE])

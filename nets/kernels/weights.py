@@ -9,6 +9,7 @@ held in registers while it runs over pixels: six channels of the input by sixtee
 from numba import float32, int64, void
 
 from nets.kernels.gemm import TILE, rows_of_tile
+from nets.kernels.parts import put, take
 from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import (
     at,
@@ -22,6 +23,7 @@ from vj.kernels.simd import (
     store,
     tile_outer,
     tile_store,
+    transpose8,
 )
 
 # Fields of `shape` for packing: the outputs that exist, the first one to pack and how many (a
@@ -36,6 +38,30 @@ X, X_0, X_1, X_2, Y, Y_0, Y_1, Y_2, N_0, N_1, N_2 = range(11)
 BLOCK, K, RUN, TAPS, FRESH, GRADIENT = range(11, 17)
 
 
+@device
+def eight_rows(x, i, step):
+    """Eight numbers of each of eight rows, which are ``step`` apart."""
+    return (
+        load8(x, i), load8(x, i + step), load8(x, i + 2 * step), load8(x, i + 3 * step),
+        load8(x, i + 4 * step), load8(x, i + 5 * step), load8(x, i + 6 * step),
+        load8(x, i + 7 * step),
+    )  # fmt: skip
+
+
+@device
+def turn(x, i, step, y, o, along):
+    """Copy an 8 x 8 matrix, transposed; its rows are ``step`` apart, the copy's ``along``."""
+    a, b, c, d, e, f, g, h = transpose8(eight_rows(x, i, step))
+    store(y, o, a)
+    store(y, o + along, b)
+    store(y, o + 2 * along, c)
+    store(y, o + 3 * along, d)
+    store(y, o + 4 * along, e)
+    store(y, o + 5 * along, f)
+    store(y, o + 6 * along, g)
+    store(y, o + 7 * along, h)
+
+
 @kernel(void(ro(float32, 1), rw(float32, 1), ro(int64, 1), int64, int64))
 def pack_weights(w, out, shape, first, last):
     """Pack the blocks of 16 outputs first to last (counted from FIRST on)."""
@@ -48,7 +74,14 @@ def pack_weights(w, out, shape, first, last):
         for _ in range(shape[N_PHASES]):
             taps = shape[table - 1]
             base = (before * shape[COUNT] + k * taps) * channels
-            for c in range(channels):
+            start = int64(0)
+            if taps == 1 and shape[IN_STEP] == 1 and real == 16:
+                source = (shape[FIRST] + k) * step + shape[table]
+                for c in range(0, channels - 7, 8):
+                    turn(w, source + c, step, out, base + 16 * c, 16)
+                    turn(w, source + 8 * step + c, step, out, base + 16 * c + 8, 16)
+                start = channels // 8 * 8
+            for c in range(start, channels):
                 source = (shape[FIRST] + k) * step + c * shape[IN_STEP]
                 for t in range(taps):
                     i, o = source + shape[table + t], base + (t * channels + c) * lanes
@@ -73,8 +106,15 @@ def unpack_weights(parts, w, shape, first, last):
     for block in range(first, last):
         k = 16 * block
         lanes = min(16, shape[COUNT] - k)
-        real = min(lanes, shape[OUTPUTS] - shape[FIRST] - k)
-        for c in range(channels):
+        real, start = min(lanes, shape[OUTPUTS] - shape[FIRST] - k), int64(0)
+        if taps == 1 and shape[IN_STEP] == 1 and real == 16 and parts.shape[0] == 1:
+            target = (shape[FIRST] + k) * step + shape[table]
+            for c in range(0, channels - 7, 8):
+                i = k * channels + 16 * c
+                turn(parts, i, 16, w, target + c, step)
+                turn(parts, i + 8, 16, w, target + 8 * step + c, step)
+            start = channels // 8 * 8
+        for c in range(start, channels):
             target = (shape[FIRST] + k) * step + c * shape[IN_STEP]
             for t in range(taps):
                 i = (k * taps + t * lanes) * channels + c * lanes
@@ -201,6 +241,19 @@ def zero_run(out, o, count):
         k += 1
 
 
+@kernel(void(ro(float32, 1), rw(float32, 1), int64, int64, int64, int64))
+def cut_rows(x, out, have, want, first, last):
+    """Copy rows of ``have`` numbers to rows of ``want``: the rest is dropped, or zeros."""
+    for row in range(first, last):
+        i, o = row * have, row * want
+        for c in range(0, want, 8):
+            v = splat8(float32(0))
+            if c < have:
+                v = take(x, i + c, have - c)
+            # What a vector writes behind its row belongs to the next one, whose turn is next.
+            put(out, o + c, v, 8 if row + 1 < last and want >= 8 - want % 8 else want - c)
+
+
 @kernel(
     void(
         ro(float32, 1), rw(float32, 1), int64, int64, int64, int64, int64, int64, int64, int64
@@ -209,10 +262,10 @@ def zero_run(out, o, count):
 def put_frame(x, out, rows, width, high, wide, top, left, first, last):
     """Copy images of rows x width floats into the middle of high x wide ones, zeros around them.
 
-    top rows and left floats come before; `out` has room for the images first to last alone.
+    top rows and left floats come before. Images first to last are done.
     """
     for image in range(first, last):
-        o = (image - first) * high * wide
+        o = image * high * wide
         zero_run(out, o, top * wide)
         o += top * wide
         for i in range(rows):

@@ -41,7 +41,7 @@ def _bend(s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: fl
         return np.where(s <= 0, slope * v if slope else 0, np.where(s >= end, top, v))
     given = flat(s)
     numbers, out = given if v is s else flat(v), empty(given.size)
-    share_numbers(out.size, lambda i, j: bend.bend(given, numbers, slope, end, top, out, i, j))
+    share_numbers(bend.bend, given, numbers, slope, end, top, out, size=out.size)
     return unflat(out, s.shape)
 
 
@@ -111,7 +111,7 @@ def _slope(y: Array, g: Array, plain: float, linear: float) -> Array:
         back: Array = g * (plain + y * (linear - y))
         return back
     given, grads, out = flat(y), flat(g), empty(y.size)
-    share_numbers(y.size, lambda i, j: logistic.slope(given, grads, plain, linear, out, i, j))
+    share_numbers(logistic.slope, given, grads, plain, linear, out, size=y.size)
     return unflat(out, y.shape)
 
 
@@ -221,7 +221,7 @@ def logistic_of(x: Array) -> tuple[Array, Array]:
         return np.where(x >= 0, 1, small) / (1 + small), np.log1p(small)
     given = flat(x)
     y, rest = empty(given.size), empty(given.size)
-    share_numbers(given.size, lambda i, j: logistic.logistic(given, y, rest, i, j))
+    share_numbers(logistic.logistic, given, y, rest, size=given.size)
     return unflat(y, x.shape), unflat(rest, x.shape)
 
 

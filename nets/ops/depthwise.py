@@ -9,8 +9,8 @@ import numpy as np
 from nets.graph.ir import Array
 from nets.kernels import channelwise as kernels
 from nets.ops.geometry import Geometry, Pair, Taps, forward_taps, transposed_taps
-from nets.ops.memory import empty, scratch
-from nets.ops.threads import share
+from nets.ops.memory import empty
+from nets.ops.threads import Caller, share
 
 LITTLE = 1 << 19  # multiplications not worth a second thread
 CACHE = 1 << 11  # pixels of sixteen channels that stay in the cache
@@ -34,8 +34,8 @@ def to_weights(x: Array, gy: Array, side: Pair, how: Geometry) -> Array:
     parts = empty(images, taps, x.shape[3])
     arrays = x.reshape(-1), gy.reshape(-1), parts.reshape(-1), shape
 
-    def task(first: int, last: int) -> None:
-        kernels.channelwise_gradient(*arrays, scratch("band", room), first, last)
+    def task(call: Caller, first: int, last: int) -> None:
+        call(kernels.channelwise_gradient, *arrays, call.scratch("band", room), first, last)
 
     share(images, task, small=gy.size * taps < LITTLE)
     total: Array = np.ascontiguousarray(parts.sum(0)[:, :channels].T)
@@ -52,8 +52,8 @@ def _run(x: Array, w: Array, bias: Array | None, fields: tuple[Array, int], out:
     arrays = _eights(x).reshape(-1), weights.reshape(-1), whole, y.reshape(-1), shape
     bands = -(-int(shape[kernels.ROWS]) // int(shape[kernels.BAND]))
 
-    def task(first: int, last: int) -> None:
-        kernels.channelwise(*arrays, scratch("band", room), first, last)
+    def task(call: Caller, first: int, last: int) -> None:
+        call(kernels.channelwise, *arrays, call.scratch("band", room), first, last)
 
     share(len(x) * bands, task, small=y.size * taps < LITTLE)
     return y if stored == channels else np.ascontiguousarray(y[..., :channels])

@@ -5,14 +5,13 @@ Arrays are as `nets.kernels.gates` has them, not flat.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from nets.graph.ir import Array
 from nets.kernels import gates as kernels
 from nets.ops.activation import sigmoid_of
 from nets.ops.threads import share_numbers
+from vj.kernels.jit import Kernel
 
 
 def lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> None:
@@ -69,7 +68,7 @@ def gru_back(
     to_h *= z
 
 
-def _run(kernel: Callable[..., None], size: int, t: int, *arrays: Array) -> None:
+def _run(kernel: Kernel, size: int, t: int, *arrays: Array) -> None:
     """A kernel on the ``size`` numbers of step t; the arrays are C-contiguous."""
     flat = [a.reshape(-1) for a in arrays]
-    share_numbers(size, lambda first, last: kernel(*flat, t, size, first, last))
+    share_numbers(kernel, *flat, t, size, size=size)

@@ -11,8 +11,8 @@ import numpy as np
 
 from nets.graph.ir import Array
 from nets.kernels import matrix
-from nets.ops.memory import empty, scratch
-from nets.ops.threads import LITTLE, share
+from nets.ops.memory import empty
+from nets.ops.threads import LITTLE, Caller, share
 
 BAND = 24  # rows that are worth a look at all columns
 
@@ -43,9 +43,9 @@ def _multiply(a: Array, b: Array, y: Array) -> None:
     left, right = (np.ascontiguousarray(m).reshape(-1) for m in (a, b))
     out = y.reshape(-1)
 
-    def task(first: int, last: int) -> None:
-        work = scratch("matrix", 16 * (inner + 6))
+    def task(call: Caller, first: int, last: int) -> None:
+        work = call.scratch("matrix", 16 * (inner + 6))
         ends = first * BAND, min(last * BAND, rows)
-        matrix.product(left, right, out, inner, columns, *ends, work)
+        call(matrix.product, left, right, out, inner, columns, *ends, work)
 
     share(-(-rows // BAND), task, small=rows * inner * columns < LITTLE)

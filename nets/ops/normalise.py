@@ -11,9 +11,12 @@ from collections.abc import Callable
 import numpy as np
 
 from nets.graph.ir import Array
+from nets.kernels import batchnorm
 from nets.ops.channels import CLAMPS, Channels
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
+
+FREE = CLAMPS[None]
 
 
 @op
@@ -56,33 +59,38 @@ def batch_norm(
         )
     if not training and running is None:
         raise NetError("batch_norm: evaluation needs `running` moments, got None")
-    numbers = Channels(x, 1, activation)
+    numbers, stats = Channels(x, 1, activation), np.empty((4, channels))
     if training:
-        mean, square = numbers.moments()[:, 0]
-        var = np.maximum(square - mean * mean, 0)
+        sums = numbers.parts(numbers.x, np.zeros((1, 2 * numbers.period), np.float32), FREE)
+        batchnorm.channel_moments(sums[0], count, numbers.period, stats)
         if running is not None:
-            running[0][:] += momentum * (mean - running[0])
-            running[1][:] += momentum * (var * (count / (count - 1)) - running[1])
+            running[0][:] += momentum * (stats[0] - running[0])
+            running[1][:] += momentum * (stats[1] * (count / (count - 1)) - running[1])
     else:
         assert running is not None
-        mean, var = (moment.astype(np.float64) for moment in running)
-    inverse = 1 / np.sqrt(var + eps)
-    scale = inverse if weight is None else inverse * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
+        stats[0], stats[1] = running
+    coef = np.empty((1, 6 * numbers.period), np.float32)
+    scale = np.ones(channels, np.float32) if weight is None else _plain(weight)
+    shift = np.zeros(channels, np.float32) if bias is None else _plain(bias)
+    batchnorm.batch_scale(stats, scale, shift, eps, coef[0])
+    ahead = coef[:, : 2 * numbers.period]
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        wanted = training or needs[1] or needs[2]
-        sums = numbers.sums(g, scale, shift)[:, 0] if wanted else np.zeros((2, channels))
-        to_bias, to_weight = sums[0], (sums[1] - mean * sums[0]) * inverse
-        share = scale / -count if training else np.zeros(channels)
-        slope, rest = share * inverse * to_weight, share * to_bias
+        grads, to_weight, to_bias = numbers.like_x(g), *np.empty((2, channels), np.float32)
+        sums = numbers.parts(grads, ahead, numbers.clamp)
+        share = -1 / count if training else 0
+        batchnorm.batch_slope(sums[0], stats, share, coef[0], to_weight, to_bias)
         return (
-            numbers.grad(g, scale, shift, scale, slope, mean, rest) if needs[0] else None,
-            to_weight.astype(x.dtype),
-            to_bias.astype(x.dtype),
+            numbers.grad_by(grads, coef) if needs[0] else None,
+            to_weight.astype(x.dtype, copy=False),
+            to_bias.astype(x.dtype, copy=False),
         )
 
-    return numbers.scaled(scale, shift), vjp
+    return numbers.scaled_by(ahead), vjp
+
+
+def _plain(numbers: Array) -> Array:
+    return np.ascontiguousarray(numbers, np.float32)
 
 
 def _check_batch(

@@ -16,7 +16,7 @@ from nets.ops import dense, depthwise, plain
 from nets.ops.geometry import Geometry, Pair
 from nets.ops.layer import backward_layer, forward_layer
 from nets.ops.memory import empty
-from nets.ops.threads import share
+from nets.ops.threads import SMALL, share_kernel
 
 BANDS = 64  # of rows whose sums are added up
 
@@ -86,8 +86,7 @@ def sums(y: Array) -> Array:
         total: Array = rows.sum(0)
         return total
     parts = np.empty((BANDS, rows.shape[1]), np.float32)
-    small = y.size < 1 << 18
-    share(BANDS, lambda first, last: sum_rows(rows, parts, first, last), small=small)
+    share_kernel(sum_rows, (rows, parts), BANDS, small=y.size < SMALL)
     total = parts.sum(0)
     return total
 

@@ -16,7 +16,7 @@ from nets.graph.ir import Array
 from nets.kernels import windows
 from nets.ops.base import nchw, nhwc
 from nets.ops.memory import empty
-from nets.ops.threads import SMALL, share
+from nets.ops.threads import SMALL, Caller, share
 from nets.tensor import Grads, Needs, Vjp, op
 from vj.errors import NetError
 
@@ -81,9 +81,9 @@ def _weigh(x: Array, rows: Taps, cols: Taps) -> Array:
     how = np.array([*image.shape[1:], high, wide])
     given = image.reshape(-1), how, rows.table, cols.table, rows.weight, cols.weight, y.reshape(-1)
 
-    def band(first: int, last: int) -> None:
-        line = np.empty(image.shape[2] * channels + 8, np.float32)
-        windows.resample(*given, line, first, last)
+    def band(call: Caller, first: int, last: int) -> None:
+        line = call.scratch("line", image.shape[2] * channels + 8)
+        call(windows.resample, *given, line, first, last)
 
     share(n * high, band, small=image.size + y.size < SMALL)
     return nchw(y)

@@ -1,37 +1,47 @@
 """How many threads the ops use, and how work is shared out among them.
 
-Kernels release Python's lock, so threads of Python run them side by side. Work is split over
-outputs, never over sums: the answer is the same for any number of threads.
+Work is split over outputs, never over sums: the answer is the same for any number of threads. Ops
+hand over calls of kernels; several threads make them without Python's lock (`nets.ops.crew`).
 """
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+import threading
+from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import Any
 
+import numba
+
+from nets.graph.ir import Array
+from nets.ops import memory
+from nets.ops.crew import Crew
 from vj.errors import NetError
+from vj.kernels.jit import Kernel
 
 SMALL = 1 << 16  # numbers that are not worth a second thread
-LITTLE = 1 << 22  # multiplications that are not worth one either
+LITTLE = 1 << 20  # multiplications that are not worth one either
 BLOCK = 1 << 10  # numbers that stay with one thread
 CHUNKS = 4  # for each thread, so that one that is held up does not hold up the others
 
 
 class _State:
     threads = 1
-    pool: ThreadPoolExecutor | None = None
+    crew: Crew | None = None
+    making = threading.Lock()
 
 
-def _forget_pool() -> None:
-    """In a forked process the threads of the pool do not exist."""
-    _State.pool = None
+def _forget_crew() -> None:
+    """In a forked process the helpers do not exist, and its lock may be anyone's."""
+    if _State.crew is not None:
+        atexit.unregister(_State.crew.dismiss)
+    _State.crew, _State.making = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_crew)
 
 
 class threads:
@@ -76,48 +86,127 @@ def thread_count() -> int:
     return _State.threads
 
 
-def share(total: int, task: Callable[[int, int], object], *, small: bool = False) -> None:
-    """Call ``task(first, last)`` for bands that cover 0 to ``total``, in any order and thread.
+class Caller:
+    """Makes the calls of a task at once."""
+
+    def __call__(self, kernel: Kernel, *args: Any) -> None:
+        """Call a kernel, now or later."""
+        kernel(*args)
+
+    def scratch(self, name: str, size: int) -> Array:
+        """``size`` floats that only the calls of this task use at that time."""
+        return memory.scratch(name, size)
+
+
+class _Noter(Caller):
+    """Writes the calls of a task down as a unit of the crew's job."""
+
+    def __init__(self, crew: Crew, unit: int) -> None:
+        self.table, self.unit = crew.table, unit
+        self.table.unit()
+
+    def __call__(self, kernel: Kernel, *args: Any) -> None:
+        self.table.add(kernel, args)
+
+    def scratch(self, name: str, size: int) -> Array:
+        # Units are done side by side, by whom is not known yet.
+        return memory.scratch(f"{name} {self.unit}" if self.unit else name, size)
+
+
+NOW = Caller()
+Task = Callable[[Caller, int, int], None]
+
+
+def share(total: int, task: Task, *, small: bool = False) -> None:
+    """Call ``task(call, first, last)`` for bands that cover 0 to ``total``.
 
     Parameters
     ----------
     total : int
         Units of work of about equal size.
     task : callable
-        Does the units first to last; most of it without Python's lock.
+        Does the units first to last by ``call(kernel, *args)``, in places of ``call.scratch``. The
+        kernels run later and in other threads, those of one band in the given order: apart from
+        such calls a task must neither read nor write what kernels compute.
     small : bool
-        Whether the whole takes less time than waking a thread (some 50 microseconds).
+        Whether the whole takes less time than handing it over (some microseconds).
+
+    Raises
+    ------
+    RuntimeError
+        The task shares out work itself.
     """
-    helpers = min(_State.threads, total) - 1
-    if helpers < 1 or small:
-        task(0, total)
+    bands = min(_State.threads, total)
+    crew = _enter() if bands > 1 and not small else None
+    if crew is None:
+        task(NOW, 0, total)
         return
-    chunks = min(total, CHUNKS * (helpers + 1))
-    numbers = count()
-
-    def work() -> None:
-        while (chunk := next(numbers)) < chunks:
-            task(chunk * total // chunks, (chunk + 1) * total // chunks)
-
-    pool = _pool(helpers)
-    waiting = [pool.submit(work) for _ in range(helpers)]
-    work()
-    for other in waiting:
-        if not other.cancel():
-            other.result()
+    try:
+        crew.at_work = True
+        crew.call(bands - 1)
+        for band in range(bands):
+            task(_Noter(crew, band), band * total // bands, (band + 1) * total // bands)
+        crew.run(bands - 1, bands, crew.table.finish())
+    finally:
+        _leave(crew)
 
 
-def share_numbers(size: int, task: Callable[[int, int], object]) -> None:
-    """Call ``task(first, last)`` for blocks of 0 to ``size``, each number being little work."""
-    share(
-        -(-size // BLOCK),
-        lambda first, last: task(first * BLOCK, min(last * BLOCK, size)),
-        small=size < SMALL,
-    )
+def share_kernel(
+    kernel: Kernel, args: Sequence[Any], total: int, *, step: int = 1, small: bool = False
+) -> None:
+    """Call a kernel for bands that cover 0 to ``total``.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        One that has parameters ``first, last``.
+    args : sequence
+        The others.
+    total : int
+        Units of work of about equal size.
+    step : int
+        Bands, but for the last one, are multiples of it.
+    small : bool
+        As for `share`.
+    """
+    place, steps = kernel.band, -(-total // step)
+    args = (*args[:place], 0, total, *args[place:])
+    helpers = min(_State.threads, steps) - 1
+    crew = _enter() if helpers > 0 and not small else None
+    if crew is None:
+        kernel(*args)
+        return
+    try:
+        crew.at_work = True
+        crew.call(helpers)
+        crew.table.one(kernel, args)
+        crew.run(helpers, min(steps, CHUNKS * (helpers + 1)), -1, total, step)
+    finally:
+        _leave(crew)
 
 
-def _pool(helpers: int) -> ThreadPoolExecutor:
-    pool = _State.pool
-    if pool is None or pool._max_workers < helpers:
-        pool = _State.pool = ThreadPoolExecutor(helpers, thread_name_prefix="nets")
-    return pool
+def share_numbers(kernel: Kernel, *args: Any, size: int) -> None:
+    """Call a kernel for blocks of 0 to ``size``, each number being little work."""
+    share_kernel(kernel, args, size, step=BLOCK, small=size < SMALL)
+
+
+def _enter() -> Crew | None:
+    """The crew, for this thread alone; None if another thread has it or there is none."""
+    crew = _State.crew
+    if crew is None:
+        if numba.config.DISABLE_JIT:
+            return None
+        with _State.making:
+            crew = _State.crew = _State.crew or Crew()
+    if not crew.lock.acquire(blocking=False):
+        return None
+    if crew.at_work:
+        crew.lock.release()
+        raise RuntimeError("share: a task must not share out work itself")
+    return crew
+
+
+def _leave(crew: Crew) -> None:
+    crew.at_work = False
+    crew.table.clear()
+    crew.lock.release()

@@ -13,7 +13,7 @@ from nets.kernels import windows as kernels
 from nets.ops.base import flat, nchw, nhwc
 from nets.ops.memory import empty
 from nets.ops.resize import Pair, check_size, taps
-from nets.ops.threads import SMALL, share
+from nets.ops.threads import SMALL, share_kernel
 from vj.errors import NetError
 
 
@@ -70,7 +70,7 @@ def largest(x: Array, how: Windows, size: Pair) -> tuple[Array, Array]:
     winners = np.empty(y.shape, np.uint16)
     given = image.reshape(-1), _geometry(x.shape, how, size), y.reshape(-1), winners.reshape(-1)
     rows, small = len(x) * size[0], image.size < SMALL
-    share(rows, lambda i, j: kernels.max_pool(*given, i, j), small=small)
+    share_kernel(kernels.max_pool, given, rows, small=small)
     return nchw(y), winners
 
 
@@ -87,7 +87,7 @@ def to_largest(g: Array, winners: Array, shape: tuple[int, ...], how: Windows) -
     size = (g.shape[2], g.shape[3])
     tables = [_holders(shape[2 + a], size[a], *(p[a] for p in how[:4])) for a in (0, 1)]
     given = flat(g), winners.reshape(-1), _geometry(shape, how, size), *tables, gx.reshape(-1)
-    share(n * rows, lambda i, j: kernels.max_pool_grad(*given, i, j), small=gx.size < SMALL)
+    share_kernel(kernels.max_pool_grad, given, n * rows, small=gx.size < SMALL)
     return nchw(gx)
 
 

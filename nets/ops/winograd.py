@@ -13,7 +13,7 @@ from nets.kernels import weights as kernels
 from nets.kernels import winograd_training as steps
 from nets.ops.layer import Layer, packing
 from nets.ops.memory import empty, scratch
-from nets.ops.threads import share
+from nets.ops.threads import Caller, share
 
 CHUNK = 1 << 19  # floats of transformed tiles at a time
 
@@ -33,20 +33,19 @@ def run(layer: Layer, x: Array, w: Array, bias: Array) -> Array:
         shape = _shape(layer, step, len(part), layer.out, layer.inputs)[0]
 
         def some(
-            first: int, last: int, v: Array = v, shape: Array = shape, out: Array = out,
-            total: int = total, fresh: bool = n == 0,
+            call: Caller, first: int, last: int, v: Array = v, shape: Array = shape,
+            out: Array = out, total: int = total, fresh: bool = n == 0,
         ) -> None:  # fmt: skip
-            work = scratch("work", 1 << 14)
+            work = call.scratch("work", 1 << 14)
             for block in range(first, last):
-                u = scratch("weights", elements * layer.inputs * 16)
+                u = call.scratch("weights", elements * layer.inputs * 16)
                 u = u if stored is None else stored[block]
                 if fresh:
-                    packed = scratch("packed", 9 * layer.inputs * 16)
-                    kernels.pack_weights(w, packed, packing(layer, 16 * block, 16), 0, 1)
-                    steps.transform_weights(packed, u, step, layer.inputs, 1, work)
-                steps.leave_outputs(
-                    v, u, bias, out, shape, 16 * block, layer.outputs, work, 0, total
-                )
+                    packed = call.scratch("packed", 9 * layer.inputs * 16)
+                    call(kernels.pack_weights, w, packed, packing(layer, 16 * block, 16), 0, 1)
+                    call(steps.transform_weights, packed, u, step, layer.inputs, 1, work)
+                given = v, u, bias, out, shape, 16 * block, layer.outputs, work
+                call(steps.leave_outputs, *given, 0, total)
 
         share(blocks, some)
     return y
@@ -73,19 +72,20 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, w: Array) -> None:
         fields[kernels.FRESH] = n == 0
 
         def some(
-            first: int, last: int, v: Array = v, z: Array = z, fields: Array = fields,
-            done: bool = n + chunk >= images,
+            call: Caller, first: int, last: int, v: Array = v, z: Array = z,
+            fields: Array = fields, done: bool = n + chunk >= images,
         ) -> None:  # fmt: skip
-            work, packed = scratch("work", 1 << 14), scratch("packed", 9 * layer.inputs * 16)
-            fields = fields.copy()
+            work = call.scratch("work", 1 << 14)
+            packed = call.scratch("packed", 9 * layer.inputs * 16)
             for block in range(first, last):
-                fields[kernels.Y] = 16 * block
-                u = scratch("weights", size) if sums is None else sums[block]
-                kernels.weight_gradient(v, z, u, fields)
+                mine = fields.copy()
+                mine[kernels.Y] = 16 * block
+                u = call.scratch("weights", size) if sums is None else sums[block]
+                call(kernels.weight_gradient, v, z, u, mine)
                 if done:
-                    steps.transform_weights(u, packed, step, layer.inputs, 0, work)
+                    call(steps.transform_weights, u, packed, step, layer.inputs, 0, work)
                     where = packing(layer, 16 * block, 16)
-                    kernels.unpack_weights(packed.reshape(1, -1), w, where, 0, 1)
+                    call(kernels.unpack_weights, packed.reshape(1, -1), w, where, 0, 1)
 
         share(blocks, some)
 
@@ -109,7 +109,11 @@ def _shape(
 
 def _enter(kernel, images: Array, v: Array, shape: Array, total: int) -> None:  # type: ignore[no-untyped-def]
     flat = images.reshape(-1)
-    share(total, lambda first, last: kernel(flat, v, shape, scratch("work", 1 << 14), first, last))
+
+    def task(call: Caller, first: int, last: int) -> None:
+        call(kernel, flat, v, shape, call.scratch("work", 1 << 14), first, last)
+
+    share(total, task)
 
 
 def _products(layer: Layer, elements: int, images: int, total: int, x: Array, y: Array) -> Array:

@@ -7,7 +7,7 @@ Ba, ICLR 2015 (Adam); Loshchilov & Hutter, ICLR 2019 (AdamW).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,16 @@ from nets.kernels import update
 from nets.ops.threads import share_numbers
 from nets.optim.optimiser import Optimiser, Parameters
 from vj.errors import NetError
+from vj.kernels.jit import Kernel
 
 NOTHING = np.zeros(0, np.float32)
 
 
-def run(kernel: Callable[..., None], *arrays: Array, how: tuple[float, ...]) -> None:
+def run(kernel: Kernel, *arrays: Array, how: tuple[float, ...]) -> None:
     """Run a kernel of `nets.kernels.update` over flat arrays."""
     numbers = np.array(how, np.float32)
     flat = [a.reshape(-1) for a in arrays]
-    share_numbers(flat[0].size, lambda i, j: kernel(*flat, numbers, i, j))
+    share_numbers(kernel, *flat, numbers, size=flat[0].size)
 
 
 class SGD(Optimiser):

@@ -6,41 +6,17 @@ for another thread less than a microsecond.
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from functools import cache
-from typing import Any
 
 import numpy as np
 
 from nets.kernels import layout
+from nets.ops.crew import give_way
 from nets.packing.slots import F32, I64, aligned
 from nets.plan.layers.base import Step
-from vj.kernels.jit import Kernel
 
 BAND_NS = 4_000  # a band of rows is worth a thread of its own from here on
-
-
-@cache
-def address_of(kernel: Kernel) -> int:
-    """Where the machine code of a kernel lies."""
-    kernel.compile()
-    compiled = next(iter(kernel.dispatcher.overloads.values()))
-    name = compiled.fndesc.llvm_func_name
-    return int(compiled.library.get_pointer_to_function(name))
-
-
-@cache
-def give_way() -> int:
-    """Address of the system's function that lets another thread run; 0 if there is none."""
-    try:
-        library: Any = ctypes.CDLL(None) if os.name == "posix" else ctypes.CDLL("kernel32")
-        function = library.sched_yield if os.name == "posix" else library.SwitchToThread
-        return ctypes.cast(function, ctypes.c_void_p).value or 0
-    except (OSError, AttributeError):
-        return 0
 
 
 def _pointers(step: Step) -> list[int]:
@@ -90,7 +66,7 @@ class Program:
         lines = []
         for b, owner in enumerate(owners):
             first, last = step.rows * b // bands, step.rows * (b + 1) // bands
-            head = [address_of(step.kernel), *_pointers(step), k, first, last, owner]
+            head = [step.kernel.address, *_pointers(step), k, first, last, owner]
             lines.append(head + [0 if n == owner else need for n, need in enumerate(needs)])
             self.done[owner] += 1
             self.load[owner] += step.cost / bands
@@ -131,5 +107,5 @@ class Program:
         """Let ``step`` fill the array ``name``, instead of the import that does."""
         self.fed[name] = step  # keeps its arrays alive
         for line in self.imports[name]:
-            self.table[line, layout.KERNEL] = address_of(step.kernel)
+            self.table[line, layout.KERNEL] = step.kernel.address
             self.table[line, layout.WEIGHTS : layout.LIMITS] = _pointers(step)

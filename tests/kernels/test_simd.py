@@ -7,8 +7,10 @@ from numba import float32, int32, int64, void
 
 from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import (
+    address,
     atomic_add,
     atomic_load,
+    atomic_store,
     eq,
     fabs,
     floor,
@@ -34,6 +36,7 @@ from vj.kernels.simd import (
     store,
     to_f32,
     to_i32,
+    transpose8,
     vmax,
     vmin,
 )
@@ -112,3 +115,32 @@ def test_integers(some, places):
     np.testing.assert_array_equal(table[8:16], 3.0 * b)
     np.testing.assert_array_equal(table[16:].view(np.int32), a)
     assert counter.tolist() == [5 + sum(places), 5, 5 + sum(places)]
+
+
+@kernel(void(ro(float32, 1), rw(float32, 1)))
+def turn(x, out):
+    columns = transpose8(
+        (
+            load8(x, 0), load8(x, 8), load8(x, 16), load8(x, 24),
+            load8(x, 32), load8(x, 40), load8(x, 48), load8(x, 56),
+        )
+    )  # fmt: skip
+    for n in range(8):
+        store(out, 8 * n, columns[n])
+
+
+def test_rows_become_columns():
+    x, out = np.arange(64, dtype=np.float32), np.zeros(64, np.float32)
+    turn(x, out)
+    np.testing.assert_array_equal(out.reshape(8, 8), x.reshape(8, 8).T)
+
+
+@kernel(void(rw(int64, 1)))
+def share_number(x):
+    atomic_store(x, 0, address(x))
+
+
+def test_a_number_is_stored_for_all_threads():
+    x = np.zeros(2, np.int64)
+    share_number(x)
+    assert x[0] == x.ctypes.data

@@ -39,7 +39,7 @@ def kernels(stems):
 
 def test_the_list():
     inference = kernels(FILES)
-    assert {name for name, k in inference.items() if k._signature == LAYER} == LAYERS
+    assert {name for name, k in inference.items() if k.signature == LAYER} == LAYERS
     assert inference.keys() - LAYERS == OTHERS
 
 
@@ -47,7 +47,7 @@ def test_there_are_few():
     files = {path.stem for path in Path(nets.kernels.__file__).parent.glob("*.py")}
     found = kernels(files - {"__init__"})
     assert len(found) <= MOST, sorted(found)
-    assert {name for name, k in found.items() if k._signature == LAYER} == LAYERS
+    assert {name for name, k in found.items() if k.signature == LAYER} == LAYERS
 
 
 def test_importing_nets_costs_nothing():

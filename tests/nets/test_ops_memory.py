@@ -4,9 +4,8 @@ import gc
 import threading
 
 import numpy as np
-import pytest
 
-from nets.ops import memory, threads
+from nets.ops import memory
 
 
 def test_memory_of_a_forgotten_array_is_used_again():
@@ -56,21 +55,3 @@ def test_scratch_is_a_thread_s_own():
     assert found["here"] != found["there"]
     assert memory.address(memory.scratch("test", 50)) == found["here"]
     assert np.all(memory.scratch("test", 50) == 4)
-
-
-def test_work_is_shared_out_completely_and_errors_come_through():
-    for count in (0, 1, 5, 97):
-        done = np.zeros(count, int)
-
-        def task(first, last, done=done):
-            done[first:last] += 1
-
-        with threads.threads(3):
-            threads.share(count, task)
-        assert np.all(done == 1)
-
-    def fail(first, last):
-        raise ZeroDivisionError(f"band {first}")
-
-    with threads.threads(2), pytest.raises(ZeroDivisionError, match="band"):
-        threads.share(10, fail)

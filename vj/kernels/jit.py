@@ -17,7 +17,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,10 @@ class Kernel:
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
-        self._signature = signature
+        code = function.__code__
+        names = code.co_varnames[: code.co_argcount]
+        self.band = names.index("first") if "first" in names else -1  # place of (first, last)
+        self.signature = signature
         self._lock = threading.Lock()
         self._ready = False
         with _cache_in_force(Path(function.__code__.co_filename).parent) as cached:
@@ -69,12 +72,19 @@ class Kernel:
                 return
             if not numba.config.DISABLE_JIT:
                 try:
-                    self.dispatcher.compile(self._signature)
+                    self.dispatcher.compile(self.signature)
                 except OSError:  # the cache cannot be read or written: work without it
                     self.dispatcher = njit(**FLAGS)(self.__wrapped__)
-                    self.dispatcher.compile(self._signature)
+                    self.dispatcher.compile(self.signature)
                 self.dispatcher.disable_compile()
             self._ready = True
+
+    @cached_property
+    def address(self) -> int:
+        """Where the machine code lies."""
+        self.compile()
+        compiled = next(iter(self.dispatcher.overloads.values()))
+        return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
 def kernel(signature: Any, **flags: Any) -> Callable[[Callable[..., Any]], Kernel]:

@@ -13,13 +13,17 @@ rank: the caller proves that ``0 <= i`` and ``i + lanes <= array.size``.
 """
 
 from vj.kernels.simd.addresses import (
+    address,
     array_f32,
     array_i64,
     array_u8,
     atomic_add,
     atomic_load,
+    atomic_store,
     call,
+    call_noted,
     call_plain,
+    pause,
 )
 from vj.kernels.simd.arithmetic import (
     add_to,
@@ -48,6 +52,7 @@ from vj.kernels.simd.lanes import (
     splat16,
     splat32,
     splat_like,
+    transpose8,
 )
 from vj.kernels.simd.memory import (
     at,

@@ -1,6 +1,8 @@
-"""Arrays and kernels known by their address, and counters that threads share."""
+"""Arrays and kernels known by their address, and numbers that threads share."""
 
 from __future__ import annotations
+
+import platform
 
 from llvmlite import ir
 from numba import types
@@ -34,6 +36,17 @@ array_u8 = _array_at(types.uint8)
 
 
 @intrinsic
+def address(typing, array):
+    """Where the numbers of an array begin."""
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), codegen
+
+
+@intrinsic
 def call(typing, address, args):
     """Call the compiled kernel at an address with a tuple of arguments; it returns nothing."""
 
@@ -51,14 +64,32 @@ def call(typing, address, args):
 
 
 @intrinsic
-def call_plain(typing, address):
-    """Call the C function ``int f(void)`` at an address."""
+def call_plain(typing, address, number):
+    """Call the C function ``int f(int)`` (or one without argument) at an address."""
 
     def codegen(context, builder, sig, args):
-        kind = ir.FunctionType(ir.IntType(32), [])
-        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
+        word = ir.IntType(32)
+        function = builder.inttoptr(args[0], ir.FunctionType(word, [word]).as_pointer())
+        return builder.call(function, [builder.trunc(args[1], word)])
 
-    return types.int32(types.int64), codegen
+    return types.int32(types.int64, types.int64), codegen
+
+
+@intrinsic
+def call_noted(typing, caller, note, first, last):
+    """Make the call that is written down at the address `note`, for the band first to last.
+
+    ``caller`` is the address of what reads such notes (`vj.kernels.simd.notes.caller_of`).
+    """
+
+    def codegen(context, builder, sig, args):
+        word = ir.IntType(64)
+        kind = ir.FunctionType(ir.VoidType(), [word.as_pointer(), word, word])
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        builder.call(function, [builder.inttoptr(args[1], word.as_pointer()), *args[2:]])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), codegen
 
 
 @intrinsic
@@ -81,3 +112,29 @@ def atomic_load(typing, array, index):
         return builder.load_atomic(where, "acquire", 8)
 
     return types.int64(array, types.int64), codegen
+
+
+@intrinsic
+def atomic_store(typing, array, index, value):
+    """``array.flat[index] = value`` (int64), seen after all that was written before it."""
+
+    def codegen(context, builder, sig, args):
+        where = pointer(context, builder, sig.args[0], args[0], args[1])
+        builder.atomic_rmw("xchg", where, args[2], "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), codegen
+
+
+@intrinsic
+def pause(typing):
+    """Tell the processor that this thread looks at a number over and over."""
+
+    def codegen(context, builder, sig, args):
+        if platform.machine().lower() in ("x86_64", "amd64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen

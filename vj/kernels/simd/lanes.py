@@ -122,3 +122,34 @@ def interleave(typing, vectors):
         return out
 
     return vectors(vectors), codegen
+
+
+@intrinsic
+def transpose8(typing, rows):
+    """The columns of eight vectors of eight lanes."""
+
+    def codegen(context, builder, sig, args):
+        given = [builder.extract_value(args[0], i) for i in range(8)]
+
+        def both(a, b, low, high):
+            return shuffle(builder, a, b, low), shuffle(builder, a, b, high)
+
+        pairs = [  # two rows, then four, then all eight side by side
+            both(given[i], given[i + 1], [0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15])
+            for i in (0, 2, 4, 6)
+        ]
+        fours = [
+            both(pairs[i][k], pairs[i + 1][k], [0, 1, 8, 9, 4, 5, 12, 13],
+                 [2, 3, 10, 11, 6, 7, 14, 15])
+            for i in (0, 2) for k in (0, 1)
+        ]  # fmt: skip
+        low, high = [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]
+        out = ir.Constant(context.get_value_type(rows), ir.Undefined)
+        for k in (0, 1):
+            for n in (0, 1):
+                top, bottom = both(fours[k][n], fours[2 + k][n], low, high)
+                out = builder.insert_value(out, top, 2 * k + n)
+                out = builder.insert_value(out, bottom, 4 + 2 * k + n)
+        return out
+
+    return rows(rows), codegen
