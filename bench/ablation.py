@@ -95,7 +95,8 @@ def main() -> None:
         folder = args.folder / name.replace(" ", "-")
         weights, how = folder / "weights.safetensors", "auto" if args.torch else None
         if not weights.is_file():
-            train(VARIANTS[name], folder, resume=True, workers=args.workers, bar=sys.stderr.isatty(), torch=how)
+            train(VARIANTS[name], folder, resume=True, workers=args.workers, torch=how,
+                  bar=sys.stderr.isatty())  # fmt: skip
         rows[name] = figures(weights, DATA)
         print(f"{name:32s}", rows[name], flush=True)
     content = {

@@ -38,8 +38,8 @@ CASCADES = ("frontalface_default", "frontalface_alt", "frontalface_alt2")
 POLICY = (
     f"Networks: score at least {SCORE} (Ultra-Light {SCORE_ULTRA_LIGHT}), suppression above IoU "
     f"{IOU} (ours 0.4), at the size of the picture, or shrunk to 320 where the name says so. "
-    f"Cascades: scale factor {SCALE}, all sizes; those of OpenCV ranked by merged windows, of which "
-    f"they need more than {NEIGHBORS}"
+    f"Cascades: scale factor {SCALE}, all sizes; those of OpenCV ranked by merged windows, of "
+    f"which they need more than {NEIGHBORS}"
 )
 
 

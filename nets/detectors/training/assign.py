@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 BACKGROUND, IGNORED = -1, -2
 UP_TO = {8: 40.0, 16: 96.0, 32: np.inf}  # pixels of the largest face of each grid, by its size
 RADIUS, MOST = 2.5, 10  # SimOTA: strides about a centre, and cells of a face
-FAR = np.float32(1e5)  # cost of a cell that is not both in the box and near its centre
+FAR = np.float32(100)  # cost of a cell not both in the box and near its centre; others are below 70
 
 
 class Assignment(NamedTuple):
