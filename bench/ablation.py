@@ -18,6 +18,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from bench.detectors import machine
 from nets.detectors.facenet import FaceNetDetector, read_net
 from nets.detectors.training.data import read_pictures
 from nets.detectors.training.judge import judge
@@ -101,6 +102,7 @@ def main() -> None:
         print(f"{name:32s}", rows[name], flush=True)
     content = {
         "datetime": time.strftime("%Y-%m-%d"),
+        "machine_info": machine(),
         "steps": BASE.batches * BASE.epochs,
         "batch_size": BASE.batch_size,
         "benchmarks": [],

@@ -26,6 +26,32 @@ trained on such frames, and show trends rather than rates.
 """
 
 
+ABLATION = """\
+## What helps a face net
+
+Nets of 3x3 convolutions trained from nothing in {steps} steps of {batch_size} frames of 256 px, of
+which each row changes one thing, judged on boxes_dev. That is a twentieth of the pixels that
+face-cnn has seen, so what makes a net learn sooner counts for more here than in the end. One seed a
+row: differences of one or two hundredths say little. Length outweighs everything else. The
+last row shows why the best net is made of plain 3x3 convolutions: Winograd's algorithm gives them
+twice as many multiplications in the time of separable ones.
+"""
+
+
+def ablation(content: dict[str, Any]) -> Iterator[str]:
+    """Lines of Markdown about `bench.ablation`."""
+    yield ABLATION.format(**content)
+    yield "| | AP | | recall at 50 false alarms | CMU-MIT B | weights |"
+    yield "|---|---|---|---|---|---|"
+    rows = content["variants"]
+    base = next(iter(rows.values()))["ap"]
+    for name, row in rows.items():
+        change = "" if row["ap"] == base else f"{row['ap'] - base:+.3f}"
+        figures = f"{row['recall_at_50']:.3f} | {row['cmu_mit_B_at_50']:.3f}"
+        yield f"| {name} | {row['ap']:.3f} | {change} | {figures} | {row['parameters']:,} |"
+    yield ""
+
+
 def front(detectors: dict[str, dict[str, Any]]) -> list[str]:
     """Names that no other beats in both time and AP, from the fastest on."""
     best, names = 0.0, []

@@ -206,6 +206,8 @@ def write(folder: Path, results: list[Path]) -> Path:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.get("detectors"):
             lines += detector_table.section(content, folder)
+        if content.get("variants"):
+            lines += detector_table.ablation(content)
     for table in tables:
         picture = None
         if len(table.x) > 2 or table.share:
