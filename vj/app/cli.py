@@ -212,9 +212,10 @@ def _options(args: Namespace) -> dict[str, Any]:
 
 def _default(args: Namespace) -> str:
     """The detector of those who name none."""
-    from vj.detect.registry import CASCADE, default_name
+    from vj.cascade.zoo import DEFAULT
+    from vj.detect.registry import default_name
 
-    return CASCADE if args.explain else default_name(_options(args))
+    return DEFAULT if args.explain else default_name(_options(args))
 
 
 def _detector(name: str, n_jobs: int, options: dict[str, Any]) -> Detector:
