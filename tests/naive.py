@@ -437,3 +437,8 @@ def warp_into(image, back, left, top, right, bottom, out):
             share = round(pixel[3]) / 255
             out[y, x] += (pixel[:3] - out[y, x]) * share
     return out
+
+
+def look_up(pixels, table):
+    """Every pixel's channels through their rows of a table."""
+    return np.stack([table[c][pixels[..., c]] for c in range(3)], axis=-1)

@@ -187,6 +187,7 @@ def test_threads_do_not_change_the_boxes_of_a_real_clip(tmp_path):
     import vj
     from vj.app.cli import program
     from vj.app.progress import Console
+    from vj.detect.registry import open_detector
 
     source = VIDEOS / "short_hamilton_clip.mp4"
     found = {}
@@ -196,7 +197,7 @@ def test_threads_do_not_change_the_boxes_of_a_real_clip(tmp_path):
         assert program(argv, Console.of_process()) == 0
         found[jobs] = rows(out.read_text())
     assert found[1] == found[3]
-    detector = vj.CascadeDetector()
+    detector = open_detector()
     for row, frame in zip(found[1], vj.frames(source, max_frames=40), strict=True):
         assert row["boxes"] == detector.detect(frame.image).to_rows()
 

@@ -193,7 +193,7 @@ def test_untouched_sliders_leave_the_detector_as_it_is(astronaut):
     studio = Studio(Settings("frontalface"), list_detectors())
     found = studio._detector(studio.default).detect(astronaut)
     assert found.confidence is not None  # the scoring of the card
-    assert found.xyxy.tolist() == vj.detect(astronaut).xyxy.tolist()
+    assert found.xyxy.tolist() == vj.detect(astronaut, "frontalface").xyxy.tolist()
     counted = studio._detector(Settings("frontalface", min_neighbors=2)).detect(astronaut)
     assert counted.confidence is None
 

@@ -27,6 +27,7 @@ from nets.detectors.training.occlude import occlude
 from nets.detectors.training.pixels import photograph
 from nets.detectors.training.scenes import KINDS, Mixture, Scenes
 from nets.detectors.training.store import Entry, Store
+from nets.kernels.levels import look_up
 from nets.kernels.warp import warp_into
 from vj.boxes import iou
 from vj.detections import Detections
@@ -150,6 +151,15 @@ def test_portraits_have_landmarks_and_the_rule_for_boxes_fits_the_labels(true_da
 
 
 # --------------------------------------------------------------------------- geometry
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 10**6))
+def test_levels_are_looked_up(rows, cols, seed):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (rows, cols, 3), dtype=np.uint8)
+    table, out = rng.integers(0, 256, (3, 256), dtype=np.uint8), np.empty_like(pixels)
+    look_up(pixels, table, out)
+    np.testing.assert_array_equal(out, naive.look_up(pixels, table))
 
 
 @settings(max_examples=40, deadline=None)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import io
 from functools import cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from nets.kernels.levels import look_up
 
 Rng = np.random.Generator
 NOISE_SIDE = 512
@@ -40,7 +41,10 @@ def dim(image: Image.Image, rng: Rng) -> Image.Image:
 def _mapped(image: Image.Image, table: NDArray[np.float64]) -> Image.Image:
     """Each channel through its row of a table (3, 256); Pillow's own would go through a list."""
     levels = np.clip(np.rint(table), 0, 255).astype(np.uint8)
-    return Image.fromarray(cv2.LUT(np.asarray(image), levels.T[None]))
+    pixels = np.asarray(image)
+    mapped = np.empty_like(pixels)
+    look_up(pixels, levels, mapped)
+    return Image.fromarray(mapped)
 
 
 def saturate(image: Image.Image, factor: float) -> Image.Image:

@@ -81,7 +81,10 @@ class Recipe:
 
 RECIPES = {
     "face-cnn": Recipe({"depths": (1, 1, 2, 2)}, epochs=11, plain=0.0136),
-    "face-fast": Recipe({"depths": (1, 2, 2, 2), "separable": True}, epochs=15, plain=0.01),
+    "face-fast": Recipe(
+        {"depths": (1, 2, 2, 2), "separable": True},
+        epochs=15, plain=0.01, mining=(0.7333,),
+    ),
     "face-tiny": Recipe(
         {"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True},
         epochs=11, plain=0.0136,

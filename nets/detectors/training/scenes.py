@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -256,7 +255,6 @@ _own: list[Scenes] = []  # of a worker process
 
 
 def _adopt(scenes: Scenes) -> None:
-    cv2.setNumThreads(1)  # the processes are the threads
     _own[:] = [scenes]
 
 
