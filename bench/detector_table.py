@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 PLOT = "plots/face-detectors.svg"
+OURS = ("face-cnn", "face-fast", "face-tiny", "frontalface", "frontalface-fast")
 ABOUT = """\
 Average precision on {pictures} pictures with {faces} faces (boxes_dev, IoU 0.5, never trained on),
 against the CPU time of a whole call on one thread, mean over the pictures. All see the
@@ -123,9 +124,10 @@ def plot(detectors: dict[str, dict[str, Any]], leading: list[str], path: Path) -
                   markersize=7 if engine == "vj" else 4, linestyle="")  # fmt: skip
         if engine in ("vj", "pico") or not model or f"vj {model}" not in detectors:
             axes.annotate(model if engine == "vj" else name, (row["ms"], row["ap"]),
-                          textcoords="offset points", xytext=(5, 4), fontsize=7)  # fmt: skip
+                          textcoords="offset points", xytext=(5, 4), fontsize=7,
+                          fontweight="bold" if model in OURS else None)  # fmt: skip
     for engine, colour in colours.items():
-        label = {"vj": "ours"}.get(engine, engine)
+        label = {"vj": "our engine; bold: our nets and cascades"}.get(engine, engine)
         axes.plot([], [], marker="o" if engine == "vj" else "s", color=colour, linestyle="",
                   label=label)  # fmt: skip
     axes.set(xscale="log", xlabel="CPU time of a picture", ylabel="AP on boxes_dev")
