@@ -17,6 +17,7 @@ from nets.state import load_state
 from nets.tensor import Tensor
 from nets.trace import to_graph
 from vj.errors import NetError
+from vj.kernels.jit import shapes_only
 
 SCALE = 1 / 64  # pixels reach the net times this; nothing is subtracted, so zeros are black
 OUTPUT = "answers"
@@ -97,7 +98,8 @@ def model_of(net: FaceNet, n_jobs: int = 1) -> Model:
     """The net for our engine, images of any size whose sides are multiples of 32."""
     from dataclasses import replace
 
-    graph = to_graph(Cells(net), (64, 96), dynamic=("batch", "height", "width"))
+    with shapes_only(), np.errstate(all="ignore"):  # the kernels of training need not be compiled
+        graph = to_graph(Cells(net), (64, 96), dynamic=("batch", "height", "width"))
     (port,) = graph.outputs
     nodes = tuple(
         replace(n, outputs=tuple(OUTPUT if o == port.name else o for o in n.outputs))

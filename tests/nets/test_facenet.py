@@ -1,5 +1,6 @@
 """Our own face nets: what they learn, what the engine and other programs make of them."""
 
+import gc
 import json
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import nets
-from nets.detectors.facenet import FaceNetDetector, model_of, read_net
+from nets.detectors.facenet import Cells, FaceNetDetector, model_of, read_net
 from nets.detectors.training.assign import targets
 from nets.detectors.training.data import Data, read_data
 from nets.detectors.training.encode import decode_boxes, grid
@@ -17,8 +18,10 @@ from nets.detectors.training.objective import Objective
 from nets.detectors.training.recipe import RECIPES, Recipe, save_net, train
 from nets.models.face import FaceNet
 from nets.tensor import Tensor, no_grad
+from nets.trace import to_graph
 from vj.boxes import iou
 from vj.errors import NetError
+from vj.kernels.jit import Kernel
 
 SMALL = {"stem": (8, 8), "width": 16}
 KINDS = [SMALL, {**SMALL, "separable": True}]
@@ -81,6 +84,23 @@ def test_the_engine_finds_what_the_tape_says(net):
     np.testing.assert_allclose(found.score, score[order], atol=1e-5)
     assert np.abs(found.xyxy - boxes[order]).max() < 0.1
     assert found.landmarks.shape == (len(found), 5, 2)
+
+
+@pytest.mark.parametrize("how", KINDS, ids=["plain", "separable"])
+def test_the_graph_is_the_same_whether_or_not_anything_is_computed(how, monkeypatch):
+    net = FaceNet(**how).eval()
+    ready = to_graph(Cells(net), (64, 96), dynamic=("batch", "height", "width"))
+    monkeypatch.setattr(Kernel, "_ready", False, raising=False)
+    for kernel in [k for k in gc.get_objects() if isinstance(k, Kernel)]:
+        monkeypatch.setattr(kernel, "_ready", False)
+    monkeypatch.setattr(Kernel, "compile", lambda self: pytest.fail(f"{self.__name__} compiles"))
+    graph = model_of(net).graph
+    assert [(n.op, n.inputs, n.attrs) for n in graph.nodes] == [
+        (n.op, n.inputs, n.attrs) for n in ready.nodes
+    ]
+    assert graph.constants.keys() == ready.constants.keys()
+    for name, array in ready.constants.items():
+        np.testing.assert_array_equal(graph.constants[name], array)
 
 
 def test_threads_batches_and_odd_sizes_change_nothing(net):
