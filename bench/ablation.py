@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from bench.detectors import machine
+from bench.entrants import DATA
 from nets.detectors.facenet import FaceNetDetector, read_net
+from nets.detectors.training.card import ALARMS, LEAST
 from nets.detectors.training.data import read_pictures
 from nets.detectors.training.judge import judge
 from nets.detectors.training.objective import Objective
@@ -28,8 +29,6 @@ from nets.detectors.training.scenes import Mixture
 from nets.detectors.training.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[2] / "shared" / "data"))
-ALARMS, LEAST = 50, 0.02
 BASE = Recipe(
     size=256, batch_size=16, batches=250, epochs=6, rate=0.01, average=0.995, plain=0.08
 )  # fmt: skip
