@@ -63,16 +63,16 @@ class Recipe:
     """
 
     net: dict[str, Any] = field(default_factory=dict)
-    size: int = 320
-    batch_size: int = 64
+    size: int = 256
+    batch_size: int = 16
     batches: int = 500
-    epochs: int = 11
-    rate: float = 0.025
+    epochs: int = 30
+    rate: float = 0.01
     momentum: float = 0.9
     decay: float = 5e-4
     average: float = 0.999
-    plain: float = 0.01
-    mining: tuple[float, ...] = ()
+    plain: float = 0.02
+    mining: tuple[float, ...] = (0.5, 0.75)
     backgrounds: int = 1500
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
@@ -80,14 +80,14 @@ class Recipe:
 
 
 RECIPES = {
-    "face-cnn": Recipe({"depths": (1, 1, 2, 2)}, epochs=11, plain=0.0136),
+    "face-cnn": Recipe({"depths": (1, 1, 2, 2)}),
     "face-fast": Recipe(
         {"depths": (1, 2, 2, 2), "separable": True},
-        epochs=15, plain=0.01, mining=(0.7333,),
+        size=320, batch_size=64, epochs=15, rate=0.025, plain=0.01, mining=(0.7333,),
     ),
     "face-tiny": Recipe(
         {"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True},
-        epochs=11, plain=0.0136,
+        size=320, batch_size=64, epochs=11, rate=0.025, plain=0.0136, mining=(),
     ),
 }  # fmt: skip
 
