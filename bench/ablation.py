@@ -29,9 +29,7 @@ from nets.detectors.training.scenes import Mixture
 from nets.detectors.training.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "ablation.json"
-BASE = Recipe(
-    size=256, batch_size=16, batches=250, epochs=6, rate=0.01, average=0.995, plain=0.08
-)  # fmt: skip
+BASE = Recipe(batches=250, epochs=6, average=0.995, plain=0.08, mining=())
 EQUAL = {"stem": (16, 64), "width": 128, "depths": (1, 2, 4, 3), "separable": True}
 
 
@@ -60,6 +58,7 @@ VARIANTS = {
     "GIoU instead of EIoU": replace(BASE, objective=Objective(outline="giou")),
     "no landmarks": replace(BASE, objective=Objective(landmark=0.0)),
     "no average of the weights": replace(BASE, average=0.0),
+    "false alarms sought halfway": replace(BASE, mining=(0.5,)),
     "two more blocks": replace(BASE, net={"depths": (1, 1, 2, 2)}),
     "separable, as much time": replace(BASE, net=EQUAL),
 }
