@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench.entrants import OUR_CASCADES, OUR_NETS
+
 PLOT = "plots/face-detectors.svg"
-OURS = ("face-cnn", "face-fast", "face-tiny", "frontalface", "frontalface-fast")
+OURS = OUR_NETS + OUR_CASCADES
 ABOUT = """\
 Average precision on {pictures} pictures with {faces} faces (boxes_dev, IoU 0.5, never trained on),
 against the CPU time of a whole call on one thread, mean over the pictures. All see the

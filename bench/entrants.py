@@ -25,6 +25,8 @@ MODELS = DATA / "ref_models"
 SCORE, IOU = 0.02, 0.3  # of the networks: least score, and overlap of suppression
 SCORE_ULTRA_LIGHT = 0.2  # below it thousands of its priors pass in any picture
 SCALE, NEIGHBORS = 1.1, 1  # of all cascades that OpenCV's grouping scores
+OUR_NETS = ("face-cnn", "face-fast", "face-tiny")
+OUR_CASCADES = ("frontalface", "frontalface-fast")
 NETS = {  # file, longest side; Ultra-Light was made for 320 pixels and loses faces beyond
     "YuNet-n": ("yunet/yunet_n_dynamic.onnx", None),
     "YuNet-n @320": ("yunet/yunet_n_dynamic.onnx", 320),
@@ -53,9 +55,9 @@ class Entrant:
 
 def entrants(extra: list[str] | None = None) -> Iterator[Entrant]:
     """All that can run; ``extra`` are names or files that `vj.detect` knows."""
-    for name in ("face-cnn", "face-fast", "face-tiny"):
+    for name in OUR_NETS:
         yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=SCORE, size=None))
-    for name in ("frontalface", "frontalface-fast"):
+    for name in OUR_CASCADES:
         yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=0.0, scale_factor=SCALE))
     for name in CASCADES:
         full = f"haarcascade_{name}"
