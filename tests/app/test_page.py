@@ -213,8 +213,10 @@ def test_a_clip_is_shown_until_it_is_stopped(tmp_path, unlimited):
         changed = json.loads(ask(server, "POST", "/settings?min_neighbors=7", b"")[1])
         assert changed["min_neighbors"] == 7
         assert server.show.settings.min_neighbors == 7
-        connection.close()
         server.shutdown()
+    assert not [thread for thread in threading.enumerate() if thread.name == "page"]
+    answer.read()  # to its end, which has come
+    connection.close()
 
 
 # --------------------------------------------------------------------------- in a browser

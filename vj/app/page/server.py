@@ -64,6 +64,12 @@ class PageServer(ThreadingHTTPServer):
         secret = f"?token={self.token}" if self.token else ""
         return f"http://{self._host}:{self.server_address[1]}/{secret}"
 
+    def server_close(self) -> None:
+        """Stop listening and watching."""
+        super().server_close()
+        if self.show is not None:
+            self.show.close()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Turn away whoever comes when all places are taken."""
         if not self.slots.acquire(blocking=False):

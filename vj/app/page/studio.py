@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from vj.app.stages import Stop
 from vj.errors import ImageError, ParameterError, VJError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 12_000_000
 _KEPT = 8  # detectors
+_PATIENCE = 10.0  # seconds that a frame under way is waited for
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,16 @@ class Show:
         self._studio, self._item = studio, item
         self._news = threading.Condition()
         self._view, self._number, self._over = b"", 0, False
-        threading.Thread(target=self._run, name="page", daemon=True).start()
+        self._stop = Stop()
+        self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Watch no longer; whoever looks is told that it is over."""
+        with self._news:
+            self._stop.closed = True
+            self._news.notify_all()
+        self._thread.join(_PATIENCE)
 
     def views(self) -> Iterator[bytes]:
         """JPEG files, each newer than the one before, until the source ends."""
@@ -157,8 +168,8 @@ class Show:
 
     def _run(self) -> None:
         try:
-            while self._once() and not self._item.live:  # a file is shown again and again
-                pass
+            while self._once() and not (self._item.live or self._stop):
+                pass  # a file is shown again and again
         except VJError as exc:
             self.trouble = str(exc)
         with self._news:
@@ -167,10 +178,11 @@ class Show:
 
     def _once(self) -> bool:
         started, number = time.monotonic(), self._number
-        for frame in (f for f in self._item.frames() if f is not None):
+        for frame in self._stop.until(self._item.frames()):
             if not self._item.live:
                 due = started + float(frame.time or 0)
-                time.sleep(max(0.0, due - time.monotonic()))
+                with self._news:
+                    self._news.wait_for(lambda: self._stop.closed, due - time.monotonic())
             view, self.ms = self._studio.view(frame.image, self.settings)
             with self._news:
                 self._view, self._number = view, self._number + 1
