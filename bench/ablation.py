@@ -78,26 +78,12 @@ def figures(weights: Path, data: Path) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.ablation", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", choices=VARIANTS)
-    parser.add_argument("--torch", action="store_true", help="compute by PyTorch")
-    parser.add_argument("--workers", type=int, default=1)
-    args = parser.parse_args()
+def keep(name: str, row: dict[str, float]) -> None:
+    """Add a row to the results as they are by now: others may be training other variants."""
     rows = {}
     if RESULTS.is_file():
         rows = json.loads(RESULTS.read_text(encoding="utf-8"))["variants"]
-    for name in args.only or VARIANTS:
-        folder = args.folder / name.replace(" ", "-")
-        weights, how = folder / "weights.safetensors", "auto" if args.torch else None
-        if not weights.is_file():
-            train(VARIANTS[name], folder, resume=True, workers=args.workers, torch=how,
-                  bar=sys.stderr.isatty())  # fmt: skip
-        rows[name] = figures(weights, DATA)
-        print(f"{name:32s}", rows[name], flush=True)
+    rows[name] = row
     content = {
         "datetime": time.strftime("%Y-%m-%d"),
         "machine_info": machine(),
@@ -107,6 +93,26 @@ def main() -> None:
         "variants": {name: rows[name] for name in VARIANTS if name in rows},
     }
     RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.ablation", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS)
+    parser.add_argument("--torch", action="store_true", help="compute by PyTorch")
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args()
+    for name in args.only or VARIANTS:
+        folder = args.folder / name.replace(" ", "-")
+        weights, how = folder / "weights.safetensors", "auto" if args.torch else None
+        if not weights.is_file():
+            train(VARIANTS[name], folder, resume=True, workers=args.workers, torch=how,
+                  bar=sys.stderr.isatty())  # fmt: skip
+        row = figures(weights, DATA)
+        print(f"{name:32s}", row, flush=True)
+        keep(name, row)
 
 
 if __name__ == "__main__":
