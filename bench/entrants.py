@@ -7,7 +7,6 @@ it needs to do so included: gray or float conversion, decoding, suppression.
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from PIL import Image
 import nets
 import vj
 from bench.pictures_of_faces import shrunk
+from vj.files import data_folder
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = data_folder()
 MODELS = DATA / "ref_models"
 SCORE, IOU = 0.02, 0.3  # of the networks: least score, and overlap of suppression
 SCORE_ULTRA_LIGHT = 0.2  # below it thousands of its priors pass in any picture

@@ -17,7 +17,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -27,8 +26,9 @@ from bench.nets_layers import least, peak_rate, write
 from nets.graph.specialise import specialise
 from nets.onnx_reader import parse_graph
 from nets.plan import Model
+from vj.files import data_folder
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = data_folder()
 FILES = {
     "YuNet-n": "yunet/yunet_n_dynamic.onnx",
     "SCRFD-500M": "scrfd/scrfd_500m_kps.onnx",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 
 import pytest
 
 from nets.detectors.training.data import read_data
 from nets.detectors.training.scenes import KINDS, Mixture, Scenes
+from vj.files import data_folder
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = data_folder()
 MIXED = 64  # frames in a row
 
 

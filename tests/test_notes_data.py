@@ -10,6 +10,7 @@ from PIL import Image
 
 from bench.notes import data
 from bench.notes.composing import compose
+from vj.files import data_folder
 
 needs_data = pytest.mark.skipif(data.missing() is not None, reason=str(data.missing()))
 
@@ -86,7 +87,7 @@ def test_faces_and_windows(colour):
 @needs_data
 def test_a_crop_is_the_square_of_the_file():
     row = next(r for r in data.face_rows(sets=("aaf",)) if r["gray"] == "0")
-    with zipfile.ZipFile(data.folder() / "faces_train/faces_aaf.zip") as archive:
+    with zipfile.ZipFile(data_folder() / "faces_train/faces_aaf.zip") as archive:
         picture = np.asarray(Image.open(io.BytesIO(archive.read(row["file"]))), np.float64)
     (crop,) = data.face_crops([row], 32, colour=True)
     means = picture[16:80, 16:80].reshape(32, 2, 32, 2, 3).mean((1, 3))
@@ -131,7 +132,7 @@ def test_segmentation_pictures():
 @needs_data
 def test_faces_alone_have_no_replicated_borders_in_colour():
     sides = data.faces(32, colour=True, limit=50)
-    with (data.folder() / "faces_train/faces_train.csv").open(newline="") as file:
+    with (data_folder() / "faces_train/faces_train.csv").open(newline="") as file:
         assert "valid_x0" in next(csv.DictReader(file))
     assert [len(side) for side in sides] == [50, 50, 50]
     assert sides.train.parts[0].shape == (50, 32, 32, 3)

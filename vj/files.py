@@ -1,4 +1,4 @@
-"""Writing files that are whole or not there."""
+"""Where the data lies; writing files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vj.errors import SinkError
+
+
+def data_folder() -> Path:
+    """Pictures, boxes and weights that do not come with the package, to train and measure with.
+
+    The environment variable ``VJ_DATA`` names it.
+    """
+    return Path(os.environ.get("VJ_DATA", "../shared/data")).absolute()
 
 
 @contextlib.contextmanager

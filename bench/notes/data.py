@@ -22,11 +22,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +33,7 @@ from PIL import Image
 
 from bench.notes.composing import compose
 from nets.train import Arrays
+from vj.files import data_folder
 
 Row = dict[str, str]
 Pixels = NDArray[np.uint8]
@@ -53,12 +52,6 @@ class Sides(NamedTuple):
     test: Arrays
 
 
-def folder() -> Path:
-    """Where the data lies."""
-    beside = Path(__file__).parents[2] / "../shared/data"
-    return Path(os.environ.get("VJ_DATA", beside)).resolve()
-
-
 def missing() -> str | None:
     """Why the experiments cannot run here, or None."""
     wanted = [
@@ -66,8 +59,8 @@ def missing() -> str | None:
         *(f"{name}/backgrounds.zip" for name in BACKGROUND_SETS),
     ]
     for name in wanted:
-        if not (folder() / name).is_file():
-            return f"no {name} in {folder()}: let VJ_DATA name the folder of the face data"
+        if not (data_folder() / name).is_file():
+            return f"no {name} in {data_folder()}: let VJ_DATA name the folder of the face data"
     return None
 
 
@@ -82,7 +75,7 @@ def side_of(key: str) -> str:
 
 def face_rows(colour: bool = False, sets: Sequence[str] = FACE_SETS) -> list[Row]:
     """Records of the face crops, with their ``side``."""
-    with (folder() / "faces_train/faces_train.csv").open(newline="") as file:
+    with (data_folder() / "faces_train/faces_train.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["source"] in sets]
     for row in rows:
         key = row["group"]
@@ -108,7 +101,7 @@ def face_crops(rows: Sequence[Row], side: int, *, margin: int = 0, colour: bool 
         S = side * (64 + 2 margin) / 64.
     """
     archives = {
-        name: zipfile.ZipFile(folder() / f"faces_train/faces_{name}.zip")
+        name: zipfile.ZipFile(data_folder() / f"faces_train/faces_{name}.zip")
         for name in {row["source"] for row in rows}
     }
 
@@ -132,7 +125,7 @@ def background_rows(colour: bool = False) -> list[Row]:
     """Records of the images without a face, with their ``set`` and ``side``."""
     rows: list[Row] = []
     for name in BACKGROUND_SETS:
-        with (folder() / f"{name}/{name}.csv").open(newline="") as file:
+        with (data_folder() / f"{name}/{name}.csv").open(newline="") as file:
             rows += [{**row, "set": name} for row in csv.DictReader(file)]
     for row in rows:
         row["side"] = side_of(f"{row['source']}:{row['original']}")
@@ -165,7 +158,7 @@ def background_windows(
     -------
     (N, 96, 96) or (N, 96, 96, 3) uint8, or what ``finish`` makes of it
     """
-    archives = {n: zipfile.ZipFile(folder() / f"{n}/backgrounds.zip") for n in BACKGROUND_SETS}
+    archives = {n: zipfile.ZipFile(data_folder() / f"{n}/backgrounds.zip") for n in BACKGROUND_SETS}
 
     def some(row: Row) -> list[Pixels]:
         rng = np.random.default_rng([seed, *hashlib.sha256(row["file"].encode()).digest()[:8]])

@@ -1,8 +1,6 @@
 """``vj-eval`` in this process."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,10 @@ from app.test_train_cli import run
 
 from vj.app import eval_cli
 from vj.app.status import Status
+from vj.files import data_folder
 from vj.images import write_image
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+DATA = data_folder()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Videos through the command."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,10 +11,10 @@ import clips
 import numpy as np
 import pytest
 
-from vj.files import replacing
+from vj.files import data_folder, replacing
 
 MAIN = [sys.executable, "-c", "import sys; from vj.app.cli import main; sys.exit(main())"]
-VIDEOS = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data")) / "video"
+VIDEOS = data_folder() / "video"
 
 
 @pytest.fixture

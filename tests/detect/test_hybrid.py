@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +16,9 @@ from vj.detect import registry
 from vj.detect.hybrid import HybridDetector
 from vj.detections import Detections
 from vj.errors import ImageError, NetError, ParameterError
+from vj.files import data_folder
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = data_folder()
 YUNET = DATA / "ref_models" / "yunet" / "yunet_n_dynamic.onnx"
 with_yunet = pytest.mark.skipif(
     not YUNET.is_file(), reason="VJ_DATA has no YuNet: third-party weights are not shipped"

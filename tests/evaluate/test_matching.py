@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +12,9 @@ from vj.errors import ParameterError
 from vj.evaluate.annotations import boxes_from_xywh, read_annotations
 from vj.evaluate.curves import Curve
 from vj.evaluate.matching import match
+from vj.files import data_folder
 
-ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("VJ_DATA", ROOT.parent / "shared" / "data"))
+DATA = data_folder()
 
 
 def plain_rows(xywh, score, boxes, ignore, threshold):

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ import nets
 import vj
 from nets import cards, detectors, registry
 from vj.errors import NetError
+from vj.files import data_folder
 
-MODELS = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data"))
-MODELS = MODELS / "ref_models"
+MODELS = data_folder() / "ref_models"
 with_models = pytest.mark.skipif(
     not MODELS.is_dir(), reason="VJ_DATA has no ref_models: third-party weights are not shipped"
 )

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +31,9 @@ from nets.kernels.warp import warp_into
 from vj.boxes import iou
 from vj.detections import Detections
 from vj.errors import ParameterError, SourceError
+from vj.files import data_folder
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = data_folder()
 real = pytest.mark.skipif(
     not (DATA / "faces_train").is_dir(), reason="VJ_DATA has no faces_train: data is not shipped"
 )

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,9 +23,10 @@ from nets.plan import Model
 from vj.boxes import iou
 from vj.detect.registry import open_detector
 from vj.errors import ImageError, NetError, ParameterError
+from vj.files import data_folder
 from vj.images import as_rgb
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = data_folder()
 MODELS = DATA / "ref_models"
 FILES = {
     "yunet": "yunet/yunet_n_dynamic.onnx",

@@ -1,7 +1,6 @@
 """The networks that come with the package do what their cards say, elsewhere too."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -23,8 +22,9 @@ from nets.detectors.training.recipe import RECIPES
 from nets.detectors.training.store import Store
 from nets.models.face import PARTS, STRIDES
 from vj.errors import NetError
+from vj.files import data_folder
 
-DATA = Path(os.environ.get("VJ_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = data_folder()
 SHIPPED = [card for card in nets.list_models().values() if card.path]
 NAMES = [card.name for card in SHIPPED]
 FOLDER = Path(nets.__file__).parent / "data"

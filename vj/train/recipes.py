@@ -25,7 +25,7 @@ from vj.detect.scoring import Scoring
 from vj.errors import SourceError, VJError
 from vj.evaluate.annotations import Picture, read_annotations
 from vj.evaluate.report import evaluate
-from vj.files import replacing
+from vj.files import data_folder, replacing
 from vj.train.augment import Augment
 from vj.train.fitting import ScoredDetector, fit_scoring
 from vj.train.trainer import CascadeTrainer
@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``python -m vj.train.recipes``."""
     p = argparse.ArgumentParser(prog="python -m vj.train.recipes", description=__doc__)
     p.add_argument("name", choices=sorted(RECIPES))
-    p.add_argument("--data", default=os.environ.get("VJ_DATA", "../shared/data"))
+    p.add_argument("--data", default=data_folder())
     p.add_argument("-o", "--output", default=str(Path(__file__).parents[1] / "data"))
     p.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
     p.add_argument("--resume", action="store_true")

@@ -18,7 +18,7 @@ from nets.state import load_state
 from nets.train.checkpoint import load_checkpoint
 from nets.train.loop import CHECKPOINT
 from vj.errors import TrainingError
-from vj.files import replacing
+from vj.files import data_folder, replacing
 
 LEAST = 0.02  # score of detections that are judged
 ALARMS = 50
@@ -128,7 +128,7 @@ def _scores(judged: Judged) -> dict[str, float]:
 
 
 def _development(folder: str | os.PathLike[str] | None) -> list[Picture]:
-    place = Path(folder or os.environ.get("VJ_DATA", "../shared/data")) / "boxes_dev"
+    place = Path(folder or data_folder()) / "boxes_dev"
     return list(read_pictures(place)) if place.is_dir() else []
 
 

@@ -21,6 +21,7 @@ from nets.detectors.training.locate import locate
 from nets.detectors.training.store import Entry, Store
 from vj.boxes import as_boxes, to_xyxy
 from vj.errors import SourceError
+from vj.files import data_folder
 
 F32 = NDArray[np.float32]
 PICTURES = ("boxes_train", "boxes_more")
@@ -92,7 +93,7 @@ def read_data(folder: str | os.PathLike[str] | None = None) -> tuple[Data, Data]
     SourceError
         The folder or one of its annotations is missing or cannot be understood.
     """
-    root = Path(folder or os.environ.get("VJ_DATA", "../shared/data"))
+    root = Path(folder or data_folder())
     try:
         faces = list(_faces(root / "faces_train"))
         pictures = [picture for name in PICTURES for picture in read_pictures(root / name)]
