@@ -86,8 +86,7 @@ RECIPES = {
         size=320, batch_size=64, epochs=15, rate=0.025, plain=0.01, mining=(0.7333,),
     ),
     "face-tiny": Recipe(
-        {"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True},
-        size=320, batch_size=64, epochs=11, rate=0.025, plain=0.0136, mining=(),
+        {"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True}, epochs=40
     ),
 }  # fmt: skip
 
