@@ -15,7 +15,7 @@ from vj.errors import SinkError
 def data_folder() -> Path:
     """Pictures, boxes and weights that do not come with the package, to train and measure with.
 
-    The environment variable ``VJ_DATA`` names it.
+    The environment variable ``VJ_DATA`` names it; without it, ``../shared/data`` from where one is.
     """
     return Path(os.environ.get("VJ_DATA", "../shared/data")).absolute()
 
