@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,8 +51,14 @@ def image(seed=0, size=14):
     return np.random.default_rng(seed).normal(size=(2, size, size)).astype(np.float32)
 
 
+def pytorch():
+    torch = pytest.importorskip("torch", reason="the oracle is torch")
+    return torch, torch.nn.functional
+
+
 def by_hand(model, x, channel, at, rule):
     """Unpooling with switches, rectification and transposed filters, one after the other."""
+    torch, F = pytorch()
     w1, b1, w2, b2 = (
         torch.tensor(model[i].state_dict()[k]) for i in (0, 3) for k in ("weight", "bias")
     )
@@ -105,6 +109,7 @@ def test_a_single_filter_is_seen_as_itself_where_it_fits():
 
 
 def test_the_gradient_rule_is_pytorchs_gradient():
+    torch, F = pytorch()
     model, x = net(), image()
     found = project(model, x, "3", 2, rule="gradient", at=(1, 2))
     t = torch.tensor(x[None], requires_grad=True)
