@@ -11,13 +11,11 @@ hour a variant on one core.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
-from bench.detectors import machine
+from bench.detectors import keep
 from bench.entrants import DATA
 from nets.detectors.facenet import FaceNetDetector, read_net
 from nets.detectors.training.card import ALARMS, LEAST
@@ -78,23 +76,6 @@ def figures(weights: Path, data: Path) -> dict[str, float]:
     }
 
 
-def keep(name: str, row: dict[str, float]) -> None:
-    """Add a row to the results as they are by now: others may be training other variants."""
-    rows = {}
-    if RESULTS.is_file():
-        rows = json.loads(RESULTS.read_text(encoding="utf-8"))["variants"]
-    rows[name] = row
-    content = {
-        "datetime": time.strftime("%Y-%m-%d"),
-        "machine_info": machine(),
-        "steps": BASE.batches * BASE.epochs,
-        "batch_size": BASE.batch_size,
-        "benchmarks": [],
-        "variants": {name: rows[name] for name in VARIANTS if name in rows},
-    }
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.ablation", description=(__doc__ or "").split("\n\n")[0]
@@ -112,7 +93,10 @@ def main() -> None:
                   bar=sys.stderr.isatty())  # fmt: skip
         row = figures(weights, DATA)
         print(f"{name:32s}", row, flush=True)
-        keep(name, row)
+        keep(
+            RESULTS, "variants", {name: row}, lambda item: list(VARIANTS).index(item[0]),
+            steps=BASE.batches * BASE.epochs, batch_size=BASE.batch_size,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,19 @@ def machine() -> dict:
     }
 
 
+def keep(path: Path, part: str, rows: dict[str, dict], order: Callable, **about) -> None:
+    """Add rows to a file of results as it is by now: others may be measuring at the same time."""
+    kept = json.loads(path.read_text(encoding="utf-8"))[part] if path.is_file() else {}
+    content = {
+        "datetime": time.strftime("%Y-%m-%d"),
+        "machine_info": machine(),
+        **about,
+        "benchmarks": [],
+        part: dict(sorted((kept | rows).items(), key=order)),
+    }
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.detectors", description=(__doc__ or "").split("\n\n")[0]
@@ -156,24 +170,15 @@ def main() -> None:
     made = {name: Tally() for name in runners}
     if not args.no_composed:
         made = race(runners, composed(args.data), 0, say)
-    kept = {}
-    if args.output.is_file():
-        kept = json.loads(args.output.read_text(encoding="utf-8"))["detectors"]
-    kept |= {name: judge(dev[name], made[name]) for name in runners}
-    for name in runners:
-        row = kept[name]
+    rows = {name: judge(dev[name], made[name]) for name in runners}
+    for name, row in rows.items():
         say(f"{name:30s} AP {row['ap']:.3f}  R@{ALARMS} {row['recall_at_50']:.3f}  "
             f"cmu {row['cmu_mit_B_strict_at_50']:.3f}  {row['ms']:.2f} ms")  # fmt: skip
-    content = {
-        "datetime": time.strftime("%Y-%m-%d"),
-        "machine_info": machine(),
-        "policy": policy,
-        "pictures": len(cases),
-        "faces": sum(len(case.boxes) for case in cases),
-        "benchmarks": [],
-        "detectors": dict(sorted(kept.items(), key=lambda item: -item[1]["ap"])),
-    }
-    args.output.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    faces = sum(len(case.boxes) for case in cases)
+    keep(
+        args.output, "detectors", rows, lambda item: -item[1]["ap"],
+        policy=policy, pictures=len(cases), faces=faces,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
