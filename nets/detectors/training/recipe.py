@@ -35,7 +35,6 @@ from nets.train.callbacks import Row
 
 WARM_UP = 200  # steps
 MOMENTS = 50  # batches from which the averaged net learns its moments
-ALARM = 0.05  # score from which a false alarm teaches
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,8 @@ class Recipe:
         Shares of the training after which false alarms are sought.
     backgrounds : int
         Pictures in which they are sought.
+    alarm : float
+        Score from which one teaches.
     """
 
     net: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class Recipe:
     plain: float = 0.02
     mining: tuple[float, ...] = (0.5, 0.75)
     backgrounds: int = 1500
+    alarm: float = 0.05
     seed: int = 0
     objective: Objective = field(default_factory=Objective)
     mixture: Mixture = field(default_factory=Mixture)
@@ -81,10 +83,7 @@ class Recipe:
 
 RECIPES = {
     "face-cnn": Recipe({"depths": (1, 1, 2, 2)}),
-    "face-fast": Recipe(
-        {"depths": (1, 2, 2, 2), "separable": True},
-        size=320, batch_size=64, epochs=15, rate=0.025, plain=0.01, mining=(0.7333,),
-    ),
+    "face-fast": Recipe({"depths": (1, 2, 2, 2), "separable": True}, epochs=40, seed=1),
     "face-tiny": Recipe(
         {"stem": (8, 16), "width": 40, "depths": (1, 2, 2, 2), "separable": True}, epochs=40
     ),
@@ -110,7 +109,7 @@ class Mining(Callback):
         step = max(1, len(entries) // count)
         training = self.net.training
         with self.average.applied():
-            detector = FaceNetDetector(model_of(self.net), score_threshold=ALARM)
+            detector = FaceNetDetector(model_of(self.net), score_threshold=self.recipe.alarm)
             chosen = [(k, entries[k]) for k in range(row["epoch"] % step, len(entries), step)]
             found = mine(detector, [entry for _, entry in chosen], scenes.store)
             scenes.alarms = [(chosen[n][0], box) for n, box, _ in found]
