@@ -13,17 +13,15 @@ it runs. ``python -m bench.report`` makes the table and the plot.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from bench import entrants as field
 from bench.pictures_of_faces import composed, development
+from bench.record import keep
 from vj.evaluate import Curve, match
 
 RESULTS = Path(__file__).parent / "results" / "detectors.json"
@@ -103,35 +101,8 @@ def race(runners: dict, cases, rounds: int, say) -> dict[str, Tally]:
     return tallies
 
 
-def machine() -> dict:
-    import importlib.metadata as metadata
-
-    try:
-        from cpuinfo import get_cpu_info
-
-        cpu = get_cpu_info().get("brand_raw", platform.machine())
-    except ImportError:
-        cpu = platform.machine()
-    names = ("numpy", "numba", "onnxruntime")
-    return {
-        "cpu": f"{cpu}, {os.cpu_count()} cores",
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in names},
-    }
-
-
-def keep(path: Path, part: str, rows: dict[str, dict], order: Callable, **about) -> None:
-    """Add rows to a file of results as it is by now: others may be measuring at the same time."""
-    kept = json.loads(path.read_text(encoding="utf-8"))[part] if path.is_file() else {}
-    content = {
-        "datetime": time.strftime("%Y-%m-%d"),
-        "machine_info": machine(),
-        **about,
-        "benchmarks": [],
-        part: dict(sorted((kept | rows).items(), key=order)),
-    }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def best_first(rows: dict[str, dict]) -> dict[str, dict]:
+    return dict(sorted(rows.items(), key=lambda item: -item[1]["ap"]))
 
 
 def main() -> None:
@@ -176,7 +147,7 @@ def main() -> None:
             f"cmu {row['cmu_mit_B_strict_at_50']:.3f}  {row['ms']:.2f} ms")  # fmt: skip
     faces = sum(len(case.boxes) for case in cases)
     keep(
-        args.output, "detectors", rows, lambda item: -item[1]["ap"],
+        args.output, "detectors", rows, best_first,
         policy=policy, pictures=len(cases), faces=faces,
     )  # fmt: skip
 

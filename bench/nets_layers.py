@@ -15,8 +15,6 @@ ours, torch in inference mode, eager and compiled by ``torch.compile`` with weig
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
 import tempfile
 import time
@@ -27,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.record import write
 from nets import packing
 from nets.kernels.conv import ROWS, conv_direct
 from nets.kernels.depthwise import conv_depthwise
@@ -361,27 +360,6 @@ def main() -> None:
         found += entries(layer, times, args.threads, peak * 1e9)
     if args.json:
         write(args.json, found)
-
-
-def write(path: str, found: list[dict]) -> None:
-    """A file that `bench.report` reads."""
-    import importlib.metadata
-    import platform
-
-    import cpuinfo
-
-    names = ("numpy", "numba", "onnxruntime", "torch", "opencv-python")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    brand = cpuinfo.get_cpu_info().get("brand_raw", platform.machine())
-    machine = {
-        "cpu": f"{brand}, {os.cpu_count()} cores",
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-    stamp = datetime.datetime.now(datetime.timezone.utc).isoformat()
-    content = {"datetime": stamp, "machine_info": machine, "benchmarks": found}
-    Path(path).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

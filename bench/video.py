@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 
 import vj
+from bench.record import write
 from vj.app.film import Film
 from vj.app.pipeline import Pipeline
 from vj.app.progress import Console
@@ -152,8 +153,6 @@ def main() -> None:
             rows += entries(found)
             print(json.dumps(found), flush=True)
     if given.json:
-        from bench.nets_layers import write
-
         write(given.json, rows)
 
 
