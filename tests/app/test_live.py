@@ -81,6 +81,12 @@ def wanted(frames):
     return (frame for frame in frames if frame is not None)
 
 
+def since(server, frames, count):
+    """Frames that were still on their way, and so many after this server has a connection."""
+    on_their_way = itertools.takewhile(lambda _: not server.connections, frames)
+    return [*on_their_way, *itertools.islice(frames, count)]
+
+
 def test_a_connection_that_is_lost_is_taken_up_again(data, fast):
     server = Broadcast(data)
     frames = wanted(live_input(server.url).frames())
@@ -88,8 +94,7 @@ def test_a_connection_that_is_lost_is_taken_up_again(data, fast):
         next(frames)
     server.kill()
     again = Broadcast(data, server.port)
-    last = list(itertools.takewhile(lambda _: not again.connections, frames))  # still on its way
-    last += [next(frames) for _ in range(30)]
+    last = since(again, frames, 30)
     assert len(again.connections) == 1
     assert last[-1].image.shape == (72, 128, 3)
     assert all(a.time < b.time for a, b in itertools.pairwise(last))
@@ -127,8 +132,7 @@ def test_an_rtsp_camera_that_goes_away_and_comes_back(film, fast):
     assert "RTP/AVP/TCP" in server.said[2][1]["Transport"]
     server.kill()
     again = Rtsp(film, server.port)
-    last = list(itertools.takewhile(lambda _: not again.connections, frames))  # still on its way
-    last += [next(frames) for _ in range(20)]
+    last = since(again, frames, 20)
     assert again.connections
     assert said[0] == f"{server.url}: lost, trying again in 0.05 s"
     assert said[-1] == f"{server.url}: back"
