@@ -1,1 +1,1 @@
-"""Timings against other libraries; ``python -m bench.report`` turns them into bench/README.md."""
+"""Benchmarks: ``python -m bench`` lists them, ``python -m bench NAME ...`` runs them."""

@@ -15,8 +15,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from bench.entrants import DATA
-from bench.record import keep
+from bench.detection.competitors import DATA
+from bench.harness.records import merge
 from nets.detectors.facenet import FaceNetDetector, read_net
 from nets.detectors.training.card import ALARMS, LEAST
 from nets.detectors.training.data import read_pictures
@@ -98,7 +98,7 @@ def main() -> None:
                   bar=sys.stderr.isatty())  # fmt: skip
         row = figures(weights, DATA)
         print(f"{name:32s}", row, flush=True)
-        keep(
+        merge(
             RESULTS, "variants", {name: row}, in_order,
             steps=BASE.batches * BASE.epochs, batch_size=BASE.batch_size,
         )  # fmt: skip

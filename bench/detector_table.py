@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.entrants import OUR_CASCADES, OUR_NETS
+from bench.detection.competitors import OUR_CASCADES, OUR_NETS
 
 PLOT = "plots/face-detectors.svg"
 OURS = OUR_NETS + OUR_CASCADES
 ABOUT = """\
-Average precision on {pictures} pictures with {faces} faces (boxes_dev, IoU 0.5, never trained on),
+Average precision on {pictures} pictures with {faces} faces ({name}, IoU 0.5, never trained on),
 against the CPU time of a whole call on one thread, mean over the pictures. All see the
 same pictures. {policy}.
 
@@ -74,7 +74,9 @@ def section(content: dict[str, Any], folder: Path) -> Iterator[str]:
     plot(detectors, leading, folder / PLOT)
     policy = content["policy"].rstrip(".")
     yield "## Face detectors\n"
-    yield ABOUT.format(policy=policy, alarms=50, **{k: content[k] for k in ("pictures", "faces")})
+    name = content.get("set", "boxes_dev")
+    counts = {key: content[key] for key in ("pictures", "faces")}
+    yield ABOUT.format(policy=policy, alarms=50, name=name, **counts)
     yield f"![Face detectors]({PLOT})\n"
     yield "| detector | AP | recall | CMU-MIT B | ms |"
     yield "|---|---|---|---|---|"

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.record import write
+from bench.harness.records import write
 from nets import packing
 from nets.kernels.conv import ROWS, conv_direct
 from nets.kernels.depthwise import conv_depthwise

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 import nets
 from bench import torch_twins
-from bench.record import write
+from bench.harness.records import write
 from nets.losses import cross_entropy
 from nets.models import LeNet5, YuNet, mobilenet_v2, resnet18
 from nets.ops.geometry import Geometry

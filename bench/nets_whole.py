@@ -22,8 +22,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from bench.harness.records import write
 from bench.nets_layers import least, peak_rate
-from bench.record import write
 from nets.graph.specialise import specialise
 from nets.onnx_reader import parse_graph
 from nets.plan import Model

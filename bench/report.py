@@ -74,10 +74,10 @@ def read(paths: Iterable[Path]) -> tuple[list[Table], list[dict[str, Any]]]:
     runs = []
     for path in paths:
         content = json.loads(path.read_text(encoding="utf-8"))
-        runs.append(
-            {"file": path.name, "date": content["datetime"][:10], **content["machine_info"]}
-        )
-        for entry in content["benchmarks"]:
+        date = content.get("date") or content["datetime"][:10]
+        machine = content.get("machine") or content["machine_info"]
+        runs.append({"file": path.name, "date": date, **machine})
+        for entry in content.get("benchmarks", ()):
             info, name = entry["extra_info"], entry["group"]
             table = tables.setdefault(name, Table(name, info["about"], entry["timer"]))
             table.times.setdefault(info["case"], {})[info["lib"]] = entry["stats"]["min"]

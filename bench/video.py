@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 import vj
-from bench.record import write
+from bench.harness.records import write
 from vj.app.film import Film
 from vj.app.pipeline import Pipeline
 from vj.app.progress import Console

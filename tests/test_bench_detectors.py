@@ -1,4 +1,4 @@
-"""The harness of bench/detectors.py: counting, sets, the page."""
+"""`python -m bench detectors`: counting, sets, the page."""
 
 import json
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import detector_table, detectors, report
-from bench.pictures_of_faces import Case, bucket, roll, shrunk
+from bench import detector_table, report
+from bench.detection import detectors
+from bench.detection.sets import Case, annotated, bucket, roll, shrunk
 
 BOXES = np.array([[10, 10, 30, 30], [50, 50, 130, 130]], float)
 DOUBT = np.array([[200, 10, 240, 50]], float)
@@ -63,6 +64,26 @@ def test_pictures_are_shrunk_and_never_enlarged():
     assert shrunk(image, 0) == (image, 1.0)
 
 
+def test_any_annotated_folder_is_a_set(tmp_path, capsys):
+    Image.fromarray(np.full((90, 120), 128, np.uint8)).save(tmp_path / "a.png")
+    items = [{"file": "a.png", "boxes": [[10, 20, 40, 40]], "source": "here",
+              "ignore": [[0, 0, 9, 9]], "ignore_auto": [[60, 0, 8, 8]]}]  # fmt: skip
+    (tmp_path / "annotations.json").write_text(json.dumps(items), encoding="utf-8")
+    (one,) = annotated(tmp_path, side=60)
+    assert one.image.shape == (45, 60, 3)
+    assert one.boxes.tolist() == [[5, 10, 25, 30]]
+    assert (len(one.ignore), len(one.strict), one.kinds) == (2, 1, ("20-40 px",))
+    output = tmp_path / "out.json"
+    command = ["--data", str(tmp_path), "--only", "frontalface-fast", "--output", str(output)]
+    assert detectors.main(command) == 0
+    assert "vj frontalface-fast" in capsys.readouterr().out
+    kept = json.loads(output.read_text(encoding="utf-8"))
+    assert (kept["pictures"], kept["faces"], kept["set"]) == (1, 1, tmp_path.name)
+    row = kept["detectors"]["vj frontalface-fast"]
+    assert row["date"]
+    assert "cmu_mit_B_strict_at_50" not in row
+
+
 def test_names_of_sizes_and_angles():
     assert [bucket(s) for s in (9, 10, 79, 500)] == [
         "under 10 px", "10-20 px", "40-80 px", "from 300 px",
@@ -79,7 +100,7 @@ def test_the_front_holds_those_that_nobody_beats():
 
 
 def test_the_page(tmp_path):
-    kept = detectors.judge(tally(), tally())
+    kept = detectors.summarise(tally(), tally())
     assert kept["ap_by_source"]["group"] == 1
     content = {
         "datetime": "2026-01-01", "machine_info": {"cpu": "c", "system": "s", "python": "p",

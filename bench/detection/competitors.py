@@ -1,7 +1,7 @@
-"""Everybody who can be asked for faces here: ours, OpenCV's, and the reference networks.
+"""The face detectors compared: ours, OpenCV's, and published networks in two engines.
 
-An entrant is made of a function that takes an RGB picture and returns boxes and scores, all that
-it needs to do so included: gray or float conversion, decoding, suppression.
+Each is a function from an RGB picture to boxes and scores that includes everything a user waits
+for: gray or float conversion, decoding, non-maximum suppression.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from PIL import Image
 
 import nets
 import vj
-from bench.pictures_of_faces import shrunk
+from bench.detection.sets import shrunk
 from vj.files import data_folder
 
 DATA = data_folder()
 MODELS = DATA / "ref_models"
-SCORE, IOU = 0.02, 0.3  # of the networks: least score, and overlap of suppression
+SCORE, IOU = 0.02, 0.3  # networks: score threshold, NMS IoU threshold
 SCORE_ULTRA_LIGHT = 0.2  # below it thousands of its priors pass in any picture
-SCALE, NEIGHBORS = 1.1, 1  # of all cascades that OpenCV's grouping scores
+SCALE, NEIGHBORS = 1.1, 1  # cascades scored by OpenCV's grouping
 OUR_NETS = ("face-cnn", "face-fast", "face-tiny")
 OUR_CASCADES = ("frontalface", "frontalface-fast")
-NETS = {  # file, longest side; Ultra-Light was made for 320 pixels and loses faces beyond
+NETS = {  # file, longest side; Ultra-Light is made for 320 pixels and loses faces beyond
     "YuNet-n": ("yunet/yunet_n_dynamic.onnx", None),
     "YuNet-n @320": ("yunet/yunet_n_dynamic.onnx", 320),
     "SCRFD-500M": ("scrfd/scrfd_500m_kps.onnx", None),
@@ -38,51 +38,55 @@ NETS = {  # file, longest side; Ultra-Light was made for 320 pixels and loses fa
 }
 CASCADES = ("frontalface_default", "frontalface_alt", "frontalface_alt2")
 POLICY = (
-    f"Networks: score at least {SCORE} (Ultra-Light {SCORE_ULTRA_LIGHT}), suppression above IoU "
-    f"{IOU} (ours 0.4), at the size of the picture, or shrunk to 320 where the name says so. "
-    f"Cascades: scale factor {SCALE}, all sizes; those of OpenCV ranked by merged windows, of "
-    f"which they need more than {NEIGHBORS}"
+    f"Networks: score threshold {SCORE} (Ultra-Light {SCORE_ULTRA_LIGHT}), NMS IoU threshold {IOU} "
+    "(ours 0.4), at the size of the picture, or scaled down to 320 where the name says so. "
+    f"Cascades: scale factor {SCALE}, all sizes; those of OpenCV with more than {NEIGHBORS} merged "
+    "window, ranked by their number"
 )
 
 
 @dataclass(frozen=True)
-class Entrant:
-    """``make()`` returns the function; names that begin with "vj" run on our code."""
+class Competitor:
+    """``make()`` returns the detector function; names that begin with "vj" run on our code."""
 
     name: str
     make: Callable[[], Callable]
 
 
-def entrants(extra: list[str] | None = None) -> Iterator[Entrant]:
-    """All that can run; ``extra`` are names or files that `vj.detect` knows."""
+def competitors(also: list[str] | None = None) -> Iterator[Competitor]:
+    """Every detector whose files are there; ``also`` lists names or files for `vj.detect`."""
     for name in OUR_NETS:
-        yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=SCORE, size=None))
+        yield Competitor(f"vj {name}", lambda n=name: ours(n, min_score=SCORE, size=None))
     for name in OUR_CASCADES:
-        yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=0.0, scale_factor=SCALE))
+        yield Competitor(f"vj {name}", lambda n=name: ours(n, min_score=0.0, scale_factor=SCALE))
     for name in CASCADES:
         full = f"haarcascade_{name}"
-        yield Entrant(f"vj {name}", lambda n=full: counted(n))
+        yield Competitor(f"vj {name}", lambda n=full: counted(n))
         if opencv_version() < "5":
-            yield Entrant(f"cv2 {name}", lambda n=full: opencv_cascade(n))
+            yield Competitor(f"cv2 {name}", lambda n=full: opencv_cascade(n))
     for name, (file, side) in NETS.items():
         path = MODELS / file
         if path.is_file():
-            yield Entrant(f"vj {name}", lambda p=path, s=side: network(p, s))
-            yield Entrant(f"onnxruntime {name}", lambda p=path, s=side: onnxruntime(p, s))
+            yield Competitor(f"vj {name}", lambda p=path, s=side: boxes_of(loaded(p, s)))
+            yield Competitor(f"onnxruntime {name}", lambda p=path, s=side: onnxruntime(p, s))
     yunet = MODELS / "yunet" / "yunet_n_320_320.onnx"  # OpenCV 4 cannot read the dynamic one
     if yunet.is_file():
-        yield Entrant(f"cv2 {opencv_version()} YuNet-n", lambda: opencv_yunet(yunet))
+        yield Competitor(f"cv2 {opencv_version()} YuNet-n", lambda: opencv_yunet(yunet))
     if (MODELS / "pico" / "facefinder").is_file():
-        yield Entrant("pico", pico)
-    for name in extra or ():
-        yield Entrant(f"vj {name}", lambda n=name: ours(n, min_score=SCORE))
+        yield Competitor("pico", pico)
+    for name in also or ():
+        yield Competitor(f"vj {name}", lambda n=name: ours(n, min_score=SCORE))
 
 
 def ours(name: str, **options):
-    """A detector by name."""
+    """A detector by name or file."""
     from vj.detect.registry import open_detector
 
-    detector = open_detector(name, **options)
+    return boxes_of(open_detector(name, **options))
+
+
+def boxes_of(detector):
+    """The detector as a function to boxes and scores."""
 
     def detect(image):
         found = detector.detect(image)
@@ -92,7 +96,7 @@ def ours(name: str, **options):
 
 
 def counted(name: str):
-    """A cascade of OpenCV's as OpenCV groups and we scan it."""
+    """A cascade of OpenCV's in our engine, scored by merged windows as OpenCV does."""
     detector = vj.CascadeDetector(name, scale_factor=SCALE, min_neighbors=NEIGHBORS)
 
     def detect(image):
@@ -148,19 +152,8 @@ def loaded(path: Path, side: int | None):
     return nets.load(path, score_threshold=score, iou_threshold=IOU, size=side)
 
 
-def network(path: Path, side: int | None):
-    """A reference network on our engine."""
-    detector = loaded(path, side)
-
-    def detect(image):
-        found = detector.detect(image)
-        return found.xyxy, found.score
-
-    return detect
-
-
 def onnxruntime(path: Path, side: int | None):
-    """The same file in onnxruntime, between conversion in NumPy and our decoding."""
+    """The same file in onnxruntime: preprocessing in NumPy, our decoding."""
     import onnx
     import onnxruntime as ort
 
@@ -191,7 +184,7 @@ def onnxruntime(path: Path, side: int | None):
         blob = np.zeros((1, 3, high, wide), np.float32)
         planes = (image[..., ::-1] if pixels.bgr else image).transpose(2, 0, 1)
         np.multiply(planes, np.float32(pixels.scale), out=blob[0, :, :rows, :cols])
-        blob += np.float32(pixels.shift)  # beyond the picture it goes on in black
+        blob += np.float32(pixels.shift)  # padded with black
         outputs = dict(zip(names, session.run(names, {source: blob}), strict=True))
         shape = SimpleNamespace(dims=blob.shape)
         special = SimpleNamespace(specs={detector.model.inputs[0].name: shape})
@@ -205,14 +198,14 @@ def onnxruntime(path: Path, side: int | None):
 
 
 def pico():
-    from bench.pico import Pico
+    from bench.detection.pico import Pico
 
     detector = Pico(MODELS / "pico" / "facefinder")
     return lambda image: detector(vj.as_gray(image))
 
 
 def missing() -> list[str]:
-    """What could not take part, and why."""
+    """What is not compared for want of a file or package."""
     lines = [f"{name}: no file {MODELS / file}" for name, (file, _) in NETS.items()
              if not (MODELS / file).is_file()]  # fmt: skip
     lines += [f"{package} is not installed" for package in ("onnxruntime", "cv2")

@@ -1,11 +1,9 @@
-"""Pictures to judge detectors on: boxes_dev, and frames composed of faces nobody trained on."""
+"""Annotated pictures for `detectors`: any box file, and composed frames of held-out faces."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,9 @@ from nets.detectors.training.augment import Cropping
 from nets.detectors.training.compose import Composing
 from nets.detectors.training.data import Data, read_data
 from nets.detectors.training.scenes import Mixture, Scenes
+from vj.evaluate import read_annotations
+from vj.evaluate.annotations import boxes_from_xywh
+from vj.images import as_rgb
 
 SIDE = 320  # of composed frames
 BUCKETS = ((10, 20), (20, 40), (40, 80), (80, 160), (160, 300))
@@ -26,18 +27,21 @@ EACH = 40  # frames of each composed set
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A picture; ``kind`` names the set of each face, boxes in xyxy."""
+    """A picture with boxes in xyxy; ``kinds`` names the group of each face (size, roll, mask).
+
+    ``strict`` holds the regions to ignore that a person drew, without those that a network added.
+    """
 
     image: np.ndarray
     boxes: np.ndarray
     ignore: np.ndarray
-    strict: np.ndarray  # what is ignored when machine-made regions do not count
+    strict: np.ndarray
     source: str
     kinds: tuple[str, ...]
 
 
 def shrunk(image: Image.Image, side: int) -> tuple[Image.Image, float]:
-    """The picture with a longer side of at most ``side`` pixels; 0 leaves it as it is."""
+    """The picture scaled down to a longer side of ``side`` pixels (0: as it is), and the factor."""
     factor = min(1.0, side / max(image.size)) if side else 1.0
     if factor == 1:
         return image, 1.0
@@ -45,29 +49,34 @@ def shrunk(image: Image.Image, side: int) -> tuple[Image.Image, float]:
     return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), factor
 
 
-def development(folder: Path, side: int) -> Iterator[Case]:
-    """The pictures of boxes_dev, shrunk."""
-    items = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
-    with zipfile.ZipFile(folder / "images.zip") as archive:
-        for item in items:
-            image = Image.open(io.BytesIO(archive.read(item["file"]))).convert("RGB")
-            image, factor = shrunk(image, side)
-            boxes, ignore, auto = (
-                xyxy(item.get(key, [])) * factor for key in ("boxes", "ignore", "ignore_auto")
-            )
-            sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
-            yield Case(
-                np.asarray(image),
-                boxes,
-                np.concatenate([ignore, auto]),
-                ignore,
-                item["source"],
-                tuple(map(bucket, sizes)),
-            )
+def annotated(path: Path, side: int = 0) -> Iterator[Case]:
+    """The pictures of a box file or folder in any format of `vj.evaluate.read_annotations`."""
+    by_hand = _ignored_by_hand(path)
+    for picture in read_annotations(path):
+        image, factor = shrunk(Image.fromarray(as_rgb(picture.read())), side)
+        boxes, ignore = picture.boxes * factor, picture.ignore * factor
+        strict = by_hand.get(picture.name)
+        sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1))
+        yield Case(
+            np.asarray(image),
+            boxes,
+            ignore,
+            ignore if strict is None else strict * factor,
+            picture.source,
+            tuple(map(bucket, sizes)),
+        )
+
+
+def _ignored_by_hand(path: Path) -> dict[str, np.ndarray]:
+    """Regions to ignore by picture, where the format tells drawn ones from computed ones."""
+    file = path / "annotations.json" if path.is_dir() else path
+    items = json.loads(file.read_text(encoding="utf-8")) if file.suffix == ".json" else ()
+    rows = items if isinstance(items, list) else ()
+    return {item["file"]: boxes_from_xywh(item.get("ignore", [])) for item in rows}
 
 
 def composed(folder: Path) -> Iterator[Case]:
-    """Frames by size, by roll and with masks, from the crops and backgrounds held out."""
+    """Frames by face size, by roll and with masks, from held-out crops and backgrounds."""
     _, held_out = read_data(folder)
     plain = Composing(faces=(1, 1), others=(0, 2), alike=0, occluded=0, blurred=0.1, roll=10)
     for low, high in BUCKETS:
@@ -87,7 +96,7 @@ def frames(data: Data, name: str, how: Composing, count: int = EACH) -> Iterator
 
 
 def portraits(data: Data) -> Iterator[Case]:
-    """Photographs of one person, cut so that the face takes half of the frame or more than all."""
+    """Portraits cropped so that the face fills from half of the frame to more than all of it."""
     faces = [p for p in data.pictures if p.entry.source == "all_age_faces"]
     close = Cropping(about_faces=1, sized=1, faces=(0.55, 1.15), tilted=0)
     mixture = Mixture(kinds=(("picture", 1.0),), cropping=close)
@@ -116,9 +125,3 @@ def bucket(size: float) -> str:
         if low <= size < high:
             return f"{low}-{high} px"
     return f"under {BUCKETS[0][0]} px" if size < BUCKETS[0][0] else f"from {BUCKETS[-1][1]} px"
-
-
-def xyxy(rows) -> np.ndarray:
-    boxes = np.array(rows, float).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes

@@ -1,0 +1,1 @@
+"""Face detection: cascades against OpenCV, and the accuracy and speed of all face detectors."""

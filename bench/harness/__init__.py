@@ -1,0 +1,1 @@
+"""What all benchmarks share: timing, result files, the command line."""
