@@ -80,15 +80,15 @@ def window(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Windo
             before = total // 2 if mode == "SAME_UPPER" else -(-total // 2)
             after = total - before
         room = n + before + after - span
-        if room < 0 or min(before, after) < 0:
+        steps = room // stride + 1
+        if node.get("ceil_mode", 0) and mode == "NOTSET":
+            steps = -(-room // stride) + 1  # the last window may reach beyond the pads
+            # A last window that begins behind the input and its first pad sees nothing.
+            steps -= (steps - 1) * stride >= n + before
+        if steps < 1 or min(before, after) < 0:
             raise NetError(
                 f"a window of {span} pixels does not fit {n} pixels padded by {before}, {after}"
             )
-        steps = room // stride + 1
-        if node.get("ceil_mode", 0) and mode == "NOTSET":
-            steps = -(-room // stride) + 1
-            # A last window that begins behind the input and its first pad sees nothing.
-            steps -= (steps - 1) * stride >= n + before
         pads.append((before, after))
         out.append(steps)
     return Window(kernel, tuple(strides), tuple(dilations), tuple(pads), tuple(out))
