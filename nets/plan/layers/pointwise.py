@@ -53,7 +53,9 @@ class Copy(Unary):
         if self.crop is None:
             return super().steps(place)
         y = place(self.output).slot
-        return [transfer(_part(place(self.inputs[0]).slot, self.crop), y, y)]
+        step = transfer(_part(place(self.inputs[0]).slot, self.crop), y, y)
+        step.lo, step.hi = self.lo, self.hi
+        return [step]
 
 
 class Pad(Layer):
