@@ -11,7 +11,7 @@ import numpy as np
 from nets.packing.slots import F32, Slot, padded
 from nets.plan.layers.base import NO_HALO, Halo, Image, Layer, Place, Rows
 from nets.plan.layers.dense import Conv
-from nets.plan.lower import Import, Lowering
+from nets.plan.lower import Import, Lowering, Numpy
 
 LINE = 16  # floats of a cache line
 SLACK = 256  # floats behind the last array: vectors may read beyond a pixel's channels
@@ -86,13 +86,15 @@ class Arena:
         for at, layer in enumerate(layers):
             for name in layer.outputs:
                 self._touch(name, at, write=True, lanes=layer.writes_lanes())
-            for name in layer.inputs:
+            for name in self.reads(layer):
                 self._touch(name, at)
+            for name in layer.inputs:
                 buffer = self._buffer(name)
                 if buffer is not None:
                     buffer.halo = buffer.halo.union(layer.halo(name))
         for name in lowering.final:
             self._touch(name, len(layers))
+            self._touch(self.seen(name), len(layers))
         self._choose_pixels(layers)
         self.berths = self._berths()
         self.size = _allocate(self.berths)
@@ -106,6 +108,21 @@ class Arena:
                 return name, start
             name, first = self.lowering.views[name]
             start += first
+
+    def seen(self, name: str) -> str:
+        """The whole array that NumPy looks at where it is handed ``name``."""
+        while name in self.lowering.origins:
+            name = self.lowering.origins[name]
+        return self.base(name)[0]
+
+    def reads(self, layer: Layer) -> list[str]:
+        """The whole arrays that a layer reads, also where it does so through a view of NumPy's."""
+        if isinstance(layer, Import):
+            origin = self.lowering.origins.get(layer.output)
+            return [] if origin is None else [self.seen(origin)]
+        if isinstance(layer, Numpy):
+            return [self.seen(name) for name in layer.inputs]
+        return [self.base(name)[0] for name in layer.inputs]
 
     def _buffer(self, name: str) -> Buffer | None:
         base, _ = self.base(name)

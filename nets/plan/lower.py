@@ -14,7 +14,7 @@ import numpy as np
 
 from nets.graph.evaluate import MALFORMED
 from nets.graph.ir import Array, Node
-from nets.graph.operators import Spec
+from nets.graph.operators import OPERATORS, Spec
 from nets.graph.specialise import Special
 from nets.kernels import layout
 from nets.packing.slots import geometry
@@ -75,7 +75,8 @@ class Lowering:
     """The layers so far, and where each array comes from.
 
     ``forms`` says which arrays lie in the arena and how; ``views`` which of them are slices of
-    others (base, first channel); ``alias`` which are other names of the same numbers.
+    others (base, first channel); ``alias`` which are other names of the same numbers; ``origins``
+    which of the arrays that NumPy makes may be views of others.
     """
 
     def __init__(self, special: Special) -> None:
@@ -84,6 +85,7 @@ class Lowering:
         self.forms: dict[str, Form] = {}
         self.views: dict[str, tuple[str, int]] = {}
         self.alias: dict[str, str] = {}
+        self.origins: dict[str, str] = {}
         self.padded: dict[str, tuple[str, tuple[int, int, int, int]]] = {}
         self.maker: dict[str, Layer] = {}
         self.readers: dict[str, list[Node]] = defaultdict(list)
@@ -94,6 +96,8 @@ class Lowering:
         for node in special.nodes:
             if not self.lowered(node):
                 self.layers.append(Numpy(node))
+                if OPERATORS[node.op].view:
+                    self.origins.update(dict.fromkeys(node.outputs, node.inputs[0]))
 
     def lowered(self, node: Node) -> bool:
         """Whether a rule has taken the node."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from nets.graph.evaluate import evaluate, infer, spec_of
 from nets.graph.ir import Array, Node
+from nets.graph.operators import OPERATORS
 from nets.graph.specialise import LIMIT, Special
 from nets.kernels import conv, layout
 from nets.packing.slots import F32, I64, Slot, aligned, geometry
@@ -77,7 +78,7 @@ class Plan:
                 continue
             for step in layer.steps(self.arena.place):
                 step.cost = estimate(layer, step)
-                step.reads = tuple(self.arena.base(name)[0] for name in layer.inputs)
+                step.reads = tuple(self.arena.reads(layer))
                 step.writes = tuple(self.arena.base(name)[0] for name in layer.outputs)
                 step.imports = layer.output if isinstance(layer, Import) else ""
                 steps.append(step)
@@ -159,7 +160,10 @@ class Plan:
             for spec in infer(source, node, [None if a is None else spec_of(a) for a in inputs]):
                 if spec.shape is not None and spec.nbytes > LIMIT:
                     raise NetError(f"{source}: {node}: asks for {spec.nbytes / 1e9:.3g} GB")
-        env.update(zip(node.outputs, evaluate(source, node, inputs), strict=False))
+        outputs = evaluate(source, node, inputs)
+        if not OPERATORS[node.op].view:  # the arena knows nothing of a view made by others
+            outputs = [a.copy() if np.may_share_memory(a, self.memory) else a for a in outputs]
+        env.update(zip(node.outputs, outputs, strict=False))
 
     def _output(self, name: str, env: Mapping[str, Array]) -> Array:
         """A copy that the caller may keep."""

@@ -222,6 +222,35 @@ def test_swish_and_classifier():
     check(net, {"x": rng.standard_normal((3, 3, 8, 10)).astype(f4)})
 
 
+@pytest.mark.parametrize("op", ["Relu", "Clip"])
+def test_clamp_behind_a_crop(op):
+    """It is a part of the copy that cuts pixels off."""
+    rng = np.random.default_rng(13)
+    constants = {"w": weights(rng, 8, 3, 3, 3), "lo": f4(-0.1), "hi": f4(0.2)} | {
+        name: np.array([n, n]) for name, n in (("first", 1), ("last", 5))
+    }
+    limits = ["lo", "hi"] if op == "Clip" else []
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        node("Slice", ["a", "first", "last", "axes"], ["s"]), node(op, ["s", *limits], ["y"]),
+    ]  # fmt: skip
+    constants["axes"] = np.array([2, 3])
+    net = model(nodes, [value("x", [1, 3, 8, 7])], [value("y", None)], constants)
+    plan = check(net, {"x": rng.standard_normal((1, 3, 8, 7)).astype(f4)})
+    assert [layer.kind for layer in plan.layers] == ["import", "conv", "copy"]
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+def test_last_window_reaches_beyond_the_pads(op):
+    """With ceil_mode a window may be wider than the whole padded image."""
+    nodes = [node(op, ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)]
+    made = (nodes, [value("x", [1, 1, 2, 2])], [value("y", None)], {})
+    feeds = {"x": np.arange(4, dtype=f4).reshape(1, 1, 2, 2)}
+    np.testing.assert_array_equal(
+        model(*made, opset=19).run(feeds)["y"], reference(proto(*made, opset=19), feeds)["y"]
+    )
+
+
 def test_upsample_and_add():
     """As in feature pyramids: the sum is made while the small map is enlarged."""
     rng = np.random.default_rng(8)
@@ -236,6 +265,41 @@ def test_upsample_and_add():
     net = model(nodes, [value("x", [1, 3, 8, 10])], [value("y", None)], constants)
     plan = check(net, {"x": rng.standard_normal((1, 3, 8, 10)).astype(f4)})
     assert [layer.kind for layer in plan.layers] == ["import", "conv", "pool", "resize"]
+
+
+VIEWS = [
+    ("Reshape", [np.array([2, 4, 6, 5])], {}),
+    ("Squeeze", [np.array([0])], {}),
+    ("Unsqueeze", [np.array([4])], {}),
+    ("Transpose", [], {"perm": [0, 1, 3, 2]}),
+    ("Expand", [np.array([2, 8, 6, 5])], {}),
+    ("Split", [np.array([2, 4])], {"axis": 2}),
+    ("Slice", [np.array([1]), np.array([5]), np.array([2]), np.array([2])], {}),
+    ("Sum", [], {}),  # of a single array: itself
+    ("SpaceToDepth", [], {"blocksize": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("op", "others", "attrs"), VIEWS, ids=lambda v: v if isinstance(v, str) else None
+)
+def test_views_outlive_the_layers_behind_them(op, others, attrs, n_jobs):
+    """What NumPy made of an array in the arena is kept while other layers run, and read by all."""
+    rng = np.random.default_rng(14)
+    constants = {f"k{i}": a for i, a in enumerate(others)} | {
+        f"w{i}": weights(rng, 8, 8, 3, 3) for i in range(6)
+    }
+    nodes = [node("Conv", ["x", "w0"], ["a"], pads=[1] * 4)]
+    nodes += [node(op, ["a", *(f"k{i}" for i in range(len(others)))], ["v"], **attrs)]
+    nodes += [
+        node("Conv", ["a" if i == 1 else f"c{i - 1}", f"w{i}"], [f"c{i}"], pads=[1] * 4)
+        for i in range(1, 6)
+    ]
+    nodes += [node("Identity", ["v"], ["i"]), node("Neg", ["i"], ["y"])]
+    outputs = [value(name, None) for name in ("v", "c5", "y")]  # in this order
+    net = model(nodes, [value("x", [1, 8, 6, 5])], outputs, constants, n_jobs=n_jobs)
+    check(net, {"x": rng.standard_normal((1, 8, 6, 5)).astype(f4)}, fast=False)
 
 
 def test_what_has_no_kernel_runs_on_numpy():

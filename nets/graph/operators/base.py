@@ -74,30 +74,38 @@ Infer = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """``run(node, *arrays)`` and ``infer(node, *specs)``; an absent optional input is None."""
+    """``run(node, *arrays)`` and ``infer(node, *specs)``; an absent optional input is None.
+
+    ``view`` says whether outputs may be views of the first input.
+    """
 
     run: Run
     infer: Infer
     least: int
     most: int | None
     kinds: str
+    view: bool = False
 
 
 OPERATORS: dict[str, Operator] = {}
 
 
 def operator(
-    *names: str, infer: Infer, inputs: tuple[int, int | None] = (1, 1), kinds: str = "fiub"
+    *names: str,
+    infer: Infer,
+    inputs: tuple[int, int | None] = (1, 1),
+    kinds: str = "fiub",
+    view: bool = False,
 ) -> Callable[[Run], Run]:
     """Register a function as operator ``names``.
 
     ``inputs`` are the least and the greatest number of inputs (None: any); ``kinds`` the NumPy
-    dtype kinds that the first input may have.
+    dtype kinds that the first input may have; ``view`` as in `Operator`.
     """
 
     def register(run: Run) -> Run:
         for name in names:
-            OPERATORS[name] = Operator(run, infer, *inputs, kinds)
+            OPERATORS[name] = Operator(run, infer, *inputs, kinds, view)
         return run
 
     return register

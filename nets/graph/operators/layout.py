@@ -20,7 +20,7 @@ from vj.errors import NetError
 INT64 = np.dtype(np.int64)
 
 
-@operator("Identity", infer=same)
+@operator("Identity", infer=same, view=True)
 def identity(node: Node, x: Array) -> Array:
     """The input."""
     return x
@@ -30,7 +30,7 @@ def _infer_dropout(node: Node, x: Spec, ratio: Spec | None = None, mode: Spec | 
     return [Spec(x.dims, x.dtype), Spec(x.dims, x.dtype if node.opset < 10 else np.dtype(bool))]
 
 
-@operator("Dropout", infer=_infer_dropout, inputs=(1, 3), kinds="f")
+@operator("Dropout", infer=_infer_dropout, inputs=(1, 3), kinds="f", view=True)
 def dropout(node: Node, x: Array, ratio: Array | None = None, mode: Array | None = None) -> Any:
     """The input, except in training mode: there NumPy's generator with the node's seed decides."""
     if mode is None or not mode.any():
@@ -160,7 +160,7 @@ def _infer_reshape(node: Node, x: Spec, target: Spec) -> Spec:
     return Spec(tuple(dims), x.dtype)
 
 
-@operator("Reshape", infer=_infer_reshape, inputs=(2, 2))
+@operator("Reshape", infer=_infer_reshape, inputs=(2, 2), view=True)
 def reshape(node: Node, x: Array, target: Array) -> Array:
     """Other sizes over the same numbers; -1 is what fits, 0 copies an axis."""
     spec = _infer_reshape(node, Spec(x.shape, x.dtype), Spec(target.shape, target.dtype, target))
@@ -179,7 +179,7 @@ def _infer_flatten(node: Node, x: Spec) -> Spec:
     return Spec((first, rest), x.dtype)
 
 
-@operator("Flatten", infer=_infer_flatten)
+@operator("Flatten", infer=_infer_flatten, view=True)
 def flatten(node: Node, x: Array) -> Array:
     """Two dimensions: everything before ``axis``, everything from it on."""
     return x.reshape(_infer_flatten(node, Spec(x.shape, x.dtype)).dims)
@@ -201,7 +201,7 @@ def _infer_squeeze(node: Node, x: Spec, axes: Spec | None = None) -> Spec:
     return Spec(tuple(n for a, n in enumerate(x.dims) if a not in gone), x.dtype)
 
 
-@operator("Squeeze", infer=_infer_squeeze, inputs=(1, 2))
+@operator("Squeeze", infer=_infer_squeeze, inputs=(1, 2), view=True)
 def squeeze(node: Node, x: Array, axes: Array | None = None) -> Array:
     """Drop axes of size 1."""
     return x.squeeze(_squeezed(node, x.shape, None if axes is None else axes.ravel().tolist()))
@@ -221,7 +221,7 @@ def _infer_unsqueeze(node: Node, x: Spec, axes: Spec | None = None) -> Spec:
     return Spec(tuple(out), x.dtype)
 
 
-@operator("Unsqueeze", infer=_infer_unsqueeze, inputs=(1, 2))
+@operator("Unsqueeze", infer=_infer_unsqueeze, inputs=(1, 2), view=True)
 def unsqueeze(node: Node, x: Array, axes: Array | None = None) -> Array:
     """Add axes of size 1."""
     return np.expand_dims(x, _added(node, x.ndim, None if axes is None else axes.ravel().tolist()))
@@ -239,7 +239,7 @@ def _infer_transpose(node: Node, x: Spec) -> Spec:
     return Spec(tuple(x.dims[a] for a in permutation(node, x.rank)), x.dtype)
 
 
-@operator("Transpose", infer=_infer_transpose)
+@operator("Transpose", infer=_infer_transpose, view=True)
 def transpose(node: Node, x: Array) -> Array:
     """The axes in another order."""
     return x.transpose(permutation(node, x.ndim))
@@ -249,7 +249,7 @@ def _infer_expand(node: Node, x: Spec, target: Spec) -> Spec:
     return Spec(broadcast_shape([x.dims, tuple(as_ints(target) or [])]), x.dtype)
 
 
-@operator("Expand", infer=_infer_expand, inputs=(2, 2))
+@operator("Expand", infer=_infer_expand, inputs=(2, 2), view=True)
 def expand(node: Node, x: Array, target: Array) -> Array:
     """Broadcast, in both directions, to a shape."""
     return np.broadcast_to(x, broadcast_shape([x.shape, tuple(target.tolist())]))

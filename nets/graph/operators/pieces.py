@@ -62,7 +62,7 @@ def _infer_split(node: Node, x: Spec, sizes: Spec | None = None) -> list[Spec]:
     return [Spec((*x.dims[:axis], n, *x.dims[axis + 1 :]), x.dtype) for n in parts]
 
 
-@operator("Split", infer=_infer_split, inputs=(1, 2))
+@operator("Split", infer=_infer_split, inputs=(1, 2), view=True)
 def split(node: Node, x: Array, sizes: Array | None = None) -> list[Array]:
     """Parts along an axis."""
     axis = axis_of(node.get("axis", 0), x.ndim)
@@ -105,7 +105,7 @@ def _infer_slice(node: Node, x: Spec, *limits: Spec | None) -> Spec:
     )
 
 
-@operator("Slice", infer=_infer_slice, inputs=(1, 5))
+@operator("Slice", infer=_infer_slice, inputs=(1, 5), view=True)
 def cut(node: Node, x: Array, *limits: Array | None) -> Array:
     """Part of an array, with steps that may be negative."""
     given = (None if a is None else a.tolist() for a in (*limits, *[None] * 4)[:4])
