@@ -1,9 +1,17 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from vj import files
 from vj.errors import SinkError
-from vj.files import replacing
+from vj.files import replacing, sweep
+
+DAY = 86_400
 
 
 def names(folder):
@@ -100,3 +108,82 @@ def test_a_folder_is_refused(tmp_path):
 def test_read_only_folder(tmp_path, read_only):
     with pytest.raises(SinkError, match="cannot write: "), replacing(read_only / "a.txt"):
         pass
+
+
+# --------------------------------------------------------------------------- what was left behind
+
+
+@pytest.fixture
+def unswept(monkeypatch):
+    monkeypatch.setattr(files, "_swept", set())
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process in the middle of writing ``a.txt``."""
+    code = (
+        "import sys; from vj.files import replacing\n"
+        "with replacing(sys.argv[1]) as file:\n"
+        "    file.write(b'half'); file.flush(); print('there', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "a.txt"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"there\n"
+    yield process
+    process.stdin.close()
+    process.wait(30)
+    process.stdout.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_what_a_killed_process_leaves_is_removed_by_the_next_write(tmp_path, writer, unswept):
+    writer.send_signal(signal.SIGKILL)
+    writer.wait(30)
+    (left,) = names(tmp_path)
+    assert left.endswith(".part")
+    with replacing(tmp_path / "b.txt") as file:
+        file.write(b"new")
+    assert names(tmp_path) == ["b.txt"]
+
+
+def test_what_a_living_process_writes_stays(tmp_path, writer, unswept):
+    (partial,) = tmp_path.iterdir()
+    os.utime(partial, (time.time() - 2 * DAY,) * 2)
+    sweep(tmp_path)
+    assert partial.exists()
+    writer.stdin.close()
+    assert writer.wait(30) == 0
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_only_what_is_certainly_ours_is_removed(tmp_path, unswept):
+    elsewhere = f"{int(files._machine(), 16) ^ 1:08x}"
+    fresh, old = (f".a.{elsewhere}.0000000{n}.part" for n in (1, 2))
+    others = [fresh, ".a.part", "a.part", f"a.{files._machine()}.00000003.part", "a.txt"]
+    for name in (*others, old):
+        (tmp_path / name).write_bytes(b"half")
+    os.utime(tmp_path / old, (time.time() - 2 * DAY,) * 2)
+    (tmp_path / f".b.{files._machine()}.00000004.part").symlink_to("a.txt")
+    sweep(tmp_path)
+    assert old not in names(tmp_path)
+    assert len(names(tmp_path)) == len(others) + 1
+
+
+def test_a_file_that_was_swept_away_before_its_lock_is_made_again(tmp_path, monkeypatch):
+    lock, taken = files._lock, []
+
+    def swept(descriptor, *, wait):
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()
+        lock(descriptor, wait=wait)
+
+    monkeypatch.setattr(files, "_lock", swept)
+    with replacing(tmp_path / "a.txt") as file:
+        file.write(b"new")
+    assert len(taken) == 1
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
+    assert names(tmp_path) == ["a.txt"]

@@ -159,7 +159,8 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO) -> Pixels:
 def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 95) -> None:
     """Write an image in the format that the suffix of ``path`` names.
 
-    The file is written under a temporary name and renamed, so that it is whole or not there.
+    It is encoded in memory, written under a temporary name and renamed, so that the file is whole
+    or not there.
 
     Parameters
     ----------
@@ -186,11 +187,18 @@ def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 95) 
     picture = Image.fromarray(as_pixels(image))
     if format_ == "JPEG" and picture.mode == "RGBA":
         picture = picture.convert("RGB")
+    # In memory, because some encoders write to a file by themselves, and take no notice of a full
+    # disk (JPEG loses its end) or try for ever (JPEG 2000).
+    encoded = io.BytesIO()
+    try:
+        picture.save(encoded, format_, quality=quality)
+    except MemoryError:
+        raise
+    except Exception as exc:  # Pillow's encoders raise whatever a picture makes them meet
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        raise SinkError(f"{path}: not written as {format_}: {reason}") from exc
     with replacing(path) as file:
-        try:
-            picture.save(file, format_, quality=quality)
-        except (ValueError, KeyError) as exc:
-            raise SinkError(f"{path}: not written as {format_}: {exc}") from exc
+        file.write(encoded.getbuffer())
 
 
 def image_format(path: str | os.PathLike[str]) -> str | None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import vj
+from vj import files
 from vj.images import read_image, write_image
 
 pytest.importorskip("skimage")
@@ -166,6 +167,20 @@ def test_a_full_disk_behind_standard_output(vj_detect):
     assert done.stderr == "vj-detect: standard output: cannot write: No space left on device\n"
 
 
+@pytest.mark.parametrize("option", ["--help", "--version"])
+@pytest.mark.parametrize("tool", ["cli", "train_cli", "samples_cli", "eval_cli"])
+def test_a_full_disk_behind_the_help_of_each_command(tool, option):
+    code = f"import sys; from vj.app.{tool} import main; sys.exit(main())"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, option],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 6
+    assert done.stderr.endswith(": standard output: cannot write: No space left on device\n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_reader_that_stops_early(crowd):
     process = subprocess.Popen(
         [*MAIN, "in", "--jsonl", "-", "-q"],
@@ -178,6 +193,16 @@ def test_a_reader_that_stops_early(crowd):
     assert process.stderr.read() == b""
     assert process.wait(60) == 6
     process.stderr.close()
+
+
+def test_what_a_killed_run_left_goes_although_all_is_there(vj_detect, crowd):
+    (crowd / "out").mkdir()
+    for path in (crowd / "in").iterdir():
+        (crowd / "out" / path.name).write_bytes(b"there")
+    (crowd / "out" / f".a.png.{files._machine()}.00000001.part").write_bytes(b"half")
+    done = vj_detect("in", "-o", "out", "--skip-existing", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(list((crowd / "out").iterdir())) == 40
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

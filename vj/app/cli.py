@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from vj.app.formats import count
 from vj.app.options import DATA, METHODS, information, parse
-from vj.app.progress import ClosedPipe, Console, Talk
+from vj.app.progress import ClosedPipe, Console, Talk, abandon_stdout
 from vj.app.status import Status, status_of
 from vj.errors import CascadeError, ParameterError, SourceError, VJError
-from vj.files import writing
+from vj.files import sweep, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,10 +42,8 @@ def main() -> int:
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     status = program(sys.argv[1:], Console.of_process())
-    if status == Status.OUTPUT and sys.stdout:
-        # What could not be written would be tried again, and complained about, at exit.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if status == Status.OUTPUT:
+        abandon_stdout()
     return status
 
 
@@ -103,6 +101,8 @@ def _detect(
     if args.show and not film:
         raise ParameterError("--show is for videos, cameras and streams")
     todo = [t for t in tasks if not (args.skip_existing and t.path and t.path.exists())]
+    for folder in {t.path.parent for t in tasks if t.path}:  # also where all is there
+        sweep(folder)
     targets = [(kind, getattr(args, kind)) for kind in DATA if getattr(args, kind)]
     # The frames of a video would be a flood where it is to be seen, or written down.
     shown = film and bool(args.output or args.suffix or args.show or targets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -118,3 +119,9 @@ def _closed() -> BinaryIO:
     stream = io.BytesIO()
     stream.close()
     return stream
+
+
+def abandon_stdout() -> None:
+    """Give up what could not be written, which Python would try, and complain about, at exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

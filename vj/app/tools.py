@@ -7,10 +7,10 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from vj import __version__
-from vj.app.progress import ClosedPipe, Console
+from vj.app.progress import ClosedPipe, Console, abandon_stdout
 from vj.app.status import Status, status_of
 from vj.errors import ParameterError, VJError
 
@@ -30,8 +30,11 @@ class ToolParser(argparse.ArgumentParser):
                 prog, max_help_position=30, width=96
             ),
             allow_abbrev=False,
+            add_help=False,
         )
-        self.add_argument("--version", action="version", version=f"{prog} {__version__}")
+        self.add_argument("-h", "--help", action=_Tell, help="print this")
+        version = f"{prog} {__version__}\n"
+        self.add_argument("--version", action=_Tell, const=version, help="print the version")
         self.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
 
     def error(self, message: str) -> NoReturn:
@@ -39,11 +42,28 @@ class ToolParser(argparse.ArgumentParser):
         raise ParameterError(f"{message} (see {self.prog} --help)")
 
 
+class _Told(Exception):
+    """What was asked for instead of work."""
+
+
+class _Tell(argparse.Action):
+    """Print a text, by default the help; argparse takes no notice of a full disk."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        raise _Told(self.const or parser.format_help())
+
+
 def execute(name: str, parse: Callable[[Sequence[str]], argparse.Namespace], run: Run) -> int:
     """Run a tool as a process."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    return program(name, parse, run, sys.argv[1:], Console.of_process())
+    status = program(name, parse, run, sys.argv[1:], Console.of_process())
+    if status == Status.OUTPUT:
+        abandon_stdout()
+    return status
 
 
 def program(
@@ -57,7 +77,11 @@ def program(
     from vj.app.progress import Talk
 
     try:
-        args = parse(argv)
+        try:
+            args = parse(argv)
+        except _Told as told:
+            console.write(str(told).encode())
+            return Status.DONE
         console.talk = Talk.QUIET if args.quiet else Talk.NORMAL
         return run(args, console)
     except ClosedPipe:

@@ -60,19 +60,48 @@ def video_sink(path: Path, source: Path | None, encoding: Encoding) -> Iterator[
 
         def write(frame: Frame, image: NDArray[np.uint8] | None) -> None:
             if not film:  # the first frame says how large the video is
-                file = stack.enter_context(replacing(path))
+                file = _Output(stack.enter_context(replacing(path)))
                 film.append(stack.enter_context(_Film(file, path, twin, encoding, frame)))
-            with _told(path):
+            with _told(path, film[0].file):
                 film[0].write(frame, image)
 
         yield write
 
 
 @dataclass
+class _Output:
+    """A file for PyAV, which prints what it cannot raise: the first error is kept for `_told`."""
+
+    file: BinaryIO
+    error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """All of the data, or nothing after an error."""
+        self._try(self.file.write, data)
+        return len(data)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """Where the file stands then."""
+        return self._try(self.file.seek, place, whence)
+
+    def tell(self) -> int:
+        """Where the file stands."""
+        return self._try(self.file.tell)
+
+    def _try(self, method: Callable[..., int], *args: Any) -> int:
+        if self.error is None:
+            try:
+                return method(*args)
+            except OSError as exc:
+                self.error = exc
+        return 0
+
+
+@dataclass
 class _Film:
     """A video being written."""
 
-    file: BinaryIO
+    file: _Output
     path: Path
     twin: Any  # container of the source, if there is one
     encoding: Encoding
@@ -82,7 +111,7 @@ class _Film:
     def __enter__(self) -> _Film:
         import av
 
-        with _told(self.path):
+        with _told(self.path, self.file):
             name = CONTAINERS[self.path.suffix.lower()]
             self._out = av.open(self.file, "w", format=name)
             self._add_video()
@@ -95,7 +124,7 @@ class _Film:
             with contextlib.suppress(Exception):  # what is written goes away anyway
                 self._out.close()
             return
-        with _told(self.path):
+        with _told(self.path, self.file):
             self._out.mux(self._stream.encode(None))
             self._add_sound_until(self._end)
             self._out.close()
@@ -201,18 +230,19 @@ def _options(codec: str, crf: int | None) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what PyAV says into a `SinkError`."""
+def _told(path: Path, file: _Output) -> Iterator[None]:
+    """Turn what PyAV says, and what happened to its file, into a `SinkError`."""
     import av
 
     with writing(path):
         try:
             yield
         except (av.error.FFmpegError, ValueError) as exc:
-            if isinstance(exc, OSError) and exc.errno in (5, 27, 28):
-                raise  # a full disk: `writing` has the words
-            reason = getattr(exc, "strerror", None) or exc
-            raise SinkError(f"{path}: not written as video: {reason}") from exc
+            if file.error is None:
+                reason = getattr(exc, "strerror", None) or exc
+                raise SinkError(f"{path}: not written as video: {reason}") from exc
+        if file.error is not None:
+            raise file.error
 
 
 def _pixel_format(codec: Any, width: int, height: int) -> str:

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from nets.detectors.training.data import read_data
 from nets.detectors.training.scenes import KINDS, Mixture, Sample, Scenes
 from vj.errors import VJError
+from vj.images import write_image
 
 
 def draw(sample: Sample) -> Image.Image:
@@ -65,10 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = validation if args.held_out else training
         scenes = Scenes(data, args.size, seed=args.seed, mixture=mixture)
         samples = [scenes.sample(k) for k in range(max(args.count, 1))]
+        write_image(args.output, sheet(samples, args.columns))
     except VJError as exc:
         sys.stderr.write(f"sheet: {exc}\n")
         return 2
-    sheet(samples, args.columns).save(args.output)
     sizes = [float(s) for m in samples for s in np.sqrt((m.boxes[:, 2:] - m.boxes[:, :2]).prod(1))]
     spread = " ".join(f"{v:.0f}" for v in np.percentile(sizes or [0], (5, 25, 50, 75, 95)))
     sys.stdout.write(
