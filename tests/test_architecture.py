@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 VJ_FLOORS = [
+    "codecache",
     "kernels",
     "errors",
     "files images boxes detections",

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba import njit, types
 from numba.core import event
+
+from vj.codecache import Folders, Store, find_folders
 
 # Kernels never allocate, so they need no reference counts (which would cost calls in hot loops).
 FLAGS: dict[str, Any] = {
@@ -77,8 +77,11 @@ class Kernel:
         self.signature = signature
         self._lock = threading.Lock()
         self._ready = False
-        with _cache_in_force(Path(function.__code__.co_filename).parent) as cached:
-            self.dispatcher = njit(cache=cached, **{**FLAGS, **flags})(function)
+        self.dispatcher = njit(**{**FLAGS, **flags})(function)
+        if not numba.config.DISABLE_JIT:
+            self.dispatcher._cache = Store(
+                function, partial(cache_folders, Path(code.co_filename).parent)
+            )
 
     def __call__(self, *args: Any) -> Any:
         if not self._ready:
@@ -93,11 +96,7 @@ class Kernel:
             if self._ready:
                 return
             if not numba.config.DISABLE_JIT:
-                try:
-                    self.dispatcher.compile(self.signature)
-                except OSError:  # the cache cannot be read or written: work without it
-                    self.dispatcher = njit(**FLAGS)(self.__wrapped__)
-                    self.dispatcher.compile(self.signature)
+                self.dispatcher.compile(self.signature)
                 self.dispatcher.disable_compile()
             self._ready = True
 
@@ -143,52 +142,14 @@ def on_compile(tell: Callable[[], None]) -> Iterator[None]:
 
 
 @cache
-def cache_folder(sources: Path) -> Path | None:
-    """Folder of the compiled kernels: ``VJ_CACHE_DIR``, the user's cache, or a temporary folder.
+def cache_folders(sources: Path) -> Folders:
+    """Folders of the compiled kernels whose source lies in ``sources``.
 
-    Its last part is a hash of all files below the folder ``sources`` and below this one's, because
-    an edit to a file does not invalidate the cached kernels of another file that inline it. None
-    where nothing is writable.
+    They are named by a hash of all files below ``sources`` and below this file's folder, because
+    an edit to a file does not invalidate the cached kernels of another file that inline it.
     """
-    digest = hashlib.sha256(numba.__version__.encode())
+    digest = hashlib.sha256()
     for folder in sorted({Path(__file__).parent, sources}):
         for source in sorted(folder.rglob("*.py")):
             digest.update(source.read_bytes())
-    stamp = digest.hexdigest()[:16]
-    for base in _cache_candidates():
-        folder = base / stamp
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return None
-
-
-def _cache_candidates() -> Iterator[Path]:
-    if "VJ_CACHE_DIR" in os.environ:
-        yield Path(os.environ["VJ_CACHE_DIR"])
-    if "XDG_CACHE_HOME" in os.environ:
-        yield Path(os.environ["XDG_CACHE_HOME"]) / "vj-detect"
-    with contextlib.suppress(RuntimeError):  # no home directory
-        yield Path.home() / ".cache" / "vj-detect"
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    yield Path(tempfile.gettempdir()) / f"vj-detect-{user}"
-
-
-@contextlib.contextmanager
-def _cache_in_force(sources: Path) -> Iterator[bool]:
-    """Point Numba's cache to our folder while a function is declared, then give it back.
-
-    The setting is read at declaration only, so the caches of other packages stay where they are.
-    """
-    folder, before = cache_folder(sources), numba.config.CACHE_DIR
-    if folder is None:
-        yield False
-        return
-    numba.config.CACHE_DIR = str(folder)
-    try:
-        yield True
-    finally:
-        numba.config.CACHE_DIR = before
+    return find_folders(digest.hexdigest()[:16])
