@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.harness.records import write
-from nets import packing
+from nets.conv import packing
 from nets.kernels.conv import ROWS, conv_direct
 from nets.kernels.depthwise import conv_depthwise
 from nets.kernels.winograd import conv_winograd2, conv_winograd3, conv_winograd4

@@ -27,12 +27,12 @@ from torch.nn import functional
 import nets
 from bench import torch_twins
 from bench.harness.records import write
-from nets.losses import cross_entropy
+from nets.autograd.tensor import Tensor
+from nets.conv.geometry import Geometry
+from nets.conv.products import outputs, to_inputs, to_weights
 from nets.models import LeNet5, YuNet, mobilenet_v2, resnet18
-from nets.ops.geometry import Geometry
-from nets.ops.products import outputs, to_inputs, to_weights
-from nets.optim import SGD
-from nets.tensor import Tensor
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import SGD
 
 Step = Callable[[], float]
 TURN = 3  # steps that count before it is another one's turn

@@ -8,7 +8,7 @@ import pytest
 
 from nets.detectors.training.data import read_data
 from nets.detectors.training.scenes import KINDS, Mixture, Scenes
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 DATA = data_folder()
 MIXED = 64  # frames in a row

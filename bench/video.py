@@ -26,11 +26,11 @@ import numpy as np
 
 import vj
 from bench.harness.records import write
-from vj.app.film import Film
 from vj.app.pipeline import Pipeline
 from vj.app.progress import Console
 from vj.app.sink import Task
-from vj.app.video_source import Span, Video
+from vj.app.video_pipeline import Film
+from vj.io.video_source import Span, Video
 
 SIZES = [(640, 360), (1920, 1080)]
 CASCADE = "haarcascade_frontalface_default"

@@ -74,7 +74,7 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
     """
     from nets.detectors import ScrfdDetector, UltraLightDetector, YuNetDetector
     from nets.detectors.facenet import FaceNetDetector
-    from nets.onnx_reader import load_onnx
+    from nets.onnx.reader import load_onnx
 
     path = _path(name_or_path)
     if path.suffix.lower() == WEIGHTS:

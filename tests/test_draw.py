@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from vj.detections import Detections
 from vj.draw import draw, redact
 from vj.errors import ImageError, ParameterError
-from vj.images import sample
+from vj.io.images import sample
 
 METHODS = ["blur", "pixelate", "solid", "image"]
 GREEN = (64, 224, 110)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vj import files
 from vj.errors import SinkError
-from vj.files import replacing, sweep
+from vj.io import files
+from vj.io.files import replacing, sweep
 
 DAY = 86_400
 
@@ -122,7 +122,7 @@ def unswept(monkeypatch):
 def writer(tmp_path):
     """A process in the middle of writing ``a.txt``."""
     code = (
-        "import sys; from vj.files import replacing\n"
+        "import sys; from vj.io.files import replacing\n"
         "with replacing(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); print('there', flush=True); sys.stdin.read()"
     )

@@ -13,11 +13,11 @@ import vj
 from vj.app.formats import Record
 from vj.app.progress import Console
 from vj.app.sink import data_sink
-from vj.app.source import Frame
-from vj.app.video_sink import Encoding, video_sink
 from vj.detections import Detections
 from vj.errors import SinkError
-from vj.images import write_image
+from vj.io.images import write_image
+from vj.io.source import Frame
+from vj.io.video_sink import Encoding, video_sink
 
 resource = pytest.importorskip("resource")
 
@@ -73,14 +73,14 @@ def vec(path):
 
 def html(path):
     from vj.evaluate.html import page, picture
-    from vj.files import replacing
+    from vj.io.files import replacing
 
     with replacing(path) as file:
         file.write(page("Report", picture(NOISE, "noise")))
 
 
 def weights(path):
-    from nets.state import save_state
+    from nets.nn.state import save_state
 
     save_state(path, {"weight": NOISE.astype(np.float32)})
 

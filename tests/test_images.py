@@ -15,7 +15,7 @@ from PIL import Image
 
 import vj
 from vj.errors import ImageError, ParameterError, SinkError, SourceError
-from vj.images import as_gray, as_rgb, image_format, read_image, sample, write_image
+from vj.io.images import as_gray, as_rgb, image_format, read_image, sample, write_image
 
 colours = arrays(
     np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 40), st.sampled_from([3, 4]))

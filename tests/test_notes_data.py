@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.notes import data
 from bench.notes.composing import compose
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 needs_data = pytest.mark.skipif(data.missing() is not None, reason=str(data.missing()))
 

@@ -10,10 +10,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from vj.moved import redirect
+
 __version__ = "0.1.0"
 
 _HOME = {
-    "vj.app.source": ["frames"],
+    "vj.io.source": ["frames"],
     "vj.boxes": ["iou"],
     "vj.cascade.model": ["Cascade"],
     "vj.cascade.zoo": ["list_cascades", "load_cascade", "save_cascade"],
@@ -44,13 +46,22 @@ _HOME = {
     "vj.features.lbp": ["enumerate_lbp", "lbp_codes"],
     "vj.features.matching": ["match_template"],
     "vj.features.named": ["named_kernel"],
-    "vj.images": ["as_gray", "read_image", "sample", "write_image"],
+    "vj.io.images": ["as_gray", "read_image", "sample", "write_image"],
     "vj.train.trainer": ["CascadeTrainer"],
     "vj.detect.grouping": ["group_boxes", "nms"],
     "vj.track": ["Tracker"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _SUBMODULES = ("compat",)
+redirect(
+    {
+        "vj.evaluate.annotations": "vj.datasets.annotations",
+        "vj.evaluate.curves": "vj.metrics.curves",
+        "vj.evaluate.matching": "vj.metrics.matching",
+        "vj.files": "vj.io.files",
+        "vj.images": "vj.io.images",
+    }
+)
 
 __all__ = ["__version__", *sorted(_MODULE_OF), *_SUBMODULES]
 

@@ -26,7 +26,7 @@ from vj.detect.packing import pack
 from vj.detect.scanner import Scanner
 from vj.detect.window import one_stage_candidates
 from vj.errors import ImageError, ParameterError, SourceError, VJError
-from vj.images import as_gray
+from vj.io.images import as_gray
 
 error = VJError
 

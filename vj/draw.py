@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vj import boxes
 from vj.detections import Detections
 from vj.errors import ParameterError
-from vj.images import as_gray, as_pixels, as_rgb
+from vj.io.images import as_gray, as_pixels, as_rgb
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw as Pen

@@ -18,7 +18,7 @@ from PIL import Image
 import nets
 import vj
 from bench.detection.sets import shrunk
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 DATA = data_folder()
 MODELS = DATA / "ref_models"

@@ -15,9 +15,9 @@ from nets.detectors.training.augment import Cropping
 from nets.detectors.training.compose import Composing
 from nets.detectors.training.data import Data, read_data
 from nets.detectors.training.scenes import Mixture, Scenes
+from vj.datasets.annotations import boxes_from_xywh
 from vj.evaluate import read_annotations
-from vj.evaluate.annotations import boxes_from_xywh
-from vj.images import as_rgb
+from vj.io.images import as_rgb
 
 SIDE = 320  # of composed frames
 BUCKETS = ((10, 20), (20, 40), (40, 80), (80, 160), (160, 300))

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from vj.files import replacing
+from vj.io.files import replacing
 
 RESULTS = Path(__file__).parents[1] / "results"
 PACKAGES = (

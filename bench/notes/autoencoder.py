@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
-from nets import init
-from nets.layers import Linear
-from nets.losses import mse_loss
 from nets.models.autoencoder import Autoencoder
-from nets.optim import Adam, Cosine
-from nets.train import Arrays, Loader, fit, predict
+from nets.nn import init
+from nets.nn.layers import Linear
+from nets.nn.losses import mse_loss
+from nets.nn.optim import Adam, Cosine
+from nets.training import Arrays, Loader, fit, predict
 
 Pixels = NDArray[np.float32]
 CLAIM = (

@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from bench.notes import data
-from nets.ops.resize import upsample_bilinear
-from nets.tensor import Tensor
+from nets.autograd.ops.resize import upsample_bilinear
+from nets.autograd.tensor import Tensor
 
 RESULTS = Path(__file__).parent / "results"
 PHOTOGRAPHS = "VJ_NOTES_PHOTOGRAPHS"  # set it to see the pictures of the data in the figures

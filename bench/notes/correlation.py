@@ -12,12 +12,12 @@ from scipy import signal
 import vj
 from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, run, show
-from nets import init
-from nets.layers import Conv2d
-from nets.losses import mse_loss
-from nets.ops.convolve import conv2d
-from nets.optim import Adam
-from nets.tensor import Tensor
+from nets.autograd.ops.convolution import conv2d
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import Conv2d
+from nets.nn.losses import mse_loss
+from nets.nn.optim import Adam
 
 CLAIM = (
     "Correlation lays a kernel over the picture as it is, convolution turns it by 180 degrees "

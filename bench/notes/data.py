@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.notes.composing import compose
-from nets.train import Arrays
-from vj.files import data_folder
+from nets.training import Arrays
+from vj.io.files import data_folder
 
 Row = dict[str, str]
 Pixels = NDArray[np.uint8]

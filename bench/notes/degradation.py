@@ -6,11 +6,11 @@ import numpy as np
 
 from bench.notes import data
 from bench.notes.common import Finding, invented, panels, run
-from nets import init
-from nets.losses import cross_entropy
 from nets.models.resnet import ResNet
-from nets.optim import SGD, Cosine
-from nets.train import Arrays, Flip, Loader, accuracy, evaluate, fit
+from nets.nn import init
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import SGD, Cosine
+from nets.training import Arrays, Flip, Loader, accuracy, evaluate, fit
 
 CLAIM = (
     "Adding layers to a plain net makes it worse, on the training data too, so it is not "

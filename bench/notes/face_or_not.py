@@ -21,15 +21,15 @@ import nets
 from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, show
 from bench.notes.common import run as run_experiment
-from nets import init
-from nets.graph.ir import Array
-from nets.inside import grid
-from nets.layers import Module
-from nets.losses import cross_entropy
+from nets.arrays import Array
+from nets.interpret import grid
 from nets.models.lenet import LeNet5
 from nets.models.resnet import ResNet
-from nets.optim import AdamW, Cosine
-from nets.train import Arrays, Chain, Crop, Flip, Light, Loader, Run, accuracy, fit, predict
+from nets.nn import init
+from nets.nn.layers import Module
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import AdamW, Cosine
+from nets.training import Arrays, Chain, Crop, Flip, Light, Loader, Run, accuracy, fit, predict
 
 SIDE = 32
 SCALE = {"mean": 0.5, "std": 0.25}

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
-from nets import init
-from nets.losses import cross_entropy
 from nets.models.fcn import FCN
-from nets.optim import Adam, Cosine
-from nets.train import Arrays, Flip, Loader, fit, predict
+from nets.nn import init
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import Adam, Cosine
+from nets.training import Arrays, Flip, Loader, fit, predict
 
 CLAIM = (
     "The last map of VGG-16 is 32 times smaller than the picture: enlarged at once (FCN-32s) its "

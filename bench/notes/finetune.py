@@ -11,13 +11,13 @@ from PIL import Image, ImageFilter
 
 from bench.notes import data
 from bench.notes.common import Finding, invented, panels, run
-from nets import init
-from nets.layers import Module
-from nets.losses import cross_entropy
 from nets.models.lenet import LeNet5
-from nets.optim import Adam, Cosine
-from nets.train import Arrays, Loader, accuracy, evaluate, fit
-from nets.train.finetune import STRATEGIES, adapt, advise, probe
+from nets.nn import init
+from nets.nn.layers import Module
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import Adam, Cosine
+from nets.training import Arrays, Loader, accuracy, evaluate, fit
+from nets.training.finetune import STRATEGIES, adapt, advise, probe
 
 CLAIM = (
     "Little new data, similar: a linear classifier on the top features. Little, dissimilar: one on "

@@ -19,16 +19,16 @@ from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, sheet, show
 from bench.notes.common import run as run_experiment
 from bench.notes.judge import detail_of, share_of_faces
-from nets import init
-from nets.graph.ir import Array
-from nets.layers import Module
-from nets.losses import binary_cross_entropy_with_logits
+from nets.arrays import Array
+from nets.autograd.tensor import Tensor, no_grad
 from nets.models.dcgan import Discriminator, Generator
-from nets.optim import Adam, Average, reestimate_batch_norm
-from nets.tensor import Tensor, no_grad
-from nets.train import Arrays, Averaging, Callback, Flip, Loader, fit
-from nets.train.callbacks import Row
-from nets.train.loop import Run
+from nets.nn import init
+from nets.nn.layers import Module
+from nets.nn.losses import binary_cross_entropy_with_logits
+from nets.nn.optim import Adam, Average, reestimate_batch_norm
+from nets.training import Arrays, Averaging, Callback, Flip, Loader, fit
+from nets.training.callbacks import Row
+from nets.training.loop import Run
 
 NOISE, WIDTH, EPOCHS, SHOWN = 64, 32, 22, (1, 4, 12)
 CLAIM = (

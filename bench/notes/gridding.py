@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from bench.notes.common import Finding, hidden, panels, run, sheet, show
 from bench.notes.small_objects import SIDE, compose
-from nets import init
+from nets.arrays import Array
+from nets.autograd.tensor import Tensor
 from nets.dilation import check_rates, coverage
-from nets.graph.ir import Array
-from nets.layers import BatchNorm2d, Conv2d, Module, ReLU, Sequential
-from nets.losses import binary_cross_entropy_with_logits
-from nets.optim import Adam, Cosine
-from nets.tensor import Tensor
-from nets.train import Loader, fit, predict
+from nets.nn import init
+from nets.nn.layers import BatchNorm2d, Conv2d, Module, ReLU, Sequential
+from nets.nn.losses import binary_cross_entropy_with_logits
+from nets.nn.optim import Adam, Cosine
+from nets.training import Loader, fit, predict
 
 LAYERS, RATE, WIDTH, COUNT, EPOCHS = 5, 4, 16, 1000, 12
 FIELD = 2 * LAYERS * RATE + 1

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.notes.common import Finding, panels, run
-from nets import init
-from nets.layers import Module
-from nets.losses import cross_entropy
+from nets.autograd.ops.arithmetic import permute
+from nets.autograd.tensor import Tensor
 from nets.models.recurrent import SequenceRNN
-from nets.ops.arithmetic import permute
-from nets.optim import Adam
-from nets.tensor import Tensor
-from nets.train import Arrays, Loader, accuracy, evaluate, fit
+from nets.nn import init
+from nets.nn.layers import Module
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import Adam
+from nets.training import Arrays, Loader, accuracy, evaluate, fit
 
 CLAIM = (
     "Through time the gradient of a plain RNN is multiplied by the same matrix and by derivatives "

@@ -9,13 +9,13 @@ import numpy as np
 
 from bench.notes import data
 from bench.notes.common import Finding, invented, panels, run
-from nets import init
-from nets.layers import BatchNorm2d, Conv2d, GroupNorm, Linear, Module, ReLU, Sequential
-from nets.losses import cross_entropy
-from nets.ops.pooling import adaptive_avg_pool2d
-from nets.optim import SGD, Cosine
-from nets.tensor import Tensor
-from nets.train import Arrays, Loader, accuracy, evaluate, fit
+from nets.autograd.ops.pooling import adaptive_avg_pool2d
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import BatchNorm2d, Conv2d, GroupNorm, Linear, Module, ReLU, Sequential
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import SGD, Cosine
+from nets.training import Arrays, Loader, accuracy, evaluate, fit
 
 CLAIM = (
     "Batch normalisation takes mean and variance from the batch; of two or four images they are "

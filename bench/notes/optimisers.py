@@ -9,12 +9,12 @@ import numpy as np
 
 from bench.notes import data
 from bench.notes.common import Finding, invented, panels, run
-from nets import init
-from nets.losses import cross_entropy
 from nets.models.lenet import LeNet5
-from nets.optim import SGD, AdaGrad, Adam, Optimiser, RMSprop
-from nets.train import Arrays, Callback, Loader, accuracy, evaluate, fit
-from nets.train.loop import Run
+from nets.nn import init
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import SGD, AdaGrad, Adam, Optimiser, RMSprop
+from nets.training import Arrays, Callback, Loader, accuracy, evaluate, fit
+from nets.training.loop import Run
 from vj.errors import TrainingError
 
 CLAIM = (

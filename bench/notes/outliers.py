@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
-from nets import init
-from nets.layers import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
-from nets.losses import huber_loss, l1_loss, mse_loss
-from nets.optim import Adam, Cosine
-from nets.tensor import Tensor
-from nets.train import Arrays, Loader, fit, predict
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
+from nets.nn.losses import huber_loss, l1_loss, mse_loss
+from nets.nn.optim import Adam, Cosine
+from nets.training import Arrays, Loader, fit, predict
 
 CLAIM = (
     "The mean squared error weighs a large deviation by its square: few wrong labels draw the "

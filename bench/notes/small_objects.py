@@ -8,13 +8,13 @@ from PIL import Image
 
 from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
-from nets import init
-from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
-from nets.losses import binary_cross_entropy_with_logits
-from nets.ops.pooling import upsample_bilinear
-from nets.optim import Adam, Cosine
-from nets.tensor import Tensor
-from nets.train import Arrays, Loader, fit, predict
+from nets.autograd.ops.pooling import upsample_bilinear
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
+from nets.nn.losses import binary_cross_entropy_with_logits
+from nets.nn.optim import Adam, Cosine
+from nets.training import Arrays, Loader, fit, predict
 
 CLAIM = (
     "Every pooling halves the map and keeps the largest number only: after four of them an object "

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from bench.notes import data
 from bench.notes.common import Finding, hidden, invented, panels, run, sheet, show
 from bench.notes.judge import detail_of, share_of_faces
-from nets import init
-from nets.graph.ir import Array
-from nets.losses import binary_cross_entropy_with_logits, gaussian_kl
+from nets.arrays import Array
+from nets.autograd.ops.activation import sigmoid
+from nets.autograd.tensor import Tensor, no_grad
 from nets.models.vae import VAE
-from nets.ops.activation import sigmoid
-from nets.optim import Adam, Cosine
-from nets.tensor import Tensor, no_grad
-from nets.train import Arrays, Callback, Flip, Loader, fit
-from nets.train.callbacks import Row
-from nets.train.loop import Run
+from nets.nn import init
+from nets.nn.losses import binary_cross_entropy_with_logits, gaussian_kl
+from nets.nn.optim import Adam, Cosine
+from nets.training import Arrays, Callback, Flip, Loader, fit
+from nets.training.callbacks import Row
+from nets.training.loop import Run
 
 LATENT, WIDTH, EPOCHS, DRAWN = 32, 32, 6, 256
 CLAIM = (

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from bench.notes import data
 from bench.notes.common import Finding, invented, panels, run
-from nets import init
-from nets.layers import Flatten, Linear, ReLU, Sequential, Sigmoid, Tanh
-from nets.losses import cross_entropy
-from nets.optim import SGD
-from nets.tensor import Tensor
-from nets.train import Arrays, Loader, accuracy, evaluate, fit
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import Flatten, Linear, ReLU, Sequential, Sigmoid, Tanh
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import SGD
+from nets.training import Arrays, Loader, accuracy, evaluate, fit
 
 CLAIM = (
     "The derivative of the sigmoid is at most 1/4, so the gradient shrinks with every layer that "

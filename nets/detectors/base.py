@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nets.cards import ModelCard
+from nets.compiler import Model, Plan
+from nets.compiler.layers.base import Step
 from nets.graph.ir import Graph
 from nets.kernels import layout
-from nets.onnx_reader import load_onnx
-from nets.plan import Model, Plan
-from nets.plan.layers.base import Step
+from nets.onnx.reader import load_onnx
 from vj.detections import Detections
 from vj.errors import NetError, ParameterError
-from vj.images import as_rgb
+from vj.io.images import as_rgb
 from vj.kernels import group
 
 F32 = NDArray[np.float32]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from nets.autograd.tensor import Tensor
+from nets.compiler import Model, Plan
 from nets.detectors.base import F32, Found, NetDetector, Pixels
 from nets.graph.ir import Graph
-from nets.layers import Module
 from nets.models.face import STRIDES, FaceNet
-from nets.plan import Model, Plan
-from nets.state import load_state
-from nets.tensor import Tensor
-from nets.trace import to_graph
+from nets.nn.layers import Module
+from nets.nn.state import load_state
+from nets.tracing import to_graph
 from vj.errors import NetError
 from vj.kernels.jit import shapes_only
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from nets.detectors.training.card import write_card
 from nets.detectors.training.data import read_data
 from nets.detectors.training.recipe import RECIPES, train
-from nets.ops.threads import threads
+from nets.runtime.threads import threads
 from vj.errors import ParameterError, VJError
 
 

@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from nets.compiler import Plan
 from nets.detectors.base import F32, Found, NetDetector, Pixels
 from nets.graph.ir import Graph
-from nets.plan import Plan
 
 STRIDES = (8, 16, 32, 64)
 SIDES = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))  # pixels of the priors of each grid

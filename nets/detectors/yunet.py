@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from nets.compiler import Plan
 from nets.detectors.base import F32, Found, NetDetector, Pixels
 from nets.graph.ir import Graph
-from nets.plan import Plan
 
 STRIDES = (8, 16, 32)
 NAMES = {f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES}

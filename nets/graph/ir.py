@@ -7,11 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nets.arrays import Array
 from vj.errors import NetError
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ arena : float32 (n,). Every activation of a network. A tensor is NHWC with a zer
     the halo reaches, so that padding costs nothing. ``pixel`` is the channel count rounded up to a
     multiple of 8 (LANES); the channels beyond the real ones hold anything finite. Only the input of
     a direct convolution may have any ``pixel`` (3 for an image).
-weights, bias : float32, packed by `nets.packing`, which also writes ``shape``.
+weights, bias : float32, packed by `nets.conv.packing`, which also writes ``shape``.
 shape : int64, the geometry: the fields named below and the tables they point to.
 lo, hi : float32. Activation: the output is clamped to lo..hi (-inf..inf linear, 0..inf relu,
     0..6 relu6); NaN stays NaN.
 first, last : int64. Band of rows to compute, out of ``images * shape[ROWS]``: bands may run in any
     order and in any number of threads, the answer is the same to the last bit. A kernel says what
     its rows are: output rows, rows of pooled outputs, of Winograd tiles, of transposed phases.
-scratch : float32, private to the calling thread, as long as `nets.packing` says (0 here).
+scratch : float32, private to the calling thread, as long as `nets.conv.packing` says (0 here).
 
 A convolution is a list of taps (offsets from the output's own input pixel), each followed by a run
 of input channels; at dilation 1 a whole kernel row is one run. A transposed convolution of stride s

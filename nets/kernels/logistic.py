@@ -5,7 +5,7 @@ Reference: Moshier, Methods and programs for mathematical functions (Cephes), 19
 
 from numba import float32, int64, void
 
-from nets.kernels.parts import put, take
+from nets.kernels.masked import put, take
 from nets.kernels.pointwise import vexp
 from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import fabs, fma, ge, gt, select, splat8

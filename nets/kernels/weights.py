@@ -9,7 +9,7 @@ held in registers while it runs over pixels: six channels of the input by sixtee
 from numba import float32, int64, void
 
 from nets.kernels.gemm import TILE, rows_of_tile
-from nets.kernels.parts import put, take
+from nets.kernels.masked import put, take
 from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import (
     at,

@@ -6,7 +6,9 @@ References: Krizhevsky et al., ImageNet classification with deep convolutional n
 
 from __future__ import annotations
 
-from nets.layers import (
+from nets.autograd.tensor import Tensor
+from nets.models.blocks import wide
+from nets.nn.layers import (
     AdaptiveAvgPool2d,
     Conv2d,
     Dropout,
@@ -17,8 +19,6 @@ from nets.layers import (
     ReLU,
     Sequential,
 )
-from nets.models.blocks import wide
-from nets.tensor import Tensor
 
 
 class AlexNet(Module):

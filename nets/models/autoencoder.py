@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from nets.layers import Linear, Module, ReLU, Sequential, Sigmoid, Tanh
-from nets.ops import arithmetic
-from nets.tensor import Tensor
+from nets.autograd.ops import arithmetic
+from nets.autograd.tensor import Tensor
+from nets.nn.layers import Linear, Module, ReLU, Sequential, Sigmoid, Tanh
 from vj.errors import NetError
 
 FUNCTIONS = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nets import init
-from nets.layers import BatchNorm2d, Conv2d, Linear, Module, ReLU, ReLU6, Sequential
+from nets.nn import init
+from nets.nn.layers import BatchNorm2d, Conv2d, Linear, Module, ReLU, ReLU6, Sequential
 
 
 def wide(channels: int, width: float, step: int = 1) -> int:

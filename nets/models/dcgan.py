@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from nets import init
-from nets.layers import (
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import (
     BatchNorm2d,
     Conv2d,
     ConvTranspose2d,
@@ -21,7 +22,6 @@ from nets.layers import (
     Sequential,
     Tanh,
 )
-from nets.tensor import Tensor
 from vj.errors import NetError
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle, islice
 
+from nets.autograd.ops import arithmetic
+from nets.autograd.ops.pooling import adaptive_avg_pool2d, upsample_bilinear
+from nets.autograd.tensor import Tensor
 from nets.dilation import Verdict, check_rates
-from nets.layers import Conv2d, Dropout, Module, ModuleList, Sequential
 from nets.models.blocks import conv_norm
 from nets.models.resnet import DEPTHS, ResNet
-from nets.ops import arithmetic
-from nets.ops.pooling import adaptive_avg_pool2d, upsample_bilinear
-from nets.tensor import Tensor
+from nets.nn.layers import Conv2d, Dropout, Module, ModuleList, Sequential
 from vj.errors import NetError
 
 TOOTH = (1, 2, 5)

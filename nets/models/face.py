@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, Sequential
+from nets.autograd.ops.activation import relu, sigmoid
+from nets.autograd.ops.arithmetic import concat, permute, reshape
+from nets.autograd.ops.pooling import upsample_nearest
+from nets.autograd.tensor import Tensor
 from nets.models.blocks import conv_norm, he_fan_out
 from nets.models.yunet import Unit
-from nets.ops.activation import relu, sigmoid
-from nets.ops.arithmetic import concat, permute, reshape
-from nets.ops.pooling import upsample_nearest
-from nets.tensor import Tensor
+from nets.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, Sequential
 
 STRIDES = (8, 16, 32)
 PARTS = {"cls": (0, 1), "obj": (1, 2), "bbox": (2, 6), "kps": (6, 16)}  # channels of an answer

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nets import init
-from nets.graph.ir import Array
-from nets.layers import Conv2d, ConvTranspose2d, Dropout, Module, ReLU, Sequential
+from nets.arrays import Array
+from nets.autograd.tensor import Tensor
 from nets.models import vgg
 from nets.models.blocks import he_fan_out, wide
-from nets.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import Conv2d, ConvTranspose2d, Dropout, Module, ReLU, Sequential
 from vj.errors import NetError
 
 POOL3, POOL4 = 17, 24  # numbers of the features behind which the map is 8 and 16 times smaller

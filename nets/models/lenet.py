@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nets import init
-from nets.layers import AvgPool2d, Conv2d, Linear, MaxPool2d, Module, Parameter
-from nets.ops.activation import relu, sigmoid, tanh
-from nets.tensor import Tensor
+from nets.autograd.ops.activation import relu, sigmoid, tanh
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import AvgPool2d, Conv2d, Linear, MaxPool2d, Module, Parameter
 from vj.errors import NetError
 
 FUNCTIONS = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}

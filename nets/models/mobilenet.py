@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nets.layers import BatchNorm2d, Conv2d, Dropout, Linear, Module, ReLU6, Sequential
+from nets.autograd.ops.pooling import adaptive_avg_pool2d
+from nets.autograd.tensor import Tensor
 from nets.models.blocks import conv_norm, he_fan_out, wide
-from nets.ops.pooling import adaptive_avg_pool2d
-from nets.tensor import Tensor
+from nets.nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, Module, ReLU6, Sequential
 
 # Channels and stride of each separable block of v1.
 V1 = [

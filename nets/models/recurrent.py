@@ -10,9 +10,9 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from nets.layers import GRU, LSTM, RNN, Embedding, Linear, Module
-from nets.layers.recurrent import Recurrent
-from nets.tensor import Tensor
+from nets.autograd.tensor import Tensor
+from nets.nn.layers import GRU, LSTM, RNN, Embedding, Linear, Module
+from nets.nn.layers.recurrent import Recurrent
 from vj.errors import NetError
 
 CELLS: dict[str, type[Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}

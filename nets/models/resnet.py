@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nets.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Sequential
+from nets.autograd.ops.activation import relu
+from nets.autograd.ops.pooling import adaptive_avg_pool2d
+from nets.autograd.tensor import Tensor
 from nets.models.blocks import conv_norm, he_fan_out, wide
-from nets.ops.activation import relu
-from nets.ops.pooling import adaptive_avg_pool2d
-from nets.tensor import Tensor
+from nets.nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Sequential
 from vj.errors import NetError
 
 

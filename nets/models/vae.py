@@ -9,10 +9,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from nets import init
-from nets.layers import BatchNorm2d, Conv2d, ConvTranspose2d, LeakyReLU, Linear, Module, Sequential
-from nets.ops import arithmetic
-from nets.tensor import Tensor
+from nets.autograd.ops import arithmetic
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers import (
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    LeakyReLU,
+    Linear,
+    Module,
+    Sequential,
+)
 from vj.errors import NetError
 
 

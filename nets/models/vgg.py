@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nets.layers import (
+from nets.autograd.tensor import Tensor
+from nets.models.blocks import he_fan_out, wide
+from nets.nn.layers import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
     Conv2d,
@@ -21,8 +23,6 @@ from nets.layers import (
     ReLU,
     Sequential,
 )
-from nets.models.blocks import he_fan_out, wide
-from nets.tensor import Tensor
 from vj.errors import NetError
 
 # Convolutions of each stage; behind each stage the map is halved.

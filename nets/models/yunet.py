@@ -8,10 +8,10 @@ Reference: Wu et al., YuNet: a tiny millisecond-level face detector, Machine Int
 
 from __future__ import annotations
 
-from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, ReLU, Sequential
+from nets.autograd.ops.pooling import upsample_nearest
+from nets.autograd.tensor import Tensor
 from nets.models.blocks import he_fan_out
-from nets.ops.pooling import upsample_nearest
-from nets.tensor import Tensor
+from nets.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, ReLU, Sequential
 
 ANSWERS = 16
 

@@ -15,7 +15,7 @@ from PIL import Image
 import vj
 from vj.app import pipeline
 from vj.draw import draw
-from vj.images import read_image
+from vj.io.images import read_image
 from vj.kernels import jit
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import vj
-from vj import files
-from vj.images import read_image, write_image
+from vj.io import files
+from vj.io.images import read_image, write_image
 
 pytest.importorskip("skimage")
 MAIN = [sys.executable, "-c", "import sys; from vj.app.cli import main; sys.exit(main())"]

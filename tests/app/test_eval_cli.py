@@ -8,8 +8,8 @@ from app.test_train_cli import run
 
 from vj.app import eval_cli
 from vj.app.status import Status
-from vj.files import data_folder
-from vj.images import write_image
+from vj.io.files import data_folder
+from vj.io.images import write_image
 
 DATA = data_folder()
 

@@ -11,7 +11,7 @@ import clips
 import numpy as np
 import pytest
 
-from vj.files import data_folder, replacing
+from vj.io.files import data_folder, replacing
 
 MAIN = [sys.executable, "-c", "import sys; from vj.app.cli import main; sys.exit(main())"]
 VIDEOS = data_folder() / "video"
@@ -330,7 +330,7 @@ def test_crops(command, clip, photos):
     command("in", "-r", "--crops", "d")
     made = sorted(str(p.relative_to("d")) for p in Path("d").rglob("*.png"))
     assert made == ["a.png-1.png", "c.png-1.png", "deep/d.png-1.png"]
-    from vj.images import read_image
+    from vj.io.images import read_image
 
     assert read_image("d/a.png-1.png").shape == (12, 20, 3)
     assert (read_image("d/a.png-1.png") == (255, 0, 0)).all()

@@ -14,11 +14,11 @@ import clips
 import pytest
 from rtsp import Rtsp
 
-from vj.app import live
-from vj.app.live import Live, live_input
-from vj.app.source import find_inputs
-from vj.app.video_source import Span
 from vj.errors import SourceError, StreamError
+from vj.io import live
+from vj.io.live import Live, live_input
+from vj.io.source import find_inputs
+from vj.io.video_source import Span
 
 
 class Broadcast:

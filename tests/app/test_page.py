@@ -17,12 +17,12 @@ from browser import Browser, chromium
 from PIL import Image
 
 from vj.app.page import server as module
+from vj.app.page.preview import Settings, Show, Studio
 from vj.app.page.server import PageServer
-from vj.app.page.studio import Settings, Show, Studio
-from vj.app.video_source import Video
 from vj.detect.registry import list_detectors
 from vj.errors import SinkError
-from vj.images import sample_path
+from vj.io.images import sample_path
+from vj.io.video_source import Video
 
 pytest.importorskip("skimage")
 

@@ -9,9 +9,9 @@ import pytest
 from vj.app.pipeline import Pipeline, run
 from vj.app.progress import Console
 from vj.app.sink import Task
-from vj.app.source import Frame
 from vj.detections import Detections
 from vj.errors import SinkError, SourceError
+from vj.io.source import Frame
 
 
 class Item:

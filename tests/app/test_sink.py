@@ -6,8 +6,8 @@ import pytest
 
 from vj.app.progress import Console
 from vj.app.sink import data_sink, picture_sink, plan
-from vj.app.source import Missing, find_inputs
 from vj.errors import ParameterError, SinkError, SourceError
+from vj.io.source import Missing, find_inputs
 
 
 def planned(specs, target, suffix="", **options):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vj.app.source import Missing, Picture, find_inputs
 from vj.errors import ImageError, SourceError
+from vj.io.source import Missing, Picture, find_inputs
 
 
 def names(specs, **options):

@@ -12,9 +12,9 @@ from vj.app.opencv_flags import translate
 from vj.app.progress import Console
 from vj.app.status import Status
 from vj.cascade.opencv_xml import read
+from vj.datasets.annotations import read_annotations
 from vj.errors import ParameterError
-from vj.evaluate.annotations import read_annotations
-from vj.images import read_image, write_image
+from vj.io.images import read_image, write_image
 from vj.train.vec import read_vec, write_vec
 
 QUICK = [

@@ -7,10 +7,10 @@ import clips
 import numpy as np
 import pytest
 
-from vj.app.source import Frame
-from vj.app.video_sink import Encoding, video_sink
-from vj.app.video_source import Span, Video
 from vj.errors import SinkError
+from vj.io.source import Frame
+from vj.io.video_sink import Encoding, video_sink
+from vj.io.video_source import Span, Video
 
 
 def copied(source, target, paint=None, start=0.0, **encoding):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import vj
-from vj.app.source import find_inputs
-from vj.app.video_source import Span, Video
 from vj.errors import SourceError
+from vj.io.source import find_inputs
+from vj.io.video_source import Span, Video
 
 
 def video(path, **span):

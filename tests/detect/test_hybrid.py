@@ -16,7 +16,7 @@ from vj.detect import registry
 from vj.detect.hybrid import HybridDetector
 from vj.detections import Detections
 from vj.errors import ImageError, NetError, ParameterError
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 DATA = data_folder()
 YUNET = DATA / "ref_models" / "yunet" / "yunet_n_dynamic.onnx"
@@ -238,8 +238,8 @@ def test_a_network_decides():
 @with_yunet
 def test_on_photographs_the_network_removes_false_alarms():
     pytest.importorskip("onnx")
-    from vj.evaluate.curves import Curve
-    from vj.evaluate.matching import match
+    from vj.metrics.curves import Curve
+    from vj.metrics.matching import match
 
     items = json.loads((DATA / "boxes_dev" / "annotations.json").read_text())[:16]
     proposer = vj.CascadeDetector("frontalface-fast", min_score=0.0)

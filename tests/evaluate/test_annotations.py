@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from vj.datasets.annotations import Shelf, read_annotations
 from vj.errors import SourceError
-from vj.evaluate.annotations import Shelf, read_annotations
-from vj.images import write_image
+from vj.io.images import write_image
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vj.datasets.annotations import boxes_from_xywh, read_annotations
 from vj.errors import ParameterError
-from vj.evaluate.annotations import boxes_from_xywh, read_annotations
-from vj.evaluate.curves import Curve
-from vj.evaluate.matching import match
-from vj.files import data_folder
+from vj.io.files import data_folder
+from vj.metrics.curves import Curve
+from vj.metrics.matching import match
 
 DATA = data_folder()
 

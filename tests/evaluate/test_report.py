@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from vj.datasets.annotations import Picture, read_annotations
 from vj.detections import Detections
 from vj.errors import ParameterError
 from vj.evaluate import html as page
-from vj.evaluate.annotations import Picture, read_annotations
 from vj.evaluate.report import Report, evaluate
-from vj.images import write_image
+from vj.io.images import write_image
 
 
 class Scripted:

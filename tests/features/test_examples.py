@@ -4,7 +4,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("module", ["correlation", "families", "haar", "integral", "lbp"])
+@pytest.mark.parametrize("module", ["correlation", "haar_templates", "haar", "integral", "lbp"])
 def test_examples_in_docstrings(module):
     result = doctest.testmod(import_module(f"vj.features.{module}"))
     assert result.attempted

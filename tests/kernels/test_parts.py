@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import float32, int64, void
 
-from nets.kernels.parts import put, take
+from nets.kernels.masked import put, take
 from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import load8_part, store_part
 

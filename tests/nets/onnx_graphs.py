@@ -3,8 +3,8 @@
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from nets.onnx_reader import parse_graph
-from nets.plan import Model
+from nets.compiler import Model
+from nets.onnx.reader import parse_graph
 
 FLOAT = TensorProto.FLOAT
 

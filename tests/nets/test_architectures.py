@@ -6,8 +6,8 @@ import pytest
 pytest.importorskip("onnxruntime")
 from onnx_graphs import node, proto, reference, value
 
-from nets.onnx_reader import parse_graph
-from nets.plan import Model
+from nets.compiler import Model
+from nets.onnx.reader import parse_graph
 
 f4 = np.float32
 

@@ -12,7 +12,7 @@ import nets
 import vj
 from nets import cards, detectors, registry
 from vj.errors import NetError
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 MODELS = data_folder() / "ref_models"
 with_models = pytest.mark.skipif(

@@ -21,8 +21,8 @@ OTHERS = {"gru_gates", "lstm_gates", "planes_out", "run_tasks"}
 
 # Files of these kernels; those of the others serve training only.
 FILES = {
-    "conv", "depthwise", "layout", "norm", "pointwise", "pool", "resize", "rnn", "softmax",
-    "winograd",
+    "conv", "depthwise", "layout", "normalisation", "pointwise", "pooling", "recurrent", "resize",
+    "softmax", "winograd",
 }  # fmt: skip
 MOST = 64  # kernels of all files together: each costs seconds when it is first compiled
 

@@ -135,7 +135,7 @@ def test_confidence_keeps_the_order_of_scores(slope, intercept, scores):
 
 
 def test_a_detector_says_what_its_card_knows():
-    nets.init.seed(1)
+    nets.nn.init.seed(1)
     net = FaceNet(**QUICK.net).eval()
     net.answer.bias.data[:2] = 0
     net.answer.weight.data *= 20

@@ -26,12 +26,12 @@ from nets.detectors.training.occlude import occlude
 from nets.detectors.training.pixels import photograph
 from nets.detectors.training.scenes import KINDS, Mixture, Scenes
 from nets.detectors.training.store import Entry, Store
-from nets.kernels.levels import look_up
+from nets.kernels.lookup_table import look_up
 from nets.kernels.warp import warp_into
 from vj.boxes import iou
 from vj.detections import Detections
 from vj.errors import ParameterError, SourceError
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 DATA = data_folder()
 real = pytest.mark.skipif(

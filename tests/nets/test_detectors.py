@@ -17,14 +17,14 @@ from onnx_graphs import conv_net, proto
 import nets
 import vj
 from nets import registry
+from nets.compiler import Model
 from nets.detectors import ScrfdDetector, UltraLightDetector, YuNetDetector
 from nets.detectors.ultralight import priors
-from nets.plan import Model
 from vj.boxes import iou
 from vj.detect.registry import open_detector
 from vj.errors import ImageError, NetError, ParameterError
-from vj.files import data_folder
-from vj.images import as_rgb
+from vj.io.files import data_folder
+from vj.io.images import as_rgb
 
 DATA = data_folder()
 MODELS = DATA / "ref_models"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import nets
+from nets.autograd.tensor import Tensor, no_grad
 from nets.detectors.facenet import FaceNetDetector, model_of, read_net
 from nets.detectors.training.assign import targets
 from nets.detectors.training.data import Data, read_data
@@ -18,7 +19,6 @@ from nets.detectors.training.frames import as_input
 from nets.detectors.training.objective import Objective
 from nets.detectors.training.recipe import RECIPES, Recipe, save_net, train
 from nets.models.face import FaceNet
-from nets.tensor import Tensor, no_grad
 from vj.boxes import iou
 from vj.errors import NetError
 
@@ -36,7 +36,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def net():
-    nets.init.seed(1)
+    nets.nn.init.seed(1)
     net = FaceNet(**SMALL)
     for _, buffer in net.named_buffers():
         if buffer.ndim:
@@ -90,7 +90,7 @@ import gc, json, sys
 import numpy as np
 from nets.detectors.facenet import Cells, model_of
 from nets.models.face import FaceNet
-from nets.trace import to_graph
+from nets.tracing import to_graph
 from vj.kernels.jit import Kernel
 
 def ready():
@@ -217,9 +217,9 @@ def test_a_small_net_learns_one_picture_by_heart():
     box = np.float32([[20, 16, 44, 44]])
     image[16:44, 20:44] = 200
     image = (image + rng.integers(0, 20, image.shape)).astype(np.uint8)
-    nets.init.seed(0)
+    nets.nn.init.seed(0)
     net = FaceNet(**SMALL)
-    optimiser = nets.optim.Adam(net.named_parameters(), lr=3e-3)
+    optimiser = nets.nn.optim.Adam(net.named_parameters(), lr=3e-3)
     points = [np.full((1, 5, 2), np.nan, np.float32)] * 2
     x = as_input(np.stack([image, image[:, ::-1]]))
     boxes = [box, np.float32([[64 - 44, 16, 64 - 20, 44]])]

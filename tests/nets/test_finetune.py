@@ -5,8 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from nets import init
-from nets.layers import (
+from nets.autograd.tensor import Tensor
+from nets.models.lenet import LeNet5
+from nets.models.resnet import ResNet
+from nets.nn import init
+from nets.nn.layers import (
     BatchNorm2d,
     Conv2d,
     Dropout,
@@ -17,14 +20,11 @@ from nets.layers import (
     ReLU,
     Sequential,
 )
-from nets.losses import cross_entropy
-from nets.models.lenet import LeNet5
-from nets.models.resnet import ResNet
-from nets.optim import SGD
-from nets.tensor import Tensor
-from nets.train import Arrays, Loader, accuracy, adapt, advise, evaluate, fit, probe
-from nets.train.cut import Cut
-from nets.train.finetune import STRATEGIES, replace_head
+from nets.nn.losses import cross_entropy
+from nets.nn.optim import SGD
+from nets.training import Arrays, Loader, accuracy, adapt, advise, evaluate, fit, probe
+from nets.training.finetune import STRATEGIES, replace_head
+from nets.training.truncated import Cut
 from vj.errors import NetError, ParameterError
 
 

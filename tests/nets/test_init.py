@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from nets import init
-from nets.layers import Conv2d, Dropout, Linear
+from nets.nn import init
+from nets.nn.layers import Conv2d, Dropout, Linear
 from vj.errors import NetError
 
 SHAPE = (40, 30, 3, 2)  # fan in 180, fan out 240

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nets import init
-from nets.inside import (
+from nets.autograd.ops.activation import relu
+from nets.autograd.tensor import Tensor
+from nets.interpret import (
     as_picture,
     feature_maps,
     grid,
@@ -17,7 +18,8 @@ from nets.inside import (
     saliency,
     strongest,
 )
-from nets.layers import (
+from nets.nn import init
+from nets.nn.layers import (
     BatchNorm2d,
     Conv2d,
     Dropout,
@@ -29,8 +31,6 @@ from nets.layers import (
     Sequential,
     Tanh,
 )
-from nets.ops.activation import relu
-from nets.tensor import Tensor
 from vj.errors import ImageError, NetError
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import nets
-from nets import layers as L
-from nets.layers.container import fits
-from nets.tensor import Tensor, no_grad
+from nets.autograd.tensor import Tensor, no_grad
+from nets.nn import layers as L
+from nets.nn.layers.container import fits
 from vj.errors import NetError
 
 torch = pytest.importorskip("torch", reason="the oracle is torch")

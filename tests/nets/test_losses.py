@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from twins import check_gradient, close, compare, torch
 
-from nets import losses
-from nets.tensor import Tensor
+from nets.autograd.tensor import Tensor
+from nets.nn import losses
 from vj.errors import NetError
 
 F = torch.nn.functional

@@ -13,11 +13,11 @@ pytest.importorskip("onnx")
 from onnx_graphs import model, node, value
 
 from nets import reference as ref
-from nets.kernels import layout, pointwise, rnn
-from nets.packing.slots import Slot, aligned, geometry
-from nets.plan.layers.base import Image, Place
-from nets.plan.layers.pointwise import Copy, Maxout, Norm, Response, Softmax, Unary
-from nets.plan.layers.window import Axis, Pool, Unpool
+from nets.compiler.layers.base import Image, Place
+from nets.compiler.layers.pointwise import Copy, Maxout, Norm, Response, Softmax, Unary
+from nets.compiler.layers.window import Axis, Pool, Unpool
+from nets.conv.tensor_layout import Slot, aligned, geometry
+from nets.kernels import layout, pointwise, recurrent
 
 f4 = np.float32
 sizes = st.integers(1, 9)
@@ -251,13 +251,13 @@ def test_gates(seed):
     h, c = rng.standard_normal((2, 2, size)).astype(f4)
     ends = np.array([3, 1])
     new_h, new_c = h.copy(), c.copy()
-    rnn.lstm_gates((x + h @ r.T).astype(f4), np.zeros(3 * size, f4), ends, 1, new_h, new_c)
+    recurrent.lstm_gates((x + h @ r.T).astype(f4), np.zeros(3 * size, f4), ends, 1, new_h, new_c)
     eye = np.eye(4 * size)
     want = ref.lstm_step(x[0], h[0], c[0], eye, r, np.zeros(4 * size))
     np.testing.assert_allclose([new_h[0], new_c[0]], want, atol=1e-5)
     np.testing.assert_array_equal([new_h[1], new_c[1]], [h[1], c[1]])
     new_h, m = h.copy(), 3 * size
-    rnn.gru_gates(x[:, :m].astype(f4), (h @ r[:m].T).astype(f4), ends, 1, new_h)
+    recurrent.gru_gates(x[:, :m].astype(f4), (h @ r[:m].T).astype(f4), ends, 1, new_h)
     want = ref.gru_step(x[0, :m], h[0], eye[:m, :m], r[:m], np.zeros(m), np.zeros(m))
     np.testing.assert_allclose(new_h[0], want, atol=1e-5)
     np.testing.assert_array_equal(new_h[1], h[1])

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nets.ops import recurrent
-from nets.ops.matrices import product
-from nets.ops.threads import threads
-from nets.tensor import Tensor
+from nets.autograd.ops import recurrent
+from nets.autograd.ops.matmul import product
+from nets.autograd.tensor import Tensor
+from nets.runtime.threads import threads
 
 sides = st.integers(0, 40)
 

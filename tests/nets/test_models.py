@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import nets
-from nets import init, losses, optim
 from nets import models as M
+from nets.autograd.tensor import Tensor, no_grad
 from nets.models.autoencoder import kl_sparsity, l1_sparsity
 from nets.models.lenet import Gaussian
-from nets.tensor import Tensor, no_grad
+from nets.nn import init, losses, optim
 from vj.errors import NetError
 
 torch = pytest.importorskip("torch", reason="the oracle is torch")

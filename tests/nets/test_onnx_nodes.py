@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from nets.compiler import Model
 from nets.graph.operators import OPERATORS
-from nets.onnx_reader import parse_graph
-from nets.plan import Model
+from nets.onnx.reader import parse_graph
 from vj.errors import NetError
 
 onnx = pytest.importorskip("onnx")

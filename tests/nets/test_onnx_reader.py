@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx_graphs import conv_net, model, node, proto, value  # noqa: E402
 
 import nets  # noqa: E402
-from nets.onnx_reader import parse_graph  # noqa: E402
-from nets.plan import Model  # noqa: E402
+from nets.compiler import Model  # noqa: E402
+from nets.onnx.reader import parse_graph  # noqa: E402
 from vj.errors import NetError  # noqa: E402
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 from twins import check_gradient, compare, torch
 
-from nets.ops import activation
-from nets.ops.threads import threads
-from nets.tensor import Tensor
+from nets.autograd.ops import activation
+from nets.autograd.tensor import Tensor
+from nets.runtime.threads import threads
 from vj.errors import NetError
 
 F = torch.nn.functional

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nets
-from nets.ops.convolve import conv2d, conv_transpose2d, linear
-from nets.ops.threads import thread_count
-from nets.tensor import Tensor
+from nets.autograd.ops.convolution import conv2d, conv_transpose2d, linear
+from nets.autograd.tensor import Tensor
+from nets.runtime.threads import thread_count
 from vj.errors import NetError
 
 few, seeds = st.integers(1, 3), st.integers(0, 2**32 - 1)

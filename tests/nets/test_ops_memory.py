@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from nets.ops import memory
+from nets.runtime import memory
 
 
 def test_memory_of_a_forgotten_array_is_used_again():

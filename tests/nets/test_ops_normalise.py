@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twins import check_gradient, close, compare, torch
 
-from nets.ops import normalise
-from nets.ops.threads import threads
-from nets.tensor import Tensor
+from nets.autograd.ops import normalisation
+from nets.autograd.tensor import Tensor
+from nets.runtime.threads import threads
 from vj.errors import NetError
 
 F = torch.nn.functional
@@ -41,7 +41,7 @@ def test_batch_norm_as_in_pytorch(shape, activation, training, affine, seed):
     ours, theirs = [m.copy() for m in moments], [torch.tensor(m) for m in moments]
     how = {"training": training, "momentum": 0.3, "eps": 1e-3}
     compare(
-        lambda *a: normalise.batch_norm(*a, running=tuple(ours), activation=activation, **how),
+        lambda *a: normalisation.batch_norm(*a, running=tuple(ours), activation=activation, **how),
         lambda x, w, b: ACTIVATIONS[activation](F.batch_norm(x, *theirs, w, b, **how)),
         x, scale, shift, tolerance=3e-5,
     )  # fmt: skip
@@ -53,7 +53,7 @@ def test_batch_norm_as_in_pytorch(shape, activation, training, affine, seed):
 def test_batch_norm_far_from_zero():
     """The mean is a thousand times the deviation: sums of squares in float32 would be noise."""
     x = numbers(0, 8, 6, 9, 9, mean=1000.0)
-    y = normalise.batch_norm(Tensor(x), None, None, running=None, training=True).numpy()
+    y = normalisation.batch_norm(Tensor(x), None, None, running=None, training=True).numpy()
     exact = x.astype("f8")
     exact -= exact.mean((0, 2, 3), keepdims=True)
     exact /= np.sqrt(np.mean(exact**2, (0, 2, 3), keepdims=True) + 1e-5)
@@ -64,7 +64,7 @@ def test_batch_norm_passes_nan_on_in_its_channel_only():
     x = numbers(1, 2, 3, 4, 4)
     x[1, 1, 2, 2] = np.nan
     t = Tensor(x, requires_grad=True)
-    y = normalise.batch_norm(t, None, None, running=None, training=True, activation="relu")
+    y = normalisation.batch_norm(t, None, None, running=None, training=True, activation="relu")
     y.backward(np.ones(x.shape))
     for found in (y.numpy(), t.grad):
         assert np.isnan(found[:, 1]).all()
@@ -81,7 +81,7 @@ def test_batch_norm_by_central_differences(training):
         return np.maximum(normal * w[:, None, None] + b[:, None, None], 0)
 
     check_gradient(
-        lambda *a: normalise.batch_norm(
+        lambda *a: normalisation.batch_norm(
             *a, running=tuple(m.astype("f4") for m in moments), training=training,
             activation="relu",
         ),
@@ -95,8 +95,10 @@ def test_same_bits_for_any_number_of_threads(shape):
     for n in (1, 3):
         with threads(n):
             args = [Tensor(numbers(k, *s), True) for k, s in enumerate([shape, shape[1:2]])]
-            y = normalise.batch_norm(*args, None, running=None, training=True, activation="relu")
-            z = normalise.group_norm(y, args[1], None, groups=1)
+            y = normalisation.batch_norm(
+                *args, None, running=None, training=True, activation="relu"
+            )
+            z = normalisation.group_norm(y, args[1], None, groups=1)
             z.backward(numbers(9, *shape))
             found.append([y.numpy(), z.numpy(), *(a.grad for a in args)])
     for a, b in zip(*found, strict=True):
@@ -115,7 +117,7 @@ def test_group_norm_as_in_pytorch(groups, share, n, size, affine, seed):
     x = numbers(seed, n, c, *size, mean=1.0)
     w, b = (numbers(seed, c), numbers(seed + 1, c)) if affine else (None, None)
     compare(
-        lambda x, w, b: normalise.group_norm(x, w, b, groups=groups, eps=1e-3),
+        lambda x, w, b: normalisation.group_norm(x, w, b, groups=groups, eps=1e-3),
         lambda x, w, b: F.group_norm(x, groups, w, b, 1e-3), x, w, b, tolerance=3e-5,
     )  # fmt: skip
 
@@ -128,7 +130,7 @@ def test_group_norm_by_central_differences():
         return split.reshape(x.shape) * w[:, None, None] + b[:, None, None]
 
     check_gradient(
-        lambda *a: normalise.group_norm(*a, groups=2),
+        lambda *a: normalisation.group_norm(*a, groups=2),
         numbers(0, 2, 4, 3, 4), numbers(3, 4), numbers(4, 4), twin=twin, tolerance=2e-5,
     )  # fmt: skip
 
@@ -140,7 +142,7 @@ def test_layer_norm_as_in_pytorch(shape, data, seed):
     x, w, b = numbers(seed, *shape), numbers(seed + 1, *own), numbers(seed + 2, *own)
     bias = b if data.draw(st.booleans()) else None
     compare(
-        lambda x, w, b: normalise.layer_norm(x, w, b, eps=1e-2),
+        lambda x, w, b: normalisation.layer_norm(x, w, b, eps=1e-2),
         lambda x, w, b: F.layer_norm(x, own, w, b, 1e-2), x, w, bias, tolerance=3e-5, layout=False,
     )  # fmt: skip
 
@@ -153,15 +155,15 @@ def test_local_response_norm_as_in_pytorch(c, size, rest, seed):
     if len(rest) == 0:  # PyTorch wants pixels
         x = x[..., None]
     compare(
-        lambda x: normalise.local_response_norm(x, **how),
+        lambda x: normalisation.local_response_norm(x, **how),
         lambda x: F.local_response_norm(x, **how), x,
     )  # fmt: skip
 
 
 EXACT = {
-    "layer": (lambda *a: normalise.layer_norm(*a), [(3, 2, 5), (2, 5), (2, 5)]),
+    "layer": (lambda *a: normalisation.layer_norm(*a), [(3, 2, 5), (2, 5), (2, 5)]),
     "response": (
-        lambda x: normalise.local_response_norm(x, size=3, alpha=0.5, beta=0.7), [(2, 5, 2, 2)],
+        lambda x: normalisation.local_response_norm(x, size=3, alpha=0.5, beta=0.7), [(2, 5, 2, 2)],
     ),
 }  # fmt: skip
 
@@ -173,30 +175,32 @@ def test_gradients_by_central_differences(name):
 
 
 REFUSED = {
-    "training needs more than one number for each channel": lambda x, w: normalise.batch_norm(
+    "training needs more than one number for each channel": lambda x, w: normalisation.batch_norm(
         Tensor(np.zeros((1, 3))), None, None, running=None, training=True
     ),
-    r"numbers, got \(0, 4, 3\)": lambda x, w: normalise.batch_norm(
+    r"numbers, got \(0, 4, 3\)": lambda x, w: normalisation.batch_norm(
         Tensor(np.zeros((0, 4, 3))), w, w, running=None, training=True
     ),
-    r"group_norm: x of shape \(0, 4\) holds no numbers": lambda x, w: normalise.group_norm(
+    r"group_norm: x of shape \(0, 4\) holds no numbers": lambda x, w: normalisation.group_norm(
         Tensor(np.zeros((0, 4))), w, w, groups=2
     ),
-    "evaluation needs `running` moments": lambda x, w: normalise.batch_norm(
+    "evaluation needs `running` moments": lambda x, w: normalisation.batch_norm(
         x, None, None, running=None, training=False
     ),
-    r"weight of shape \(5,\) does not fit the 4 channels": lambda x, w: normalise.batch_norm(
+    r"weight of shape \(5,\) does not fit the 4 channels": lambda x, w: normalisation.batch_norm(
         x, Tensor(np.ones(5)), None, running=None, training=True
     ),
-    '`activation` must be None, "relu" or "relu6", not .elu.': lambda x, w: normalise.batch_norm(
-        x, None, None, running=None, training=True, activation="elu"
+    '`activation` must be None, "relu" or "relu6", not .elu.': lambda x, w: (
+        normalisation.batch_norm(x, None, None, running=None, training=True, activation="elu")
     ),
-    "3 groups do not divide the channels": lambda x, w: normalise.group_norm(x, w, w, groups=3),
-    r"bias of shape \(2,\) does not fit": lambda x, w: normalise.group_norm(
+    "3 groups do not divide the channels": lambda x, w: normalisation.group_norm(x, w, w, groups=3),
+    r"bias of shape \(2,\) does not fit": lambda x, w: normalisation.group_norm(
         x, w, Tensor(np.ones(2)), groups=2
     ),
-    r"weight of shape \(4,\) does not fit the end": lambda x, w: normalise.layer_norm(x, w, None),
-    "wants `size` of at least 1": lambda x, w: normalise.local_response_norm(x, size=0),
+    r"weight of shape \(4,\) does not fit the end": lambda x, w: normalisation.layer_norm(
+        x, w, None
+    ),
+    "wants `size` of at least 1": lambda x, w: normalisation.local_response_norm(x, size=0),
 }
 
 

@@ -6,9 +6,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twins import channels_last, check_gradient, compare, torch
 
-from nets.ops import pooling
-from nets.ops.threads import threads
-from nets.tensor import Tensor
+from nets.autograd.ops import pooling
+from nets.autograd.tensor import Tensor
+from nets.runtime.threads import threads
 from vj.errors import NetError
 
 F = torch.nn.functional

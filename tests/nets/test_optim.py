@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nets import optim
-from nets.tensor import Tensor
+from nets.autograd.tensor import Tensor
+from nets.nn import optim
 from vj.errors import NetError
 
 torch = pytest.importorskip("torch")

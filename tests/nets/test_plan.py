@@ -13,8 +13,8 @@ pytest.importorskip("onnx")
 from onnx_graphs import conv_net, model, node, plain, proto, reference, value
 
 import nets
-from nets.onnx_reader import parse_graph
-from nets.plan import Model
+from nets.compiler import Model
+from nets.onnx.reader import parse_graph
 from vj.errors import NetError
 
 

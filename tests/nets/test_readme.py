@@ -15,8 +15,8 @@ pytest.importorskip("onnx")
 import onnx
 
 import nets
-from nets.layers import Conv2d, ReLU, Sequential
 from nets.models.face import PARTS, STRIDES, FaceNet
+from nets.nn.layers import Conv2d, ReLU, Sequential
 
 README = Path(nets.__file__).with_name("README.md")
 TEXT = README.read_text(encoding="utf-8")

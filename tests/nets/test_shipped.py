@@ -23,7 +23,7 @@ from nets.detectors.training.recipe import RECIPES
 from nets.detectors.training.store import Store
 from nets.models.face import PARTS, STRIDES
 from vj.errors import NetError
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 DATA = data_folder()
 SHIPPED = [card for card in nets.list_models().values() if card.path]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nets.layers import BatchNorm2d, Conv2d, Linear, Module, Sequential
-from nets.state import load_state, save_state
+from nets.nn.layers import BatchNorm2d, Conv2d, Linear, Module, Sequential
+from nets.nn.state import load_state, save_state
 from vj.errors import NetError, SinkError
 
 STATE = {

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nets
+from nets.autograd.tensor import Tensor
 from nets.detectors.facenet import Cells, read_net
 from nets.detectors.train import main
 from nets.detectors.training.assign import targets
@@ -21,8 +22,7 @@ from nets.detectors.training.objective import Objective, _assign
 from nets.detectors.training.recipe import RECIPES, Recipe, train
 from nets.detectors.training.scenes import Scenes
 from nets.models.face import FaceNet
-from nets.optim import SGD, Constant, clip_grad_norm
-from nets.tensor import Tensor
+from nets.nn.optim import SGD, Constant, clip_grad_norm
 from vj.errors import TrainingError
 
 torch = pytest.importorskip("torch", reason="the other side of the comparison")
@@ -61,7 +61,7 @@ def frames(data):
 
 
 def new(how):
-    nets.init.seed(0)
+    nets.nn.init.seed(0)
     return FaceNet(**how)
 
 

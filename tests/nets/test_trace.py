@@ -7,10 +7,10 @@ pytest.importorskip("onnxruntime")
 from traced import by_graph, by_onnxruntime, by_opencv, by_plan, by_tape, lively, noise, same
 
 import nets
-from nets import layers as L
-from nets.ops import activation, arithmetic, convolve, pooling
-from nets.tensor import Tensor
-from nets.trace.export import to_onnx
+from nets.autograd.ops import activation, arithmetic, convolution, pooling
+from nets.autograd.tensor import Tensor
+from nets.nn import layers as L
+from nets.onnx.writer import to_onnx
 from vj.errors import NetError, SinkError
 
 
@@ -209,7 +209,7 @@ def test_shared_layers():
 
 
 def test_the_file_says_what_it_is(tmp_path):
-    proto = to_onnx(nets.trace.convert.graph_of(LAYERS["conv"], (16, 17), 1, None, (), 17))
+    proto = to_onnx(nets.tracing.convert.graph_of(LAYERS["conv"], (16, 17), 1, None, (), 17))
     assert (proto.ir_version, proto.opset_import[0].version) == (8, 17)
     assert proto.producer_name == "vj-detect"
     nets.export_onnx(LAYERS["conv"], tmp_path / "m.onnx", (16, 17))
@@ -279,7 +279,7 @@ def test_a_file_that_cannot_be_written(tmp_path):
 
 
 def test_weights_beyond_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("nets.trace.export.LIMIT", 100)
+    monkeypatch.setattr("nets.onnx.writer.LIMIT", 100)
     with pytest.raises(NetError, match=r"m\.onnx: .* GB of weights exceed an ONNX file's 2 GB"):
         nets.export_onnx(after(), tmp_path / "m.onnx", (8, 8))
 
@@ -290,7 +290,7 @@ def test_arithmetic_of_weights_is_done_beforehand():
     def standardised(x, layer):
         w = layer.weight
         centred = w - w.mean((1, 2, 3), keepdims=True)
-        return convolve.conv2d(x, centred / (centred * centred).mean() ** 0.5)
+        return convolution.conv2d(x, centred / (centred * centred).mean() ** 0.5)
 
     model, x = Net(standardised, L.Conv2d(4, 4, 3)), noise(1, 3, 8, 8)
     graph = nets.to_graph(model, (8, 8))

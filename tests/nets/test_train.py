@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nets import init
-from nets.layers.activation import Dropout, ReLU
-from nets.layers.container import Sequential
-from nets.layers.linear import Linear
-from nets.layers.module import Module
-from nets.layers.normalisation import BatchNorm1d
-from nets.losses import cross_entropy, mse_loss
-from nets.ops.arithmetic import log
-from nets.optim import SGD, AdamW, Average, Cosine
-from nets.tensor import Tensor
-from nets.train import (
+from nets.autograd.ops.arithmetic import log
+from nets.autograd.tensor import Tensor
+from nets.nn import init
+from nets.nn.layers.activation import Dropout, ReLU
+from nets.nn.layers.container import Sequential
+from nets.nn.layers.linear import Linear
+from nets.nn.layers.module import Module
+from nets.nn.layers.normalisation import BatchNorm1d
+from nets.nn.losses import cross_entropy, mse_loss
+from nets.nn.optim import SGD, AdamW, Average, Cosine
+from nets.training import (
     Arrays,
     Averaging,
     Callback,
@@ -49,7 +49,7 @@ from nets.train import (
     read_card,
     save_weights,
 )
-from nets.train.checkpoint import load_checkpoint, save_checkpoint
+from nets.training.checkpoint import load_checkpoint, save_checkpoint
 from vj.errors import ImageError, NetError, ParameterError, SinkError, SourceError, TrainingError
 
 CHECKPOINT = "checkpoint.safetensors"

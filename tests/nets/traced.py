@@ -3,8 +3,8 @@
 import numpy as np
 
 import nets
-from nets.layers.record import record
-from nets.plan import Model
+from nets.compiler import Model
+from nets.nn.layers.record import record
 
 
 def lively(model, seed=0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nets.tensor import Tensor
+from nets.autograd.tensor import Tensor
 
 torch = pytest.importorskip("torch")
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from vj.errors import ParameterError
 from vj.train.boosting import Goal, Recipe, Samples, boost_stage, trimmed
+from vj.train.boosting_variants import FLAVOURS, Flavour
 from vj.train.features import Table, make_bank
-from vj.train.flavours import FLAVOURS, Flavour
 from vj.train.search import SearchPlan
 from vj.train.trees import sum_scores, tree_scores
 from vj.train.workers import Workers

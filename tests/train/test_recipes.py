@@ -12,7 +12,7 @@ from train.test_trainer import clutter, target
 from vj.cascade.opencv_xml import read
 from vj.detect.scoring import Scoring
 from vj.errors import SourceError
-from vj.images import write_image
+from vj.io.images import write_image
 from vj.train import recipes
 from vj.train.augment import Augment
 

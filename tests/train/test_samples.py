@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vj.errors import SourceError, TrainingError
-from vj.images import write_image
+from vj.io.images import write_image
 from vj.train.augment import PLAIN, Augment
 from vj.train.samples import PatchStream, draw_pictures, fit_window, read_crops, split_groups
 from vj.train.sources import gather_scenes, list_positives, read_backgrounds, read_positives

@@ -18,7 +18,7 @@ from vj.cascade.opencv_xml import read
 from vj.detect import pyramid
 from vj.detect.detector import CascadeDetector
 from vj.errors import ParameterError, SourceError, TrainingError
-from vj.images import write_image
+from vj.io.images import write_image
 from vj.train.augment import PLAIN, Augment
 from vj.train.trainer import CascadeTrainer
 

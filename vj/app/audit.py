@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from vj.app.formats import count
 from vj.app.progress import Console
-from vj.app.source import Item, Picture
-from vj.app.video_source import Video
+from vj.io.source import Item, Picture
+from vj.io.video_source import Video
 
 if TYPE_CHECKING:
     from vj.app.sink import Task

@@ -21,15 +21,15 @@ from vj.app.options import DATA, METHODS, information, parse
 from vj.app.progress import ClosedPipe, Console, Talk, abandon_stdout
 from vj.app.status import Status, status_of
 from vj.errors import CascadeError, ParameterError, SourceError, VJError
-from vj.files import sweep, writing
+from vj.io.files import sweep, writing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vj.app.film import Film
     from vj.app.pipeline import Paint
     from vj.app.sink import Task
+    from vj.app.video_pipeline import Film
     from vj.detect.registry import Detector
     from vj.detections import Detections
 
@@ -165,10 +165,10 @@ def _explain(
 
 def _tasks(args: Namespace, console: Console) -> list[Task]:
     """What is to be done, in order."""
-    from vj.app.live import Live
     from vj.app.sink import is_file, plan
-    from vj.app.source import Picture, find_inputs
-    from vj.app.video_source import Span
+    from vj.io.live import Live
+    from vj.io.source import Picture, find_inputs
+    from vj.io.video_source import Span
 
     out = Path(args.output) if args.output else None
     span = Span(args.start, args.duration, args.max_frames, args.fps_limit)
@@ -181,7 +181,7 @@ def _tasks(args: Namespace, console: Console) -> list[Task]:
         stdin_format=args.stdin_format,
     )
     if args.sample:
-        from vj.images import sample_path
+        from vj.io.images import sample_path
 
         items.append(Picture("astronaut", sample_path(), Path("astronaut.png")))
     items = [replace(item, say=console.say) if isinstance(item, Live) else item for item in items]
@@ -196,8 +196,8 @@ def _tasks(args: Namespace, console: Console) -> list[Task]:
 
 def _film(args: Namespace, jobs: int) -> Film:
     """How the frames of videos are handled."""
-    from vj.app.film import Film
-    from vj.app.video_sink import Encoding
+    from vj.app.video_pipeline import Film
+    from vj.io.video_sink import Encoding
 
     encoding = Encoding(args.codec, args.crf, not args.no_audio, args.start)
     tracking = {"track": args.track, "every": args.every, "hold": args.hold}
@@ -237,7 +237,7 @@ def _paint(args: Namespace) -> Paint:
     """What happens to a picture once the faces are known."""
     method, picture = args.redact, None
     if method and method not in METHODS:
-        from vj.images import read_image
+        from vj.io.images import read_image
 
         method, picture = "image", read_image(args.redact)
 

@@ -15,7 +15,7 @@ from vj.app.progress import Console
 from vj.app.status import Status
 from vj.detections import Detections
 from vj.errors import CascadeError, ParameterError
-from vj.files import replacing, writing
+from vj.io.files import replacing, writing
 
 USAGE = "vj-eval DATASET --detector A [--detector B ...] [-o report.html] [options]"
 EPILOG = """\
@@ -52,7 +52,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, console: Console) -> Status:
     """Do what the arguments say."""
-    from vj.evaluate.annotations import read_annotations
+    from vj.datasets.annotations import read_annotations
     from vj.evaluate.report import HEADER, Report, evaluate
 
     for target in (args.output, args.json):
@@ -145,7 +145,7 @@ class _YuNet:
 
     def detect(self, image: Any) -> Detections:
         """Detections of one image."""
-        from vj.images import as_rgb
+        from vj.io.images import as_rgb
 
         rgb = as_rgb(image)
         self._net.setInputSize((rgb.shape[1], rgb.shape[0]))

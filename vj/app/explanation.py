@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vj.detect.explain import heatmap_picture, reject_depth_map
 from vj.detections import Detections
 from vj.draw import draw
-from vj.images import as_gray
+from vj.io.images import as_gray
 
 if TYPE_CHECKING:
     from vj.detect.detector import CascadeDetector

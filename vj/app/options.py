@@ -99,7 +99,7 @@ def information(args: argparse.Namespace) -> str:
     if args.version:
         return f"vj-detect {__version__}\n"
     if args.list_cameras:
-        from vj.app.live import cameras
+        from vj.io.live import cameras
 
         names = enumerate(cameras().items())
         lines = (f"camera:{i}  {device}  {name}\n" for i, (device, name) in names)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vj.app.formats import Record
 from vj.errors import ParameterError
-from vj.files import replacing, writing
+from vj.io.files import replacing, writing
 
 _ROWS = 10_000  # of a row group: what is held in memory
 

@@ -13,8 +13,8 @@ from vj.app.formats import Record
 from vj.app.progress import Console
 from vj.app.sink import Task, has_film, picture_sink, write_crops
 from vj.app.status import Status, Terminated, status_of
-from vj.app.video_source import Video
 from vj.errors import ImageError, SinkError, StreamError, VJError
+from vj.io.video_source import Video
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vj.app.film import Film
     from vj.app.saved import Saved
-    from vj.app.source import Frame
+    from vj.app.video_pipeline import Film
     from vj.detect.registry import Detector
     from vj.detections import Detections
+    from vj.io.source import Frame
 
     Paint = Callable[[NDArray[np.uint8], Detections], NDArray[np.uint8]]
 

@@ -15,7 +15,7 @@ from vj.app import tools
 from vj.app.progress import Console
 from vj.app.status import Status
 from vj.errors import ParameterError, TrainingError
-from vj.files import replacing, writing
+from vj.io.files import replacing, writing
 
 USAGE = "vj-samples POSITIVES -o out.vec|sheet.png|annotations.json|info.dat|FOLDER [options]"
 EPILOG = """\
@@ -128,7 +128,7 @@ def _patches(args: argparse.Namespace, console: Console) -> Any:
 
 
 def _write(patches: Any, output: Path) -> None:
-    from vj.images import image_format, write_image
+    from vj.io.images import image_format, write_image
     from vj.train.check import contact_sheet
     from vj.train.vec import write_vec
 

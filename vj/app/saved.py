@@ -11,7 +11,7 @@ from vj.detections import Detections
 from vj.errors import ParameterError, SourceError
 
 if TYPE_CHECKING:
-    from vj.app.source import Frame
+    from vj.io.source import Frame
 
 Key = float | int
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from vj.app.formats import FORMATS, Record
 from vj.app.progress import Console
-from vj.app.source import PICTURES, Item, Missing, Picture
-from vj.app.video_source import CONTAINERS, Video
 from vj.errors import ParameterError
-from vj.files import replacing, writing
+from vj.io.files import replacing, writing
+from vj.io.source import PICTURES, Item, Missing, Picture
+from vj.io.video_source import CONTAINERS, Video
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vj.app.source import Frame
-    from vj.app.video_sink import Encoding, Write
     from vj.detections import Detections
+    from vj.io.source import Frame
+    from vj.io.video_sink import Encoding, Write
 
 
 @contextlib.contextmanager
@@ -63,7 +63,7 @@ def picture_sink(path: Path | None) -> Iterator[Callable[[NDArray[np.uint8]], No
     if path is None:
         yield lambda image: None
         return
-    from vj.images import write_image
+    from vj.io.images import write_image
 
     def write(image: NDArray[np.uint8]) -> None:
         with writing(path):
@@ -86,7 +86,7 @@ def frame_sink(task: Task, encoding: Encoding) -> Iterator[Write | None]:
     elif "%" in path.name:
         yield _sequence(path)
     else:
-        from vj.app.video_sink import video_sink
+        from vj.io.video_sink import video_sink
 
         source = item.source if item.path is not None else None
         with video_sink(path, source, encoding) as write:
@@ -95,7 +95,7 @@ def frame_sink(task: Task, encoding: Encoding) -> Iterator[Write | None]:
 
 def _sequence(pattern: Path) -> Write:
     """Pictures with numbers in their names."""
-    from vj.images import write_image
+    from vj.io.images import write_image
 
     def write(frame: Frame, image: NDArray[np.uint8] | None) -> None:
         path = pattern.with_name(pattern.name % frame.index)
@@ -109,7 +109,7 @@ def _sequence(pattern: Path) -> Write:
 def write_crops(folder: Path, item: Item, frame: Frame, found: Detections) -> None:
     """Write a picture of each face: its input, frame, and track or number in the name."""
     from vj.boxes import clip
-    from vj.images import write_image
+    from vj.io.images import write_image
 
     tracks = found.track_id
     for i, box in enumerate(clip(found.xyxy, frame.image.shape)):

@@ -15,7 +15,7 @@ from vj.app.opencv_flags import translate
 from vj.app.progress import Console, Talk
 from vj.app.status import Status
 from vj.errors import ParameterError
-from vj.files import writing
+from vj.io.files import writing
 
 if TYPE_CHECKING:
     from vj.cascade.model import Cascade
@@ -105,7 +105,7 @@ def _add_run(add: Any) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Status:
     """Do what the arguments say."""
-    from vj.images import write_image
+    from vj.io.images import write_image
     from vj.train.augment import PLAIN, Augment
     from vj.train.trainer import CascadeTrainer
 

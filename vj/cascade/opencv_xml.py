@@ -15,7 +15,7 @@ from vj.cascade import formats, storage
 from vj.cascade.model import Cascade, Stage
 from vj.cascade.storage import Source
 from vj.errors import CascadeError
-from vj.files import replacing
+from vj.io.files import replacing
 
 
 def read(source: Source, name: str | None = None) -> Cascade:

@@ -20,7 +20,7 @@ from vj.detect.scanner import Scanner
 from vj.detect.scoring import Scoring
 from vj.detections import Detections
 from vj.errors import ParameterError
-from vj.images import as_gray, read_image
+from vj.io.images import as_gray, read_image
 
 if TYPE_CHECKING:
     from vj.detect.explain import Explanation

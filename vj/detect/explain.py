@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from vj.cascade.model import Cascade
 from vj.detect import window
 from vj.errors import ParameterError
-from vj.images import as_gray
+from vj.io.images import as_gray
 
 Pixels = NDArray[np.uint8]
 _N_VOTES = 7  # with the window itself, two rows of panels

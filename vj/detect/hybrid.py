@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vj.detect.grouping import nms
 from vj.detections import Detections
 from vj.errors import ParameterError
-from vj.images import as_rgb
+from vj.io.images import as_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image

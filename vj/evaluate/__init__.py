@@ -1,9 +1,9 @@
 """How good is a detector: annotated pictures, matching, curves, a report."""
 
-from vj.evaluate.annotations import Picture, read_annotations
-from vj.evaluate.curves import Curve
-from vj.evaluate.matching import Match, match
+from vj.datasets.annotations import Picture, read_annotations
 from vj.evaluate.report import Evaluation, Report, evaluate
+from vj.metrics.curves import Curve
+from vj.metrics.matching import Match, match
 
 __all__ = [
     "Curve",

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vj.datasets.annotations import Picture, read_annotations
 from vj.detections import Detections
 from vj.errors import ParameterError, VJError
 from vj.evaluate import html as page
-from vj.evaluate.annotations import Picture, read_annotations
-from vj.evaluate.curves import Curve
-from vj.evaluate.matching import Match, match
-from vj.evaluate.worst import worst_alarms, worst_misses
-from vj.files import replacing
+from vj.evaluate.error_examples import worst_alarms, worst_misses
+from vj.io.files import replacing
+from vj.metrics.curves import Curve
+from vj.metrics.matching import Match, match
 
 if TYPE_CHECKING:
     from vj.detect.registry import Detector
@@ -127,7 +127,7 @@ def evaluate(
     ----------
     detector : object with ``detect(image)``, or what `vj.detect` takes for one
     dataset : path or sequence of Picture
-        As `vj.evaluate.annotations.read_annotations` reads it.
+        As `vj.datasets.annotations.read_annotations` reads it.
     name : str
         What reports call it. Default: as it was given, else "detector".
     iou : float

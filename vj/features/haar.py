@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vj.errors import ParameterError
-from vj.features.families import FAMILIES, MODES, HaarFeatures, enumerate_haar
+from vj.features.bounds import check_inside, checked_corners, checked_window
+from vj.features.haar_templates import FAMILIES, MODES, HaarFeatures, enumerate_haar
 from vj.features.integral import (
     integral_image,
     squared_integral_image,
     tilted_integral_image,
 )
-from vj.features.reach import check_inside, checked_corners, checked_window
-from vj.images import as_gray, as_rgb
+from vj.io.images import as_gray, as_rgb
 
 __all__ = ["FAMILIES", "MODES", "HaarFeatures", "draw_feature", "enumerate_haar", "haar_features"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vj.errors import ImageError, ParameterError
-from vj.features.reach import reach
-from vj.images import as_gray
+from vj.features.bounds import reach
+from vj.io.images import as_gray
 
 MAX_PIXELS = (2**31 - 1) // 255
 """Pixels up to which 32-bit sums are exact whatever the image shows: 8,421,504."""

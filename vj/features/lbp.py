@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vj.errors import ParameterError
+from vj.features.bounds import check_inside, checked_corners, checked_window
 from vj.features.integral import integral_image
-from vj.features.reach import check_inside, checked_corners, checked_window
-from vj.images import as_gray
+from vj.io.images import as_gray
 
 
 def enumerate_lbp(window: tuple[int, int] = (24, 24)) -> NDArray[np.int32]:

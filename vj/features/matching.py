@@ -11,7 +11,7 @@ from vj.errors import ParameterError
 from vj.features.correlation import correlate
 from vj.features.integral import squared_integral_image
 from vj.features.spectral import correlate_tiles
-from vj.images import as_gray
+from vj.io.images import as_gray
 
 METHODS = ("sqdiff", "sqdiff_normed", "ccorr", "ccorr_normed", "ccoeff", "ccoeff_normed")
 """In OpenCV's order: TM_SQDIFF is 0, TM_CCOEFF_NORMED is 5."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.errors import ParameterError
-from vj.images import Pixels
+from vj.io.images import Pixels
 
 _UNIT = ("flip", "point_sampled", "blur", "jpeg", "occlusion")
 

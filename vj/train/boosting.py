@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from vj.cascade.model import Tree
 from vj.errors import ParameterError
+from vj.train.boosting_variants import Flavour
 from vj.train.features import Bank, Table
-from vj.train.flavours import Flavour
 from vj.train.search import Index, SearchPlan, SplitSearch
 from vj.train.trees import grow, sum_scores, tree_scores
 from vj.train.workers import Workers

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vj.datasets.annotations import Picture
 from vj.detect import pyramid
 from vj.errors import TrainingError, VJError
-from vj.evaluate.annotations import Picture
-from vj.images import Pixels
+from vj.io.images import Pixels
 from vj.train.augment import PLAIN, Crop, variant
 from vj.train.samples import Findings
 from vj.train.settings import Settings

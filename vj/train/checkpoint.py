@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vj.cascade.model import Tree
 from vj.errors import TrainingError
-from vj.files import replacing
+from vj.io.files import replacing
 from vj.train.assemble import TrainedStage
 
 _STATE, _PARTIAL = "state.npz", "partial.npz"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vj.errors import TrainingError
 from vj.features.haar import HaarFeatures, enumerate_haar
 from vj.features.lbp import enumerate_lbp
-from vj.images import Pixels
+from vj.io.images import Pixels
 from vj.kernels import responses as kernels
 
 MAX_AREA = (2**24 - 1) // 255  # sums of larger windows are not exact in float32

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade
+from vj.datasets.annotations import Picture
 from vj.detect import pyramid
 from vj.detect.packing import pack
 from vj.detect.scanner import Scanner
 from vj.detect.scoring import Scoring
 from vj.detections import Detections
 from vj.errors import TrainingError
-from vj.evaluate.annotations import Picture
-from vj.evaluate.matching import match
-from vj.images import as_gray
+from vj.io.images import as_gray
+from vj.metrics.matching import match
 from vj.train.windows import SCALE_FACTOR
 
 _ENOUGH = 20  # objects found that a fit needs

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade, Tree
 from vj.errors import SinkError, TrainingError
-from vj.images import Pixels
+from vj.io.images import Pixels
 from vj.train.assemble import TrainedStage, assemble
 from vj.train.boosting import Round, Samples, StageResult, boost_stage
 from vj.train.checkpoint import Checkpoint

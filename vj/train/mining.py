@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade
-from vj.images import Pixels
+from vj.io.images import Pixels
 from vj.train.sources import Scene
 from vj.train.windows import Survivors, WindowFinder
 from vj.train.workers import Workers

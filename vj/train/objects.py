@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vj.images import Pixels
+from vj.io.images import Pixels
 from vj.train.assemble import TrainedStage
 from vj.train.features import Bank, Table
 from vj.train.samples import PatchStream

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade
+from vj.datasets.annotations import Picture, read_annotations
 from vj.detect.scoring import Scoring
 from vj.errors import SourceError, VJError
-from vj.evaluate.annotations import Picture, read_annotations
 from vj.evaluate.report import evaluate
-from vj.files import data_folder, replacing
+from vj.io.files import data_folder, replacing
 from vj.train.augment import Augment
 from vj.train.fitting import ScoredDetector, fit_scoring
 from vj.train.trainer import CascadeTrainer

@@ -12,8 +12,8 @@ from typing import Any
 from vj.cascade.model import Cascade
 from vj.evaluate import html as page
 from vj.features.haar import HaarFeatures, draw_feature
-from vj.files import replacing
-from vj.images import Pixels
+from vj.io.files import replacing
+from vj.io.images import Pixels
 from vj.train.check import Check, contact_sheet
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vj.datasets.annotations import Boxes, Picture
 from vj.errors import TrainingError, VJError
-from vj.evaluate.annotations import Boxes, Picture
-from vj.images import Pixels, as_gray
+from vj.io.images import Pixels, as_gray
 from vj.train.augment import Augment, Crop, variant
 from vj.train.workers import Workers
 

@@ -9,7 +9,7 @@ from typing import Any
 from vj.errors import ParameterError
 from vj.train.augment import Augment
 from vj.train.boosting import Goal, Recipe
-from vj.train.flavours import Flavour
+from vj.train.boosting_variants import Flavour
 from vj.train.search import SearchPlan
 
 FEATURES = ("BASIC", "CORE", "ALL", "LBP")

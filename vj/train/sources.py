@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from vj.datasets.annotations import PICTURES, Boxes, Picture, Shelf, read_annotations
+from vj.datasets.lists import lines_of, picture_size
 from vj.errors import SourceError
-from vj.evaluate.annotations import PICTURES, Boxes, Picture, Shelf, read_annotations
-from vj.evaluate.lists import lines_of, picture_size
-from vj.images import Pixels, as_gray
+from vj.io.images import Pixels, as_gray
 from vj.train.vec import read_vec
 
 WHOLE = np.array([[0.0, 0.0, np.inf, np.inf]])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade
 from vj.errors import ParameterError, TrainingError
-from vj.images import Pixels
+from vj.io.images import Pixels
 from vj.train.augment import Crop
 from vj.train.check import Check, check_samples, sample_sheet
 from vj.train.checkpoint import Checkpoint
@@ -148,7 +148,7 @@ class CascadeTrainer:
         Parameters
         ----------
         positives : path, Picture, array, or an iterable of these
-            Annotated pictures in any format of `vj.evaluate.annotations.read_annotations`, a
+            Annotated pictures in any format of `vj.datasets.annotations.read_annotations`, a
             folder of crops, a .vec file; each uint8 array is one object.
         negatives : path, Picture, array, or an iterable of these
             Pictures without the object (annotated ones: everywhere but at the boxes).

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.cascade.model import Tree
+from vj.train.boosting_variants import Flavour
 from vj.train.features import Bank, Table
-from vj.train.flavours import Flavour
 from vj.train.search import Index, SplitSearch, pack
 
 MIN_SPLIT = 10  # a node of fewer samples becomes a leaf, as in opencv_traincascade

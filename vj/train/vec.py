@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from vj.errors import ParameterError, SourceError
-from vj.files import replacing
-from vj.images import Pixels
+from vj.io.files import replacing
+from vj.io.images import Pixels
 
 _HEADER = np.dtype([("count", "<i4"), ("size", "<i4"), ("zero", "<i2", 2)])
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.cascade.model import Cascade
+from vj.datasets.annotations import Boxes
 from vj.detect import pyramid
 from vj.detect.packing import pack
 from vj.detect.scanner import Scanner
 from vj.detect.window import make_level
 from vj.errors import VJError
-from vj.evaluate.annotations import Boxes
-from vj.images import Pixels, as_gray
+from vj.io.images import Pixels, as_gray
 from vj.train.sources import Scene
 
 SCALE_FACTOR = 1.1

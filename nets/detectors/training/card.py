@@ -14,11 +14,11 @@ from nets.detectors.training.calibrate import calibrate
 from nets.detectors.training.data import Data, Picture, read_pictures
 from nets.detectors.training.judge import Judged, judge
 from nets.detectors.training.store import Store
-from nets.state import load_state
-from nets.train.checkpoint import load_checkpoint
-from nets.train.loop import CHECKPOINT
+from nets.nn.state import load_state
+from nets.training.checkpoint import load_checkpoint
+from nets.training.loop import CHECKPOINT
 from vj.errors import TrainingError
-from vj.files import data_folder, replacing
+from vj.io.files import data_folder, replacing
 
 LEAST = 0.02  # score of detections that are judged
 ALARMS = 50

@@ -21,7 +21,7 @@ from nets.detectors.training.locate import locate
 from nets.detectors.training.store import Entry, Store
 from vj.boxes import as_boxes, to_xyxy
 from vj.errors import SourceError
-from vj.files import data_folder
+from vj.io.files import data_folder
 
 F32 = NDArray[np.float32]
 PICTURES = ("boxes_train", "boxes_more")

@@ -1,4 +1,4 @@
-"""Training frames as the batches that `nets.train.fit` goes through."""
+"""Training frames as the batches that `nets.training.fit` goes through."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from nets.arrays import Array
+from nets.autograd.ops.base import nchw
 from nets.detectors.facenet import SCALE
 from nets.detectors.training.scenes import Scenes
-from nets.graph.ir import Array
-from nets.ops.base import nchw
 
 
 def as_input(images: Array) -> Array:
@@ -47,7 +47,7 @@ class Frames:
     ) -> None:
         self.scenes, self.batch_size, self.batches = scenes, batch_size, batches
         self.plain, self.workers, self.form = plain, workers, form
-        self.dataset = self  # what `nets.train.card` asks about the data
+        self.dataset = self  # what `nets.training.card` asks about the data
 
     def __len__(self) -> int:
         return self.batches

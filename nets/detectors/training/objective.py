@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nets.autograd.ops.activation import sigmoid_of
+from nets.autograd.ops.arithmetic import clip, concat, exp
+from nets.autograd.tensor import Tensor
 from nets.detectors.training.assign import Assignment, assign_by_cost, assign_by_size, targets
 from nets.detectors.training.encode import F32, decode_boxes, grid
-from nets.losses import binary_cross_entropy_with_logits as cross_entropy
-from nets.losses import eiou_loss, giou_loss, smooth_l1_loss
-from nets.ops.activation import sigmoid_of
-from nets.ops.arithmetic import clip, concat, exp
-from nets.tensor import Tensor
+from nets.nn.losses import binary_cross_entropy_with_logits as cross_entropy
+from nets.nn.losses import eiou_loss, giou_loss, smooth_l1_loss
 
 OUTLINES = {"eiou": eiou_loss, "giou": giou_loss}
 LARGEST = 5.0  # exponent of a box side over its stride: what exceeds it would overflow

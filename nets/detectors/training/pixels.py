@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from nets.kernels.levels import look_up
+from nets.kernels.lookup_table import look_up
 
 Rng = np.random.Generator
 NOISE_SIDE = 512

@@ -17,21 +17,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nets.arrays import Array
+from nets.autograd.tensor import Tensor
 from nets.detectors.facenet import Cells, FaceNetDetector, model_of
 from nets.detectors.training.data import Data, read_data
 from nets.detectors.training.frames import Frames, as_input
 from nets.detectors.training.mining import mine
 from nets.detectors.training.objective import Objective
 from nets.detectors.training.scenes import Mixture, Scenes
-from nets.graph.ir import Array
-from nets.init import seed
-from nets.layers import Module
 from nets.models.face import FaceNet
-from nets.optim import SGD, Average, Cosine, reestimate_batch_norm
-from nets.state import save_state
-from nets.tensor import Tensor
-from nets.train import Averaging, Callback, JsonLog, Run, fit
-from nets.train.callbacks import Row
+from nets.nn.init import seed
+from nets.nn.layers import Module
+from nets.nn.optim import SGD, Average, Cosine, reestimate_batch_norm
+from nets.nn.state import save_state
+from nets.training import Averaging, Callback, JsonLog, Run, fit
+from nets.training.callbacks import Row
 
 WARM_UP = 200  # steps
 MOMENTS = 50  # batches from which the averaged net learns its moments

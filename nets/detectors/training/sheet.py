@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from nets.detectors.training.data import read_data
 from nets.detectors.training.scenes import KINDS, Mixture, Sample, Scenes
 from vj.errors import VJError
-from vj.images import write_image
+from vj.io.images import write_image
 
 
 def draw(sample: Sample) -> Image.Image:

@@ -15,7 +15,7 @@ from nets.detectors.training import assign
 from nets.detectors.training.encode import F32, grid
 from nets.detectors.training.objective import LARGEST, Objective
 
-EPS = 1e-7  # as of `nets.losses.boxes`
+EPS = 1e-7  # as of `nets.nn.losses.boxes`
 
 
 class Faces(NamedTuple):

@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nets.arrays import Array
+from nets.autograd.tensor import Grads, Needs, Tensor, Vjp, mode, op
 from nets.detectors.facenet import SCALE
 from nets.detectors.training.objective import Objective
 from nets.detectors.training.torch_objective import TorchObjective
-from nets.graph.ir import Array
-from nets.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
 from nets.models.face import ANSWERS, Block, FaceNet
 from nets.models.yunet import Unit
-from nets.ops.threads import thread_count
-from nets.tensor import Grads, Needs, Tensor, Vjp, mode, op
+from nets.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ReLU, Sequential
+from nets.runtime.threads import thread_count
 from vj.errors import TrainingError
 
 

@@ -1,6 +1,6 @@
 """What each operator computes and which shape comes out: NumPy, any rank, any number type.
 
-The whole of a network can run on these; `nets.plan` replaces what it has a faster kernel for.
+The whole of a network can run on these; `nets.compiler` replaces what it has a faster kernel for.
 """
 
 from nets.graph.operators import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nets.graph.ir import Array, Node
+from nets.arrays import Array
+from nets.graph.ir import Node
 from nets.graph.operators.base import Spec, need_rank, operator
 from vj.errors import NetError
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nets.graph.ir import Array, Node
+from nets.arrays import Array
+from nets.graph.ir import Node
 from nets.graph.operators.base import (
     Spec,
     as_ints,

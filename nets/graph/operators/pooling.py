@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nets.graph.ir import Array, Node
+from nets.arrays import Array
+from nets.graph.ir import Node
 from nets.graph.operators.base import Spec, as_ints, need_rank, need_workspace, operator
 from nets.graph.operators.windows import Window, kernel_sizes, window, windows
 from vj.errors import NetError

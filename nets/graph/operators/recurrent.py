@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nets.graph.ir import Array, Node
+from nets.arrays import Array
+from nets.graph.ir import Node
 from nets.graph.operators.base import Spec, need_rank, operator
 from nets.graph.operators.elementwise import sigmoid, softplus
 from nets.graph.operators.windows import text
@@ -138,13 +139,13 @@ class _Direction:
     def advance(self, rows: Array, h: Array, c: Array, lengths: Array, step: int) -> Any:
         """One step of the sequences that have not ended."""
         if self.compiled:
-            from nets.kernels import rnn
+            from nets.kernels import recurrent
 
             products = h @ self.r.T + self.bias_h
             if len(self.functions) == 3:
-                rnn.lstm_gates(rows + products, self.peep.ravel(), lengths, step, h, c)
+                recurrent.lstm_gates(rows + products, self.peep.ravel(), lengths, step, h, c)
             else:
-                rnn.gru_gates(rows, products, lengths, step, h)
+                recurrent.gru_gates(rows, products, lengths, step, h)
             return h, c
         alive = (step < lengths)[:, None]
         new_h, new_c = self.step(rows, h, c)

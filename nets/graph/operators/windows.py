@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from nets.graph.ir import Array, Node
+from nets.arrays import Array
+from nets.graph.ir import Node
 from nets.graph.operators.base import need_workspace
 from vj.errors import NetError
 

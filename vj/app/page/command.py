@@ -7,13 +7,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vj.app.page.preview import Settings, Show, Studio
 from vj.app.page.server import PageServer
-from vj.app.page.studio import Settings, Show, Studio
 from vj.app.progress import Console
 from vj.app.status import Status
-from vj.app.video_source import Video
 from vj.detect.registry import list_detectors
 from vj.errors import ParameterError
+from vj.io.video_source import Video
 
 if TYPE_CHECKING:
     from vj.app.sink import Task

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from vj.app.page.studio import Show, Studio
+from vj.app.page.preview import Show, Studio
 from vj.errors import SinkError, VJError
 
 MAX_BODY = 8_000_000  # bytes of a posted picture

@@ -40,7 +40,7 @@ from vj.kernels.simd.arithmetic import (
     to_u16,
     to_u32,
 )
-from vj.kernels.simd.choice import eq, ge, gt, le, lt, mask_bits, select, vmax, vmin
+from vj.kernels.simd.comparison import eq, ge, gt, le, lt, mask_bits, select, vmax, vmin
 from vj.kernels.simd.lanes import (
     interleave,
     lane,

@@ -79,7 +79,8 @@ def call_plain(typing, address, number):
 def call_noted(typing, caller, note, first, last):
     """Make the call that is written down at the address `note`, for the band first to last.
 
-    ``caller`` is the address of what reads such notes (`vj.kernels.simd.notes.caller_of`).
+    ``caller`` is the address of what reads such notes
+    (`vj.kernels.simd.call_descriptors.caller_of`).
     """
 
     def codegen(context, builder, sig, args):

@@ -1,0 +1,1 @@
+"""Reverse-mode differentiation: tensors, the tape, and operations with their backward passes."""

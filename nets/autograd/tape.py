@@ -1,0 +1,127 @@
+"""The tape: what was computed, and the way back through it (backpropagation).
+
+Every result of an op points to its `Source`, which holds the arguments of the op and its vjp. These
+form a graph whose leaves are inputs and parameters. `walk` visits the ops in reverse order, asks
+each vjp for the gradients of its arguments, and adds up where a tensor was used more than once,
+which is all that shared weights, residual branches and time need.
+
+Reference: Griewank & Walther, Evaluating Derivatives, 2008, chapter 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nets.arrays import Array
+from vj.errors import NetError
+
+if TYPE_CHECKING:
+    from nets.autograd.tensor import Tensor
+
+Needs = tuple[bool, ...]
+Grads = tuple[Array | None, ...]
+Vjp = Callable[[Any, Needs], Grads]
+
+
+class Source:
+    """An op that happened: its arguments, and the way back to them.
+
+    Attributes
+    ----------
+    name : str
+    inputs : tuple of Tensor
+    needs : tuple of bool
+        Which of them want a gradient.
+    shapes : tuple of shapes
+        Of the results.
+    vjp : callable or None
+        None once the way back has been gone.
+    """
+
+    __slots__ = ("inputs", "name", "needs", "shapes", "vjp")
+
+    def __init__(
+        self, name: str, inputs: tuple[Tensor, ...], vjp: Vjp, shapes: tuple[tuple[int, ...], ...]
+    ) -> None:
+        self.name, self.inputs, self.shapes = name, inputs, shapes
+        self.vjp: Vjp | None = vjp
+        self.needs = tuple(t.requires_grad for t in inputs)
+
+    def back(self, grads: list[Array | None]) -> Grads:
+        """Gradients of the arguments; what the op kept for this is let go."""
+        if self.vjp is None:
+            raise NetError(
+                f"backward: the way back through `{self.name}` was gone once already: compute the "
+                "forward pass again"
+            )
+        given: Any = tuple(grads) if len(grads) > 1 else grads[0]
+        found = self.vjp(given, self.needs)
+        self.vjp = None
+        return found
+
+
+def walk(end: Tensor, start: Array) -> None:
+    """Go back from ``end``, whose gradient is ``start``: each op after all that used its results.
+
+    Gradients of leaves are added to their ``grad``; what ops kept for the way back is let go.
+
+    Raises
+    ------
+    NetError
+        The way back was gone already, or a vjp gave no gradient or one of a wrong shape.
+    """
+    waiting: dict[int, list[Array | None]] = {}
+    own: set[int] = set()  # sums made here, which may be written into
+    assert end.source is not None
+    order = _order(end.source)
+    waiting[id(end.source)] = [None] * len(end.source.shapes)
+    waiting[id(end.source)][end.index] = start
+    for source in order:
+        grads = source.back(waiting.pop(id(source)))
+        for tensor, grad, needed in zip(source.inputs, grads, source.needs, strict=True):
+            if not needed:
+                continue
+            if grad is None:
+                raise NetError(f"backward: `{source.name}` gave no gradient for an input")
+            if grad.shape != tensor.shape:
+                raise NetError(
+                    f"backward: `{source.name}` gave a gradient of shape {grad.shape} for an "
+                    f"input of shape {tensor.shape}"
+                )
+            if tensor.source is None:
+                tensor.grad = grad if tensor.grad is None else tensor.grad + grad
+                continue
+            slots = waiting.setdefault(id(tensor.source), [None] * len(tensor.source.shapes))
+            slots[tensor.index] = _plus(slots[tensor.index], grad, own)
+        source.inputs = ()
+
+
+def _plus(total: Array | None, grad: Array, own: set[int]) -> Array:
+    """Add up; an array that may be in use elsewhere is not written into."""
+    if total is None:
+        return grad
+    if id(total) in own:
+        total += grad
+        return total
+    total = total + grad
+    own.add(id(total))
+    return total
+
+
+def _order(end: Source) -> list[Source]:
+    """All ops behind ``end``, users first; with a stack of our own, as recurrent nets are deep."""
+    done: list[Source] = []
+    seen: set[int] = set()
+    stack = [(end, False)]
+    while stack:
+        source, expanded = stack.pop()
+        if expanded:
+            done.append(source)
+        elif id(source) not in seen:
+            seen.add(id(source))
+            stack.append((source, True))
+            for tensor in source.inputs:
+                if tensor.source is not None and tensor.requires_grad:
+                    stack.append((tensor.source, False))
+    return done[::-1]

@@ -1,0 +1,164 @@
+"""A network that runs at any size: a graph and the plans made of it so far."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nets.arrays import Array
+from nets.compiler.layers.dense import Conv
+from nets.compiler.plan import Plan
+from nets.graph.ir import Graph, Port
+from nets.graph.specialise import LIMIT, specialise
+from vj.errors import NetError
+
+PLANS = 8  # sizes that are kept
+
+
+class Model:
+    """A network read from a file or built by hand.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of Port
+        Name, dtype and shape of what goes in and comes out; a size of -1 is free.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        n_jobs: int = 1,
+        algorithms: Mapping[str, str] | None = None,
+        max_bytes: int = LIMIT,
+    ) -> None:
+        if n_jobs < 1:
+            raise NetError(f"`n_jobs` must be at least 1, got {n_jobs}")
+        self.graph, self.inputs, self.outputs = graph, graph.inputs, graph.outputs
+        self.n_jobs, self.max_bytes = n_jobs, max_bytes
+        self._algorithms = dict(algorithms or {})
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._known: dict[str, Conv] = {}  # layers whose packed weights are shared by all plans
+        self.lock = threading.RLock()
+        self._threads: ThreadPoolExecutor | None = None
+
+    def run(self, feeds: Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Compute the outputs.
+
+        Parameters
+        ----------
+        feeds : dict of arrays
+            One array for each input, in the layout and dtype of the graph (images NCHW).
+
+        Returns
+        -------
+        dict of arrays
+            One for each output, in the layout of the graph, the caller's own.
+
+        Raises
+        ------
+        NetError
+            An input is missing or does not fit.
+        """
+        arrays = self._checked(feeds)
+        with self.lock:
+            plan = self.plan({name: array.shape for name, array in arrays.items()})
+            return plan.run(arrays, self.threads())
+
+    def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
+        """The plan for input shapes, made when they are first seen; the last few are kept."""
+        key = tuple(sorted((name, tuple(shape)) for name, shape in shapes.items()))
+        with self.lock:
+            if key not in self._plans:
+                special = specialise(self.graph, dict(key), self.max_bytes)
+                self._plans[key] = Plan(
+                    special, n_jobs=self.n_jobs, algorithms=self._algorithms, known=self._known
+                )
+                while len(self._plans) > PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(key)
+            return self._plans[key]
+
+    def threads(self) -> ThreadPoolExecutor | None:
+        """The helpers of the calling thread, if the model was asked to use any."""
+        if self.n_jobs == 1:
+            return None
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.n_jobs - 1, "nets")
+        return self._threads
+
+    def shapes(
+        self, size: tuple[int, int] | None = None, batch: int = 1
+    ) -> dict[str, tuple[int, ...]]:
+        """Input shapes for images of ``size`` (rows, cols), or as the graph declares them."""
+        found = {}
+        for port in self.inputs:
+            shape = _sized(port, size, batch)
+            if min(shape, default=1) < 1:
+                raise NetError(f"input {port.name!r} of shape {port.shape} needs a `size`")
+            found[port.name] = shape
+        return found
+
+    def describe(self, size: tuple[int, int] | None = None, *, profile: bool = False) -> str:
+        """A table with one line for each layer: shape, algorithm, MACs, bytes, time.
+
+        Parameters
+        ----------
+        size : (rows, cols), optional
+            Of the images; the size of the graph where it is fixed.
+        profile : bool
+            Run the network and add the measured time of each layer.
+        """
+        from nets.compiler.report import table
+
+        plan = self.plan(self.shapes(size))
+        return table(plan, _noise(self, plan) if profile else None)
+
+    def _checked(self, feeds: Mapping[str, ArrayLike]) -> dict[str, Array]:
+        source = self.graph.source
+        names = {port.name for port in self.inputs}
+        if set(feeds) != names:
+            raise NetError(f"{source}: inputs are {sorted(names)}, got {sorted(feeds)}")
+        arrays = {}
+        for port in self.inputs:
+            array = np.asarray(feeds[port.name])
+            if array.dtype != port.dtype:
+                raise NetError(
+                    f"{source}: input {port.name!r} must be {port.dtype}, got {array.dtype}: "
+                    f"use .astype({str(port.dtype)!r})"
+                )
+            if port.shape is not None and array.ndim != len(port.shape):
+                raise NetError(
+                    f"{source}: input {port.name!r} must have {len(port.shape)} dimensions "
+                    f"{port.shape}, got shape {array.shape}"
+                )
+            arrays[port.name] = array
+        return arrays
+
+
+def _sized(port: Port, size: tuple[int, int] | None, batch: int) -> tuple[int, ...]:
+    shape = port.shape or ()
+    if len(shape) != 4 or size is None:
+        return tuple(batch if i == 0 and n == -1 else n for i, n in enumerate(shape))
+    return (batch if batch > 1 or shape[0] == -1 else shape[0], shape[1], *size)
+
+
+def _noise(model: Model, plan: Plan) -> dict[str, Array]:
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for port in model.inputs:
+        shape = plan.special.specs[port.name].dims
+        assert port.dtype is not None
+        feeds[port.name] = rng.standard_normal(shape).astype(port.dtype)
+    return feeds
+
+
+def compile(model: Model, size: tuple[int, int] | None = None, *, batch: int = 1) -> Plan:
+    """Make (or fetch) the plan of a model for images of ``size`` (rows, cols)."""
+    return model.plan(model.shapes(size, batch))

@@ -1,0 +1,237 @@
+"""A graph compiled for one set of input shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from nets.arrays import Array
+from nets.compiler.arena import Arena, Berth
+from nets.compiler.choose import NUMBER_NS, cost, options
+from nets.compiler.layers.base import Image, Layer, Step
+from nets.compiler.layers.dense import Conv
+from nets.compiler.lower import Import, Lowering, Numpy
+from nets.compiler.merge import merge_siblings
+from nets.compiler.program import Program
+from nets.conv.tensor_layout import F32, I64, Slot, aligned, geometry
+from nets.graph.evaluate import evaluate, infer, spec_of
+from nets.graph.ir import Node
+from nets.graph.operators import OPERATORS
+from nets.graph.specialise import LIMIT, Special
+from nets.kernels import conv, layout
+from vj.errors import NetError
+
+# An array, or a function that makes the step which brings an input into the arena.
+Feed = Array | Callable[["Plan"], Step]
+Feeds = Mapping[str, Feed]
+
+
+class Plan:
+    """What a model does at one size: layers, memory, and the order in which everything runs.
+
+    A plan owns its arena: it may not be used by two threads at the same time.
+    """
+
+    def __init__(
+        self,
+        special: Special,
+        *,
+        n_jobs: int = 1,
+        algorithms: Mapping[str, str] | None = None,
+        known: dict[str, Conv] | None = None,
+    ) -> None:
+        self.special, self.n_jobs = special, n_jobs
+        lowering = Lowering(special)
+        _overrule(lowering, algorithms or {})
+        merge_siblings(lowering)
+        self.lowering, self.layers = lowering, lowering.layers
+        _share_weights(self.layers, {} if known is None else known)
+        self.arena = Arena(lowering, self.layers)
+        self.memory: F32 = aligned(self.arena.size)
+        self.views: dict[str, Array] = {}
+        self.geometry: dict[str, I64] = {}
+        self.stages = self._stages()
+
+    def _stages(self) -> list[Numpy | Program]:
+        """Runs of layers in the arena as programs, everything else by itself."""
+        stages: list[Numpy | Program] = []
+        steps: list[Step] = []
+        overlaps = self.arena.overlaps() if self.n_jobs > 1 else {}
+
+        def close() -> None:
+            if steps:
+                stages.append(Program(steps, self.n_jobs, overlaps))
+                steps.clear()
+
+        for at, layer in enumerate(self.layers):
+            for berth in self.arena.berths:
+                clear = self._clearing(berth) if berth.first == at else None
+                if clear is not None:
+                    clear.writes = (berth.names[0],)
+                    steps.append(clear)
+            if isinstance(layer, Numpy):
+                close()
+                stages.append(layer)
+                continue
+            for step in layer.steps(self.arena.place):
+                step.cost = estimate(layer, step)
+                step.reads = tuple(self.arena.reads(layer))
+                step.writes = tuple(self.arena.base(name)[0] for name in layer.outputs)
+                step.imports = layer.output if isinstance(layer, Import) else ""
+                steps.append(step)
+        close()
+        return stages
+
+    def _clearing(self, berth: Berth) -> Step | None:
+        """A step that zeroes what must be zero and has been written by others."""
+        buffer, form = berth.tenants[0], berth.tenants[0].form
+        if not isinstance(form, Image) or not berth.shares:
+            return None
+        partly = buffer.pixel > form.channels and not buffer.lanes
+        if not any(buffer.halo) and not partly:
+            return None
+        frame = Slot(buffer.offset, buffer.row, 0, buffer.image, 0, 0, 0)
+        inside = Slot(buffer.halo.left * buffer.pixel, buffer.halo.top, form.height, 0, 0, 0, 0)
+        if partly:
+            inside = Slot(0, 0, 0, 0, 0, 0, 0)
+        rows = buffer.halo.top + form.height + buffer.halo.bottom
+        shape = geometry(frame, inside, rows, form.width * buffer.pixel, 0)
+        return Step(layout.clear_halo, shape, form.images)
+
+    # ----------------------------------------------------------------- running
+
+    def run(self, feeds: Feeds, threads: Executor | None = None) -> dict[str, Array]:
+        """All outputs as fresh arrays."""
+        env = self.execute(feeds, threads)
+        return {name: self._output(source, env) for name, source in self.special.outputs}
+
+    def execute(self, feeds: Feeds, threads: Executor | None = None) -> dict[str, Array]:
+        """Run; the arrays outside the arena come back, the others are seen by `view`."""
+        env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
+        for stage in self.stages:
+            if isinstance(stage, Program):
+                for name in stage.imports:
+                    stage.feed(name, self._feed(name, env.get(name, feeds.get(name))))
+                stage.run(self.memory, threads)
+            else:
+                self._evaluate(stage.node, env)
+        return env
+
+    def _feed(self, name: str, feed: Any) -> Step:
+        """The step that brings an input, or what a node has made, into the arena."""
+        if callable(feed):
+            step: Step = feed(self)
+            return step
+        planes = np.ascontiguousarray(feed).reshape(-1)
+        return Step(layout.planes_in, self.pixels(name), 0, planes)
+
+    def view(self, name: str) -> Array:
+        """An array that lies in the arena, in the graph's layout; valid until the next run."""
+        if name in self.views:
+            return self.views[name]
+        view = self.arena.view(self.memory, name)
+        if np.may_share_memory(view, self.memory):  # not so where the shape needed a copy
+            self.views[name] = view
+        return view
+
+    def pixels(self, name: str) -> I64:
+        """Geometry of a map for the kernels that move planes."""
+        if name not in self.geometry:
+            slot = self.arena.place(name).slot
+            shape = geometry(slot, slot, slot.height, slot.width, slot.channels)
+            shape[layout.IMAGES] = slot.images
+            self.geometry[name] = shape
+        return self.geometry[name]
+
+    def fetch(self, name: str, env: Mapping[str, Array]) -> Array:
+        """An array wherever it is."""
+        if name in env:
+            return env[name]
+        value = self.special.specs[name].value
+        return value if value is not None else self.view(name)
+
+    def _evaluate(self, node: Node, env: dict[str, Array]) -> None:
+        source = self.special.source
+        inputs = [self.fetch(name, env) if name else None for name in node.inputs]
+        if not self.lowering.known(node):
+            for spec in infer(source, node, [None if a is None else spec_of(a) for a in inputs]):
+                if spec.shape is not None and spec.nbytes > LIMIT:
+                    raise NetError(f"{source}: {node}: asks for {spec.nbytes / 1e9:.3g} GB")
+        outputs = evaluate(source, node, inputs)
+        if not OPERATORS[node.op].view:  # the arena knows nothing of a view made by others
+            outputs = [a.copy() if np.may_share_memory(a, self.memory) else a for a in outputs]
+        env.update(zip(node.outputs, outputs, strict=False))
+
+    def _output(self, name: str, env: Mapping[str, Array]) -> Array:
+        """A copy that the caller may keep."""
+        form = self.lowering.forms.get(name)
+        if isinstance(form, Image) and name not in env and form.height * form.width > 1:
+            out: F32 = np.empty(int(np.prod(form)), np.float32)
+            layout.planes_out(self.memory, self.pixels(name), out)
+            return out.reshape(self.special.specs[name].dims)
+        return np.array(self.fetch(name, env), order="C")
+
+    # ----------------------------------------------------------------- looking at it
+
+    def report(self, feeds: Feeds | None = None) -> str:
+        """One line for each layer; with ``feeds`` the network is run and timed."""
+        from nets.compiler.report import table
+
+        return table(self, feeds)
+
+    def profile(self, feeds: Feeds, repeats: int = 5) -> dict[int, float]:
+        """Least seconds of each layer, by its position."""
+        best: dict[int, float] = {}
+        for _ in range(repeats):
+            env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
+            for at, layer in enumerate(self.layers):
+                start = perf_counter()
+                if isinstance(layer, Numpy):
+                    self._evaluate(layer.node, env)
+                else:
+                    program = self._alone(layer)
+                    if isinstance(layer, Import):
+                        program.feed(layer.output, self._feed(layer.output, env[layer.output]))
+                    start = perf_counter()
+                    program.run(self.memory)
+                best[at] = min(best.get(at, 1e9), perf_counter() - start)
+        return best
+
+    def _alone(self, layer: Layer) -> Program:
+        steps = layer.steps(self.arena.place)
+        steps[0].imports = layer.output if isinstance(layer, Import) else ""
+        return Program(steps)
+
+
+def _overrule(lowering: Lowering, algorithms: Mapping[str, str]) -> None:
+    """Let the caller choose the kernels of single layers."""
+    layers = {layer.name: layer for layer in lowering.layers if isinstance(layer, Conv)}
+    for name, how in algorithms.items():
+        found = options(layers[name]) if name in layers else []
+        if how not in found:
+            can = f"; it can be {', '.join(found)}" if found else ": there is no such layer"
+            raise NetError(f"{lowering.special.source}: layer {name!r} cannot be {how!r}{can}")
+        layers[name].algorithm = how
+
+
+def estimate(layer: Layer, step: Step) -> float:
+    """Rough nanoseconds of a step, to decide how many threads share it."""
+    if isinstance(layer, Conv):
+        return layer.y.images * cost(layer, "direct")
+    return float(step.rows * step.shape[conv.COLS] * step.shape[conv.K]) * NUMBER_NS
+
+
+def _share_weights(layers: list[Layer], known: dict[str, Conv]) -> None:
+    """Pack the weights of a layer once for all sizes of a model.
+
+    What was folded into them may hang on the size: they are compared.
+    """
+    for layer in layers:
+        if isinstance(layer, Conv):
+            other = known.setdefault(layer.output, layer)
+            if other.same_weights(layer):
+                layer.cache, layer.weights, layer.bias = other.cache, other.weights, other.bias

@@ -1,0 +1,111 @@
+"""Kernel calls as a table of numbers that one compiled loop works through.
+
+From the first layer to the last nothing comes back to Python: a call costs some 15 ns, and waiting
+for another thread less than a microsecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+
+from nets.compiler.layers.base import Step
+from nets.conv.tensor_layout import F32, I64, aligned
+from nets.kernels import layout
+from nets.runtime.worker_pool import give_way
+
+BAND_NS = 4_000  # a band of rows is worth a thread of its own from here on
+
+
+def _pointers(step: Step) -> list[int]:
+    """Address and length of the arrays of a step, as the fields of a task have them."""
+    found: list[int] = []
+    for array in (step.weights, step.bias, step.shape):
+        found += [array.ctypes.data, array.size]
+    return found
+
+
+class Program:
+    """Steps of a network as tasks for one thread or several.
+
+    A large step is split into bands of rows, the same band for the same thread, so that what a
+    thread reads is what it has just written; small steps go to the thread that has least to do.
+    Who runs what is fixed beforehand: a task says how many tasks of each thread it needs.
+    """
+
+    def __init__(
+        self, steps: Sequence[Step], n_jobs: int = 1, overlaps: Mapping[str, set[str]] | None = None
+    ) -> None:
+        self.steps = list(steps)  # keeps the arrays alive that the table points to
+        self.n_jobs, self.overlaps = n_jobs, overlaps or {}
+        self.imports: dict[str, list[int]] = {}  # their lines in the table
+        self.fed: dict[str, Step] = {}
+        self.limits: F32 = np.array([[s.lo, s.hi] for s in steps] or [[0, 0]], np.float32)
+        self.done = [0] * n_jobs  # tasks of each thread so far
+        self.load = [0.0] * n_jobs  # what they cost
+        self.reads: dict[str, list[int]] = {}  # by array, of each thread: tasks up to the last one
+        self.writes: dict[str, list[int]] = {}
+        lines = [line for k, step in enumerate(steps) for line in self._lines(k, step)]
+        self.table: I64 = np.array(lines, np.int64).reshape(-1, layout.NEEDS + n_jobs)
+        size = max([step.scratch for step in steps], default=1)
+        self.scratch = [aligned(size) for _ in range(n_jobs)]
+        for line, k in enumerate(self.table[:, layout.LIMITS]):
+            if steps[k].imports:
+                self.imports.setdefault(steps[k].imports, []).append(line)
+        self.progress: I64 = np.zeros(n_jobs * layout.APART, np.int64)
+
+    def _lines(self, k: int, step: Step) -> list[list[int]]:
+        """The tasks of a step."""
+        needs = self._needs(step)
+        bands = int(min(max(1, step.cost // BAND_NS), self.n_jobs, step.rows))
+        owners = list(range(self.n_jobs))
+        if bands < self.n_jobs:
+            owners = sorted(owners, key=lambda n: (self.load[n], n))[:bands]
+        lines = []
+        for b, owner in enumerate(owners):
+            first, last = step.rows * b // bands, step.rows * (b + 1) // bands
+            head = [step.kernel.address, *_pointers(step), k, first, last, owner]
+            lines.append(head + [0 if n == owner else need for n, need in enumerate(needs)])
+            self.done[owner] += 1
+            self.load[owner] += step.cost / bands
+        for owner in owners:
+            for names, seen in ((step.reads, self.reads), (step.writes, self.writes)):
+                for name in names:
+                    seen.setdefault(name, [0] * self.n_jobs)[owner] = self.done[owner]
+        return lines
+
+    def _needs(self, step: Step) -> list[int]:
+        """Tasks of each thread that must be over.
+
+        What is read has been written, and what is overwritten is no longer in use; both by any
+        array that lies in the same memory.
+        """
+        needs = [0] * self.n_jobs
+        for name in {*step.reads, *step.writes}:
+            for other in self.overlaps.get(name, {name}):
+                found = [self.writes.get(other)]
+                found += [self.reads.get(other)] if name in step.writes else []
+                for counts in filter(None, found):
+                    needs = [max(a, b) for a, b in zip(needs, counts, strict=True)]
+        return needs
+
+    def run(self, arena: F32, threads: Executor | None = None) -> None:
+        """Run all steps, with the threads' help where they are given."""
+        self.progress[:] = 0
+        shared = (arena, self.table, self.limits, self.progress, give_way())
+        helpers = []
+        if threads is not None:
+            for n in range(1, self.n_jobs):
+                helpers.append(threads.submit(layout.run_tasks, *shared, n, self.scratch[n]))
+        layout.run_tasks(*shared, 0 if helpers else -1, self.scratch[0])
+        for helper in helpers:
+            helper.result()
+
+    def feed(self, name: str, step: Step) -> None:
+        """Let ``step`` fill the array ``name``, instead of the import that does."""
+        self.fed[name] = step  # keeps its arrays alive
+        for line in self.imports[name]:
+            self.table[line, layout.KERNEL] = step.kernel.address
+            self.table[line, layout.WEIGHTS : layout.LIMITS] = _pointers(step)

@@ -1,0 +1,1 @@
+"""Convolution: geometry, packed weights, and the algorithms of its three products."""

@@ -1,0 +1,36 @@
+"""Weights and geometry in the form that the layer kernels read: plain NumPy, done once.
+
+A layer is packed in two steps: ``pack_*`` turns torch-shaped weights into a `Packed` that depends
+on no image size, ``*_shape`` adds where input and output lie (`Slot`) and writes the ``shape``
+array of the kernel. `nets.kernels.conv` describes the call that all kernels share.
+"""
+
+from nets.conv.packing.depthwise import depthwise_shape, pack_depthwise
+from nets.conv.packing.direct import (
+    direct_shape,
+    pack_direct,
+    pack_transposed,
+    transposed_halo,
+    transposed_shape,
+)
+from nets.conv.packing.winograd import pack_transposed_winograd, pack_winograd, winograd_shape
+from nets.conv.tensor_layout import Packed, Phase, Slot, aligned, padded, reach
+
+__all__ = [
+    "Packed",
+    "Phase",
+    "Slot",
+    "aligned",
+    "depthwise_shape",
+    "direct_shape",
+    "pack_depthwise",
+    "pack_direct",
+    "pack_transposed",
+    "pack_transposed_winograd",
+    "pack_winograd",
+    "padded",
+    "reach",
+    "transposed_halo",
+    "transposed_shape",
+    "winograd_shape",
+]

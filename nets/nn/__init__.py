@@ -1,0 +1,1 @@
+"""Build and train networks: layers, losses, optimisers, initialisation, state dicts."""

@@ -1,0 +1,96 @@
+"""A forward pass, written down op by op."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nets.autograd.tensor import Tensor, no_grad, recording
+from nets.nn.layers.modes import in_use
+from nets.nn.layers.module import Module
+from vj.errors import NetError
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One op: what it was given, and what it made of it."""
+
+    op: str
+    inputs: tuple[Tensor, ...]
+    options: dict[str, Any]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(slots=True)
+class Recording:
+    """All ops of a pass in order, between its inputs and its outputs.
+
+    Arrays are known by their identity: ``names`` has those of the model's state.
+    """
+
+    inputs: tuple[Tensor | Any, ...]
+    names: dict[int, str]
+    calls: list[Call] = field(default_factory=list)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+
+    def record(
+        self,
+        name: str,
+        inputs: Sequence[Tensor],
+        options: dict[str, Any],
+        outputs: Sequence[Tensor],
+    ) -> None:
+        """Write down one op."""
+        self.calls.append(Call(name, tuple(inputs), options, tuple(outputs)))
+
+    def layer(self, call: Call) -> str:
+        """The dotted name of the layer whose parameters an op uses; empty if it uses none."""
+        found = (self.names.get(id(tensor.data)) for tensor in call.inputs)
+        return next((name.rpartition(".")[0] for name in found if name), "")
+
+
+def record(model: Module, *inputs: Any) -> Recording:
+    """Run a model once, as it is after training, and write down what it does.
+
+    Parameters
+    ----------
+    model : Module
+        Its modes (training or not) are afterwards as they were.
+    inputs : arrays
+        What it is called with: float32 arrays are handed over as tensors, others as they are.
+
+    Raises
+    ------
+    NetError
+        The inputs do not fit, or what comes out is no tensor nor a group of them.
+    """
+    given = tuple(Tensor(x) if np.asarray(x).dtype.kind == "f" else np.asarray(x) for x in inputs)
+    names = {id(array): name for name, array in reversed(model.state_dict().items())}
+    found = Recording(given, names)
+    with in_use(model), no_grad(), recording(found):
+        found.outputs = _named(model(*given))
+    return found
+
+
+def _named(result: Any) -> dict[str, Tensor]:
+    """Names for what came out: those of a mapping, or "output" and numbers."""
+    if isinstance(result, dict):
+        found = {str(name): value for name, value in result.items()}
+    else:
+        flat = list(_flat(result))
+        found = {f"output{i}" if len(flat) > 1 else "output": x for i, x in enumerate(flat)}
+    for value in found.values():
+        if not isinstance(value, Tensor):
+            raise NetError(f"a model must give tensors, got {type(value).__name__}")
+    return found
+
+
+def _flat(result: Any) -> Any:
+    if isinstance(result, (tuple, list)):
+        for part in result:
+            yield from _flat(part)
+    else:
+        yield result

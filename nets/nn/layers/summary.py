@@ -1,0 +1,185 @@
+"""What a model does to one input, op by op: sizes, parameters, work, and what an output sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from nets.autograd.tensor import Tensor
+from nets.nn.layers.module import Module
+from nets.nn.layers.record import Call, Recording, record
+
+WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
+RECURRENT = {"rnn": 2, "gru": 2, "lstm": 3}  # where their weights stand
+SILENT = ("reshape", "permute", "take", "stack")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One op.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer whose parameters it uses, or empty.
+    op : str
+    shape : tuple of int
+        Of its (first) result.
+    parameters : int
+        Numbers learnt, counted where they are used first.
+    macs : int
+        Products that are added up.
+    field : (int, int)
+        Rows and columns of the input that one output pixel can see; (0, 0) where there are none.
+    """
+
+    name: str
+    op: str
+    shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    field: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The rows of a model, and its totals; as text it is a table."""
+
+    model: str
+    rows: tuple[Row, ...]
+    parameters: int
+
+    @property
+    def macs(self) -> int:
+        """Of all ops."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def field(self) -> tuple[int, int]:
+        """The largest receptive field, rows and columns."""
+        return max((row.field for row in self.rows), default=(0, 0))
+
+    def __str__(self) -> str:
+        head = ("layer", "op", "output", "parameters", "MACs", "sees")
+        lines = [head, *(_cells(row) for row in self.rows)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+        text = [
+            "  ".join(
+                cell.ljust(n) if i < 3 else cell.rjust(n)
+                for i, (cell, n) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        rows, cols = self.field
+        total = f"{self.model}: {self.parameters:,} parameters, {self.macs:,} MACs"
+        if rows:
+            total += f", an output sees up to {rows} x {cols} pixels"
+        return "\n".join([text[0], "-" * len(text[0]), *text[1:], total])
+
+
+def summarise(model: Module, *inputs: Any) -> Summary:
+    """Run a model once on inputs and make a table of what happened; moves are left out."""
+    recording = record(model, *inputs)
+    sights: dict[int, Sight] = {
+        id(x.data): Sight((1, 1), (1.0, 1.0))
+        for x in recording.inputs
+        if isinstance(x, Tensor) and x.ndim == 4
+    }
+    learnt = {id(p.data): p.size for p in model.parameters()}
+    rows = []
+    for call in recording.calls:
+        sight = _look(call, sights)
+        for output in call.outputs:
+            if sight is not None and output.ndim == 4:
+                sights[id(output.data)] = sight
+        if call.op not in SILENT:
+            rows.append(_row(recording, call, learnt, sight))
+    return Summary(type(model).__name__, tuple(rows), model.n_parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one pixel sees: so many pixels of the input, and so far away from its neighbour."""
+
+    field: tuple[int, int]
+    jump: tuple[float, float]
+
+
+def _look(call: Call, sights: dict[int, Sight]) -> Sight | None:
+    """What a pixel behind an op sees; None where there are no pixels."""
+    found = [sights[id(x.data)] for x in call.inputs if id(x.data) in sights]
+    if not found:
+        return None
+    rows, cols = (max(s.field[axis] for s in found) for axis in (0, 1))
+    before, x, y = found[0], call.inputs[0], call.outputs[0]
+    if y.ndim != 4 or call.op not in (*WINDOWS, "conv_transpose2d"):
+        jump = before.jump
+        if y.ndim == x.ndim == 4 and y.shape[2:] != x.shape[2:]:  # enlarged, or pooled as a whole
+            jump = _scaled(jump, x.shape, y.shape)
+            if call.op == "adaptive_avg_pool2d":
+                rows, cols = (_whole(x, before, axis, y.shape[2 + axis]) for axis in (0, 1))
+        return Sight((rows, cols), jump)
+    kernel = call.options.get("kernel") or call.inputs[1].shape[2:]
+    stride, dilation = (call.options.get(key) or (1, 1) for key in ("stride", "dilation"))
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    if call.op == "conv_transpose2d":  # a pixel is made of every stride-th tap
+        reach = [n // s for n, s in zip(reach, stride, strict=True)]
+        stride = tuple(1 / s for s in stride)
+    field = [int(f + n * j) for f, n, j in zip((rows, cols), reach, before.jump, strict=True)]
+    jumps = [s * j for s, j in zip(stride, before.jump, strict=True)]
+    return Sight((field[0], field[1]), (jumps[0], jumps[1]))
+
+
+def _scaled(
+    jump: tuple[float, float], before: tuple[int, ...], after: tuple[int, ...]
+) -> tuple[float, float]:
+    return jump[0] * before[2] / after[2], jump[1] * before[3] / after[3]
+
+
+def _whole(x: Tensor, before: Sight, axis: int, parts: int) -> int:
+    """What the mean of one of ``parts`` of the pixels sees."""
+    window = -(-x.shape[2 + axis] // parts)
+    return int(before.field[axis] + (window - 1) * before.jump[axis])
+
+
+def _row(recording: Recording, call: Call, learnt: dict[int, int], sight: Sight | None) -> Row:
+    parameters = sum(learnt.pop(id(x.data), 0) for x in call.inputs)
+    fused = call.options.get("activation")
+    return Row(
+        recording.layer(call),
+        f"{call.op} + {fused}" if fused else call.op,
+        call.outputs[0].shape,
+        parameters,
+        _macs(call),
+        (0, 0) if sight is None else sight.field,
+    )
+
+
+def _macs(call: Call) -> int:
+    """Products that are added up; what an op does once for each number is not counted."""
+    shapes = [x.shape for x in call.inputs]
+    out = call.outputs[0].shape
+    if call.op == "conv2d":
+        return prod(out) * prod(shapes[1][1:])
+    if call.op == "conv_transpose2d":
+        return prod(shapes[0]) * prod(shapes[1][1:])
+    if call.op == "linear":
+        return prod(out) * shapes[1][1]
+    if call.op == "matmul":
+        return prod(out) * shapes[0][-1]
+    if call.op in RECURRENT:
+        first = RECURRENT[call.op]
+        return prod(out[:2]) * sum(map(prod, shapes[first : first + 2]))
+    return 0
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.op,
+        " x ".join(map(str, row.shape)),
+        f"{row.parameters:,}" if row.parameters else "",
+        f"{row.macs:,}" if row.macs else "",
+        "{} x {}".format(*row.field) if row.field[0] else "",
+    )

@@ -1,0 +1,33 @@
+"""What the losses share: targets as arrays, shapes, reductions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nets.arrays import Array
+from nets.autograd.tensor import Tensor
+from vj.errors import NetError
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def as_array(x: Tensor | ArrayLike) -> Array:
+    """The numbers of a tensor or array."""
+    return x.data if isinstance(x, Tensor) else np.asarray(x)
+
+
+def same_shape(name: str, input: Tensor, target: Tensor | ArrayLike) -> None:
+    """Raise where the two differ in shape."""
+    shape = as_array(target).shape
+    if input.shape != shape:
+        raise NetError(f"{name}: input of shape {input.shape} and target of {shape} differ")
+
+
+def reduce(name: str, losses: Tensor, reduction: str) -> Tensor:
+    """Mean or sum of the losses, or all of them."""
+    if reduction not in REDUCTIONS:
+        raise NetError(f"{name}: `reduction` must be one of {REDUCTIONS}, not {reduction!r}")
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()

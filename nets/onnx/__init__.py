@@ -1,0 +1,1 @@
+"""ONNX files: the reader and the writer."""

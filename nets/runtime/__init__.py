@@ -1,0 +1,1 @@
+"""Threads, the spin-wait worker pool, call descriptors and reusable memory."""

@@ -1,0 +1,98 @@
+"""Kernel calls written down, so that threads can make them without Python's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import int64, types, void
+
+from nets.arrays import Array
+from nets.kernels import worker_pool
+from vj.kernels.jit import Kernel, rw
+from vj.kernels.simd.call_descriptors import caller_of, places
+
+
+class Form:
+    """How calls of one kernel are written down; see `vj.kernels.simd.call_descriptors`."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        kinds = tuple(kernel.signature.args)
+        self.code, self.caller = kernel.address, caller_of(kinds, kernel.band)
+        self.words, self.write = 1 + sum(map(places, kinds)), _writer(kinds)
+
+
+@cache
+def _writer(kinds: tuple[types.Type, ...]) -> Callable[..., None]:
+    """What writes ``(table, at, code, *args)`` down; args of other kinds are a TypeError."""
+    note = void(rw(int64, 1), int64, types.Tuple((int64, *kinds)))
+    kernel = Kernel(worker_pool.note.py_func, note)
+    kernel.compile()
+    writer: Callable[..., None] = kernel.dispatcher
+    return writer
+
+
+@cache
+def form_of(kernel: Kernel) -> Form:
+    """The form for a kernel."""
+    return Form(kernel)
+
+
+class Table:
+    """A job for a crew: notes of calls, and which of them make up each unit.
+
+    The arrays of the calls stay alive until the table is cleared.
+    """
+
+    words: Array
+
+    def __init__(self, words: int = 1 << 12) -> None:
+        self._resize(np.zeros(0, np.int64), words)
+        self.clear()
+
+    def _resize(self, before: Array, words: int) -> None:
+        self.words = np.zeros(words, np.int64)
+        self.words[: before.size] = before
+        self.address = int(worker_pool.place(self.words))
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self.end = worker_pool.LINE  # the first line is that of a job with one call
+        self.lines: list[int] = []
+        self.starts: list[int] = []  # of the units
+        self.kept: list[Any] = []
+
+    def _note(self, kernel: Kernel, args: Sequence[Any]) -> tuple[int, int]:
+        """Write a call down; address of its caller and place of the note in bytes."""
+        form, at = form_of(kernel), self.end
+        while at + form.words > self.words.size:
+            self._resize(self.words, 2 * self.words.size)
+        form.write(self.words, at, form.code, *args)
+        self.end = at + form.words
+        self.kept.append(args)
+        return form.caller, 8 * at
+
+    def one(self, kernel: Kernel, args: Sequence[Any]) -> None:
+        """Make the job one call; its band is filled in by who makes it."""
+        self.words[:2] = self._note(kernel, args)
+
+    def unit(self) -> None:
+        """Let the next calls belong to a unit of their own."""
+        self.starts.append(len(self.lines))
+
+    def add(self, kernel: Kernel, args: Sequence[Any]) -> None:
+        """Append a call to the unit at hand."""
+        band = args[kernel.band : kernel.band + 2] if kernel.band >= 0 else (0, 0)
+        self.lines += (*self._note(kernel, args), *band)
+
+    def finish(self) -> int:
+        """Write down what the units are; the place of the first one's start."""
+        first, spans = self.end, self.end + len(self.lines)
+        starts = [first + start for start in (*self.starts, len(self.lines))]
+        while spans + len(starts) > self.words.size:
+            self._resize(self.words, 2 * self.words.size)
+        self.words[first:spans] = self.lines
+        self.words[spans : spans + len(starts)] = starts
+        return spans

@@ -1,0 +1,101 @@
+"""Memory that is used again: results of ops, and the places that kernels work in.
+
+A fresh page of memory costs more than the work done on it, and a training step asks for the same
+sizes over and over. `empty` hands out arrays like NumPy's; when the last view of one is gone, its
+memory waits for the next array of that size. All of it together never exceeds what was in use at
+one time.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from nets.arrays import Array
+
+LINE = 16  # floats of a cache line
+LEAST = 1 << 14  # floats; smaller arrays are left to NumPy
+_places = threading.local()
+
+
+class _Store:
+    """Blocks that wait, oldest first; sizes in floats."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # a block may come back in the middle of `take`
+        self.waiting: OrderedDict[int, tuple[int, Array]] = OrderedDict()
+        self.by_size: dict[int, list[int]] = {}
+        self.idle = self.used = self.most = 0
+
+    def take(self, size: int) -> Array:
+        """A block of ``size`` floats that nobody uses."""
+        with self.lock:
+            self.used += size
+            self.most = max(self.most, self.used)
+            same = self.by_size.get(size)
+            if same:
+                self.idle -= size
+                return self.waiting.pop(same.pop())[1]
+            while self.waiting and self.used + self.idle > self.most:
+                key, (other, _) = self.waiting.popitem(last=False)
+                self.by_size[other].remove(key)
+                self.idle -= other
+        return aligned(size)
+
+    def give(self, raw: Array) -> None:
+        """Let others use a block."""
+        with self.lock:
+            self.used -= raw.size
+            self.idle += raw.size
+            self.waiting[id(raw)] = (raw.size, raw)
+            self.by_size.setdefault(raw.size, []).append(id(raw))
+
+
+class _Block:
+    """What an array of `empty` rests on; it dies with the last view of it."""
+
+    __slots__ = ("__array_interface__", "raw", "store")
+
+    def __init__(self, store: _Store, size: int) -> None:
+        self.store, self.raw = store, store.take(size)
+        self.__array_interface__ = self.raw.__array_interface__
+
+    def __del__(self) -> None:
+        self.store.give(self.raw)
+
+
+_store = _Store()
+
+
+def empty(*shape: int) -> Array:
+    """An array of float32 whose numbers are not set, of used memory where there is some."""
+    size = math.prod(shape)
+    if size < LEAST:
+        return np.empty(shape, np.float32)
+    eighth = 1 << max(0, size.bit_length() - 4)  # sizes in steps of an eighth at most
+    block = _Block(_store, -(-size // eighth) * eighth)
+    return np.asarray(block)[:size].reshape(shape)
+
+
+def aligned(size: int) -> Array:
+    """``size`` floats that start at a cache line; their numbers are not set."""
+    raw = np.empty(size + LINE, np.float32)
+    start = -(address(raw) // 4) % LINE
+    return raw[start : start + size]
+
+
+def scratch(name: str, size: int) -> Array:
+    """``size`` floats of this thread, whose numbers are what ``name`` left there."""
+    place: Array | None = _places.__dict__.get(name)
+    if place is None or place.size < size:
+        place = _places.__dict__[name] = aligned(size)
+    return place[:size]
+
+
+def address(array: Array) -> int:
+    """Where the numbers of an array begin."""
+    start: int = array.__array_interface__["data"][0]
+    return start

@@ -1,0 +1,148 @@
+"""The card that lies beside weights: what they are, what they learnt from, how, how good they are.
+
+A file of weights without it is no model: nobody could use it rightly, or make it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nets.nn.layers.module import Module
+from nets.training.loop import Run
+from vj.errors import NetError, SourceError
+from vj.io.files import replacing
+
+_HOW = ("batch_size", "shuffle", "augment", "mean", "std", "seed", "drop_last")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known about a file of weights.
+
+    Attributes
+    ----------
+    architecture : dict
+        Name, count of parameters, layers.
+    data : dict
+        Samples, input, how they were split.
+    recipe : dict
+        Loss, optimiser, epochs, batches, augmentation, seed.
+    scores : dict
+        Measured how good it is, on what.
+    notes : dict
+        Licence, purpose, limits.
+    sha256 : str
+        Of the file of weights.
+    """
+
+    architecture: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    model: Module,
+    *,
+    run: Run | None = None,
+    data: dict[str, Any] | None = None,
+    scores: dict[str, Any] | None = None,
+    **notes: Any,
+) -> Card:
+    """Write the weights (safetensors) and beside them their card (the same name, ``.json``).
+
+    Parameters
+    ----------
+    path : path
+        Of the weights.
+    model : Module
+    run : Run, optional
+        The training: recipe, data and the figures of the last epoch come from it.
+    data, scores : dict, optional
+        Added to what ``run`` says.
+    **notes
+        Licence, purpose and whatever else should be known.
+
+    Returns
+    -------
+    Card
+    """
+    model.save(path)
+    card = Card(
+        architecture={
+            "name": type(model).__name__,
+            "parameters": model.n_parameters,
+            "layers": repr(model).splitlines(),
+        },
+        data={**_described(run, recipe=False), **(data or {})},
+        recipe=_recipe(run) if run else {},
+        scores={**(run.rows[-1] if run and run.rows else {}), **(scores or {})},
+        notes=notes,
+        sha256=_sha256(Path(path)),
+    )
+    with replacing(_beside(path)) as file:
+        file.write(json.dumps(asdict(card), indent=1).encode())
+    return card
+
+
+def read_card(path: str | os.PathLike[str]) -> Card:
+    """The card of a file of weights.
+
+    Raises
+    ------
+    SourceError
+        There is no card, or it is none.
+    NetError
+        It belongs to other weights.
+    """
+    place = _beside(path)
+    try:
+        card = Card(**json.loads(place.read_text()))
+    except (OSError, ValueError, TypeError) as exc:
+        raise SourceError(f"{place}: cannot read as a weight card: {exc}") from exc
+    if card.sha256 != _sha256(Path(path)):
+        raise NetError(f"{path}: is not the file that {place.name} describes: its digest differs")
+    return card
+
+
+def _recipe(run: Run) -> dict[str, Any]:
+    return {
+        "loss": getattr(run.loss_function, "__name__", repr(run.loss_function)),
+        "optimiser": {"name": type(run.optimiser).__name__, **_plain(run.optimiser.groups[0])},
+        "schedule": run.schedule
+        and {"name": type(run.schedule).__name__, **_plain(vars(run.schedule))},
+        "epochs": run.epoch,
+        "steps": run.step,
+        "stopped": run.stopped,
+        **_described(run, recipe=True),
+    }
+
+
+def _described(run: Run | None, *, recipe: bool) -> dict[str, Any]:
+    """What the batches say of themselves: how they were made, or of what."""
+    found = run.data.describe() if run else {}
+    return {key: value for key, value in found.items() if (key in _HOW) == recipe}
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    kinds = (bool, int, float, str, tuple)
+    return {key: value for key, value in settings.items() if isinstance(value, kinds)}
+
+
+def _beside(path: str | os.PathLike[str]) -> Path:
+    return Path(path).with_suffix(".json")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as exc:
+        raise SourceError(f"{path}: cannot read: {exc.strerror or exc}") from exc

@@ -1,0 +1,92 @@
+"""Where a training stands, as one file: it goes on from there as if it had never stopped.
+
+The file is safetensors, so the weights in it can be read by anything ("model.conv1.weight"). What
+are no arrays (position, generators, settings) travels as JSON in its metadata, together with a
+digest of everything, so that damage is seen wherever it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nets.arrays import Array
+from nets.nn.state import load_state, save_state
+from vj.errors import NetError, TrainingError
+
+_KEY = "training"
+Arrays = dict[str, Array]
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write nested dicts and lists of arrays, numbers and text.
+
+    Raises
+    ------
+    SinkError
+        The folder is missing or read-only, the disk is full. An older file is untouched.
+    """
+    arrays: Arrays = {}
+    text = json.dumps(_packed(dict(state), "", arrays), sort_keys=True)
+    save_state(path, arrays, {_KEY: _digest(text, arrays) + text})
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote.
+
+    Raises
+    ------
+    TrainingError
+        The file is missing, damaged, or no checkpoint.
+    """
+    try:
+        arrays, notes = load_state(path)
+    except NetError as exc:
+        raise TrainingError(f"{exc}: delete it to start anew") from exc
+    head = notes.get(_KEY)
+    if head is None:
+        raise TrainingError(f"{path}: is no checkpoint of a training (weights alone?)")
+    digest, text = head[:64], head[64:]
+    if digest != _digest(text, arrays):
+        raise TrainingError(f"{path}: damaged checkpoint, its digest differs: delete it")
+    state: dict[str, Any] = _unpacked(json.loads(text), arrays)
+    return state
+
+
+def _digest(text: str, arrays: Arrays) -> str:
+    found = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(f"{name}{array.dtype}{array.shape}".encode())
+        found.update(array.data if array.size else b"")
+    return found.hexdigest()
+
+
+def _packed(value: Any, path: str, arrays: Arrays) -> Any:
+    """JSON of a value; its arrays go to ``arrays`` under the path that leads to them."""
+    within = f"{path}." if path else ""
+    if isinstance(value, np.ndarray):
+        while path in arrays:  # {"a.b": x, "a": {"b": y}}
+            path += "'"
+        arrays[path] = value
+        return {"array": path}
+    if isinstance(value, Mapping):
+        return {"dict": [[k, _packed(v, f"{within}{k}", arrays)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_packed(v, f"{within}{i}", arrays) for i, v in enumerate(value)]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unpacked(value: Any, arrays: Arrays) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(v, arrays) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    return {key: _unpacked(v, arrays) for key, v in value["dict"]}

@@ -1,0 +1,256 @@
+"""The training itself: batch after batch, epoch after epoch."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nets.autograd.tensor import Tensor
+from nets.nn.layers.modes import learning
+from nets.nn.layers.module import Module
+from nets.nn.optim import Optimiser, Schedule, clip_grad_norm
+from nets.training.callbacks import FAILED, INTERRUPTED, Bar, Callback, Row
+from nets.training.datasets import Sample
+from nets.training.evaluation import Metric, as_argument, evaluate, targets_of
+from nets.training.loader import Batches
+from nets.training.nan_check import bad_gradients, explain
+from nets.training.run_checkpoint import Keeper
+from vj.errors import ParameterError, TrainingError
+
+Loss = Callable[..., Tensor]
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class Run:
+    """A training and how far it has come.
+
+    Attributes
+    ----------
+    model, loss, data, optimiser : as given to `fit`
+    epoch, batch, step : int
+        Finished epochs, finished batches of the epoch after them, finished batches in all.
+    rows : list of dict
+        What was measured, one record an epoch: "epoch", "step", "loss", "rate", "val_loss" ...
+    stopped : str or None
+        Why it ended before the last epoch; None if it did not.
+    """
+
+    model: Module
+    loss_function: Loss
+    data: Batches
+    optimiser: Optimiser
+    schedule: Schedule | None = None
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss: float = math.nan  # of the last batch
+    total: float = 0.0  # of the losses of this epoch
+    rows: list[Row] = field(default_factory=list)
+    stopped: str | None = None
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean over the batches of this epoch."""
+        return self.total / self.batch if self.batch else math.nan
+
+
+def fit(
+    model: Module,
+    loss: Loss,
+    data: Batches,
+    optimiser: Optimiser,
+    epochs: int,
+    *,
+    schedule: Schedule | None = None,
+    clip: float | None = None,
+    validation: Batches | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    callbacks: Sequence[Callback] = (),
+    folder: str | os.PathLike[str] | None = None,
+    save_every: int | None = None,
+    resume: bool = False,
+    bar: bool = False,
+) -> Run:
+    """Train a model.
+
+    Parameters
+    ----------
+    model : Module
+    loss : callable
+        ``loss(model(input), *targets)`` is a tensor of one number. A dataset of inputs alone is its
+        own target (autoencoders).
+    data : Loader, or whatever has its ``epoch``, ``describe`` and length
+    optimiser : Optimiser
+    epochs : int
+        How often all samples are seen, those before an interruption counted.
+    schedule : optional
+        Its ``step()`` is called after every step of the optimiser.
+    clip : float, optional
+        Gradients are scaled down to this norm of all of them together.
+    validation : Loader, optional
+        After every epoch the loss and the metrics are measured on it: "val_loss", "val_...".
+    metrics : dict of callables, optional
+        ``metric(output, *targets)`` is the mean over a batch (`nets.training.accuracy`).
+    callbacks : sequence of Callback
+    folder : path, optional
+        A checkpoint is kept here after every epoch, and after every ``save_every`` steps.
+    resume : bool
+        Go on from the checkpoint in ``folder``, if there is one: with the same data the weights
+        become bit for bit what they had been without the interruption.
+    bar : bool
+        Show a bar on standard error.
+
+    Returns
+    -------
+    Run
+        ``rows`` has the figures of each epoch. The model is left in training mode.
+
+    Raises
+    ------
+    TrainingError
+        The loss or a gradient is nan or infinite: the message says at which step and in which
+        layer that begins; the model is as it was before that step and the checkpoint remains.
+        The checkpoint is damaged, or of another model or other data.
+    SinkError
+        The checkpoint cannot be written.
+
+    Notes
+    -----
+    Ctrl-C ends the training after the step at hand: the checkpoint is written, ``stopped`` of the
+    result is "interrupted". A second one is a KeyboardInterrupt at once.
+    """
+    if resume and folder is None:
+        raise ParameterError("`resume` needs the `folder` of the checkpoint")
+    run = Run(model, loss, data, optimiser, schedule)
+    watchers = [*callbacks, *([Bar()] if bar else [])]
+    keeper = None if folder is None else Keeper(Path(folder) / CHECKPOINT, run, watchers)
+    if keeper:
+        keeper.open(resume)
+    for watcher in watchers:
+        watcher.start(run)
+    try:
+        with _ctrl_c() as pressed:
+            while run.epoch < epochs and run.stopped is None:
+                _epoch(run, watchers, keeper, clip, save_every, pressed)
+                if run.stopped is None:
+                    _finish_epoch(run, watchers, validation, metrics or {})
+                if keeper:
+                    keeper.save()
+    except BaseException:
+        run.stopped = FAILED
+        raise
+    finally:
+        for watcher in watchers:
+            watcher.end(run)
+    return run
+
+
+def _epoch(
+    run: Run,
+    watchers: Sequence[Callback],
+    keeper: Keeper | None,
+    clip: float | None,
+    save_every: int | None,
+    pressed: list[int],
+) -> None:
+    """The batches that are left of an epoch."""
+    learning(run.model)
+    for batch in run.data.epoch(run.epoch, run.batch):
+        _step(run, batch, clip, keeper)
+        for watcher in watchers:
+            watcher.step(run)
+        if pressed and run.stopped is None:
+            run.stopped = INTERRUPTED
+        if run.stopped is not None:
+            return
+        if keeper and save_every and run.step % save_every == 0:
+            keeper.save()
+
+
+def _step(run: Run, batch: Sample, clip: float | None, keeper: Keeper | None) -> None:
+    """One batch: forward, backward, update."""
+    before = _chance(run.model)
+    value = _gradients(run, batch)
+    if not math.isfinite(value) or bad_gradients(run.model):
+        _set_chance(run.model, before)
+        where = explain(run.model, batch[0], lambda: _gradients(run, batch))
+        _set_chance(run.model, before)
+        what = "the loss is" if not math.isfinite(value) else "gradients are"
+        kept = f"; {keeper.path} keeps step {keeper.saved}" if keeper and keeper.saved else ""
+        raise TrainingError(
+            f"step {run.step + 1} (epoch {run.epoch + 1}, batch {run.batch + 1}): {what} nan or "
+            f"infinite: {where}{kept}: lower the learning rate, clip, or look at the data"
+        )
+    if clip is not None:
+        clip_grad_norm(run.model.parameters(), clip)
+    run.optimiser.step()
+    if run.schedule is not None:
+        run.schedule.step()
+    run.loss, run.total = value, run.total + value
+    run.batch, run.step = run.batch + 1, run.step + 1
+
+
+def _gradients(run: Run, batch: Sample) -> float:
+    """Loss of a batch; its gradients are left in the parameters."""
+    run.optimiser.zero_grad()
+    loss = run.loss_function(run.model(as_argument(batch[0])), *targets_of(batch))
+    loss.backward()
+    return loss.item()
+
+
+def _chance(model: Module) -> dict[str, Any]:
+    """All that a forward pass changes: generators and buffers."""
+    state: dict[str, Any] = {n: g.bit_generator.state for n, g in model.named_generators()}
+    return {**state, **{name: buffer.copy() for name, buffer in model.named_buffers()}}
+
+
+def _set_chance(model: Module, state: Mapping[str, Any]) -> None:
+    for name, generator in model.named_generators():
+        generator.bit_generator.state = state[name]
+    for name, buffer in model.named_buffers():
+        buffer[...] = state[name]
+
+
+def _finish_epoch(
+    run: Run,
+    watchers: Sequence[Callback],
+    validation: Batches | None,
+    metrics: Mapping[str, Metric],
+) -> None:
+    rate = float(run.optimiser.groups[0]["lr"])
+    row: Row = {"epoch": run.epoch + 1, "step": run.step, "loss": run.mean_loss, "rate": rate}
+    if validation is not None:
+        found = evaluate(run.model, validation, {"loss": run.loss_function, **metrics})
+        row.update({f"val_{name}": value for name, value in found.items()})
+    for watcher in watchers:
+        watcher.epoch(run, row)
+    run.rows.append(row)
+    run.epoch, run.batch, run.total = run.epoch + 1, 0, 0.0
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[list[int]]:
+    """A list that is no longer empty once Ctrl-C was pressed; pressed again, it interrupts."""
+    pressed: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield pressed  # only the main thread is told; a job in the background ignores it
+        return
+
+    def note(number: int, frame: Any) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,1 @@
+"""Annotated images: readers of the usual formats."""

@@ -1,0 +1,164 @@
+"""Annotated pictures: what every reader of box files returns, and which reader a path needs."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vj.errors import SourceError
+from vj.io.images import Pixels, read_image
+
+Boxes = NDArray[np.float64]
+PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One picture and the boxes that a person drew on it.
+
+    Attributes
+    ----------
+    name : str
+        The picture as its annotation file calls it.
+    path : Path or zipfile.Path
+        Where its pixels are.
+    boxes, ignore : (n, 4) and (m, 4) float64
+        ``x1, y1, x2, y2``, lower-right exclusive: objects, and regions that count neither way.
+    labels : tuple of str
+        Class name of each box; empty where the format has none.
+    groups : tuple of str
+        What each box shows a copy of (a person, an object); empty where nobody says.
+    rolls : tuple of float
+        In-plane turn of each object in degrees, clockwise; empty where nobody says.
+    source : str
+        Name of the collection that the picture comes from.
+    where : str
+        File and line of the annotation, for messages.
+    """
+
+    name: str
+    path: Path | zipfile.Path
+    boxes: Boxes
+    ignore: Boxes = field(default_factory=lambda: np.empty((0, 4)))
+    labels: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    rolls: tuple[float, ...] = ()
+    source: str = ""
+    where: str = ""
+
+    def read(self) -> Pixels:
+        """Decode the pixels; SourceError names the annotation that asked for a missing file."""
+        if not self.path.is_file():
+            raise SourceError(f"{self.where or self.name}: no picture at {self.path}")
+        if isinstance(self.path, zipfile.Path):
+            with self.path.open("rb") as file:
+                return read_image(file)  # type: ignore[arg-type]
+        return read_image(self.path)
+
+
+def boxes_from_xywh(xywh: ArrayLike) -> Boxes:
+    """``x, y, w, h`` rows as ``x1, y1, x2, y2`` rows in float64."""
+    rows = np.array(xywh, np.float64).reshape(-1, 4)
+    rows[:, 2:] += rows[:, :2]
+    return rows
+
+
+class Shelf:
+    """Pictures by name: a zip, or a folder with pictures, zips or ``images/`` in it."""
+
+    def __init__(self, root: Path) -> None:
+        archives = [root] if root.suffix == ".zip" else sorted(root.glob("*.zip"))
+        self._roots: list[Path | zipfile.Path] = []
+        for archive in archives:
+            try:
+                self._roots.append(zipfile.Path(zipfile.ZipFile(archive)))
+            except zipfile.BadZipFile as exc:
+                raise SourceError(f"{archive}: broken zip archive: {exc}") from exc
+        if root.suffix != ".zip":
+            self._roots += [root, root / "images", root / "JPEGImages", root.parent / "images"]
+
+    def find(self, name: str) -> Path | zipfile.Path:
+        """The first place that has ``name``; the likeliest place where none has."""
+        name = name.replace("\\", "/")
+        if Path(name).is_absolute():
+            return Path(name)
+        places = [root / name for root in self._roots]
+        return next((place for place in places if place.is_file()), places[0])
+
+    def all(self) -> list[Path | zipfile.Path]:
+        """Every picture file below, in order of name."""
+        found: list[Path | zipfile.Path] = []
+        for root in self._roots:
+            if isinstance(root, zipfile.Path):
+                names = sorted(root.root.namelist())
+                found += [root / n for n in names if Path(n).suffix.lower() in PICTURES]
+            elif root.is_dir():
+                found += sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES)
+                break  # the other folders lie inside this one, or are a guess
+        return found
+
+
+def read_annotations(
+    path: str | Path, *, names: Sequence[str] | None = None, format: str | None = None
+) -> list[Picture]:
+    """Read a box file or a folder of box files in any of the formats below.
+
+    Parameters
+    ----------
+    path : path
+        A file (COCO, LabelMe, ``annotations.json``, CVAT XML, VOC XML, WIDER or FDDB text, OpenCV
+        info list, CSV table) or a folder (with ``annotations.json``, or of VOC, LabelMe, YOLO or
+        CSV files).
+    names : sequence of str, optional
+        Keep the boxes of these classes only; the others become regions to ignore.
+    format : str, optional
+        One of `FORMATS`; by default the content decides.
+
+    Returns
+    -------
+    list of Picture
+        In the order of the file, or of file names.
+
+    Raises
+    ------
+    SourceError
+        Missing, unreadable or malformed; the message names file and line.
+    """
+    from vj.datasets.readers import FORMATS, recognise
+
+    path = Path(path)
+    if not path.exists():
+        raise SourceError(f"{path}: no such file or folder")
+    if format is None:
+        format = recognise(path)
+    elif format not in FORMATS:
+        raise SourceError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+    pictures = FORMATS[format](path)
+    if not pictures:
+        raise SourceError(f"{path}: read as {format}: names no picture")
+    return [only(picture, names) for picture in pictures] if names else pictures
+
+
+def only(picture: Picture, names: Sequence[str]) -> Picture:
+    """The picture with boxes of other classes turned into regions to ignore."""
+    if not picture.labels:
+        return picture
+    keep = np.array([label in names for label in picture.labels], bool)
+
+    def kept(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(value for value, mine in zip(values, keep, strict=False) if mine)
+
+    return replace(
+        picture,
+        boxes=picture.boxes[keep],
+        ignore=np.concatenate([picture.ignore, picture.boxes[~keep]]),
+        labels=kept(picture.labels),
+        groups=kept(picture.groups),
+        rolls=kept(picture.rolls),
+    )

@@ -1,0 +1,1 @@
+"""Detection metrics: matching, precision-recall and ROC curves."""
