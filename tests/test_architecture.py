@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 VJ_FLOORS = [
-    "kernels moved",
+    "codecache kernels moved",
     "errors",
     "boxes detections io",
     "datasets features metrics",
