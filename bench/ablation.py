@@ -3,9 +3,9 @@
     python -m bench.ablation FOLDER [--only NAME ...] [--torch] [--workers N]
 
 Each variant is trained from nothing by the recipe of `BASE` but for what its row says, and judged
-on boxes_dev (IoU 0.5). The weights stay in FOLDER and are not trained again; the figures go to
-bench/results/ablation.json, from which `python -m bench.report` makes the table. A quarter of an
-hour a variant on one core.
+on boxes_dev (IoU 0.5, longer side at most 640 pixels). The weights stay in FOLDER and are not
+trained again; the figures go to bench/results/ablation.json, from which `python -m bench.report`
+makes the table. A quarter of an hour a variant on one core.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.detection.competitors import DATA
 from bench.harness.records import merge
 from nets.detectors.facenet import FaceNetDetector, read_net
-from nets.detectors.training.card import ALARMS, LEAST
+from nets.detectors.training.card import ALARMS
 from nets.detectors.training.data import read_pictures
 from nets.detectors.training.judge import judge
 from nets.detectors.training.objective import Objective
@@ -64,7 +64,7 @@ VARIANTS = {
 
 def figures(weights: Path, data: Path) -> dict[str, float]:
     """How well a net does on boxes_dev."""
-    detector, store = FaceNetDetector(weights, score_threshold=LEAST), Store()
+    detector, store = FaceNetDetector(weights).lowered(), Store()
     pictures = list(read_pictures(data / "boxes_dev"))
     all_of_them = judge(detector, pictures, store)
     old = judge(detector, [p for p in pictures if p.entry.source == "cmu_mit_B"], store)

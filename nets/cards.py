@@ -42,8 +42,8 @@ class ModelCard:
     sha256 : tuple of str
         Digests of the files that it has been published in.
     scores : mapping
-        On 200 photographs with 939 faces, nearly half of them behind masks, longer side at most
-        640 pixels: average precision (AP) and recall, a hit overlapping by half.
+        On 200 photographs with 939 faces, nearly half of them behind masks: average precision (AP)
+        and recall, by the protocol of `vj.metrics` and as ``vj-eval`` prints them.
     calibration : (slope, intercept) or None
         Of the logit of the score, to that of the probability of a face.
     path : Path or None

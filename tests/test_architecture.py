@@ -32,7 +32,7 @@ NETS_FLOORS = [
     "detectors",
     "registry",
 ]
-NETS_MAY_USE = {"kernels", "errors", "io", "boxes", "detections", "moved"}
+NETS_MAY_USE = {"kernels", "errors", "io", "boxes", "detections", "metrics", "moved"}
 KERNEL_IMPORTS = {"numba", "numpy", "math", "__future__"}
 
 

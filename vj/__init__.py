@@ -33,7 +33,7 @@ _HOME = {
         "TrainingError",
         "VJError",
     ],
-    "vj.evaluate.report": ["evaluate"],
+    "vj.evaluate.evaluation": ["evaluate"],
     "vj.features.correlation": ["convolve", "correlate"],
     "vj.features.haar": ["draw_feature", "enumerate_haar", "haar_features"],
     "vj.features.integral": [

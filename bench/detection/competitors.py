@@ -18,12 +18,14 @@ from PIL import Image
 import nets
 import vj
 from bench.detection.sets import shrunk
+from nets.detectors import UltraLightDetector
+from nets.detectors.base import NetDetector
 from vj.io.files import data_folder
 
 DATA = data_folder()
 MODELS = DATA / "ref_models"
-SCORE, IOU = 0.02, 0.3  # networks: score threshold, NMS IoU threshold
-SCORE_ULTRA_LIGHT = 0.2  # below it thousands of its priors pass in any picture
+SCORE, IOU = NetDetector.least_score, 0.3  # networks: score threshold, NMS IoU threshold
+SCORE_ULTRA_LIGHT = UltraLightDetector.least_score
 SCALE, NEIGHBORS = 1.1, 1  # cascades scored by OpenCV's grouping
 OUR_NETS = ("face-cnn", "face-fast", "face-tiny")
 OUR_CASCADES = ("frontalface", "frontalface-fast")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -80,6 +81,7 @@ class NetDetector(ABC):
     stride = 32  # input sizes are multiples of this
     card: ModelCard | None = None  # what is known of the weights, if that is anything
     pixels = Pixels()
+    least_score = 0.02  # of evaluations: thousands of boxes score less, hardly one of them a face
     about = ""
 
     def __init__(
@@ -122,6 +124,21 @@ class NetDetector(ABC):
         """Boxes of one image of a batch; `outputs` are valid until the next run."""
 
     # ----------------------------------------------------------------- public
+
+    @property
+    def threshold(self) -> float:
+        """The least score of what is reported."""
+        return self.score_threshold
+
+    def lowered(self, min_score: float | None = None) -> NetDetector:
+        """The same detector at its lowest threshold, or at ``min_score``, to draw curves with.
+
+        It shares the network, and so the memory, of this one.
+        """
+        least = min(self.least_score, self.score_threshold) if min_score is None else min_score
+        other = copy(self)
+        other.score_threshold = _share("min_score", least)
+        return other
 
     def detect(self, image: Any) -> Detections:
         """Find the faces in an image.

@@ -27,6 +27,7 @@ class UltraLightDetector(NetDetector):
 
     stride = 8
     pixels = Pixels(scale=1 / 128, shift=-127 / 128)
+    least_score = 0.2  # below it thousands of priors pass in any picture
     about = "Ultra-Light face detector"
 
     @classmethod

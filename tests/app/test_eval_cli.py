@@ -46,6 +46,34 @@ def test_figures_report_and_json(portrait, cascade_file, tmp_path):
     assert row["AP"] == 1
 
 
+def test_the_threshold_of_a_detector_is_a_point_of_its_curve(portrait, tmp_path):
+    figures = tmp_path / "f.json"
+    argv = (portrait, "--detector", "face-tiny", "--detector", "frontalface-fast", "--json", "-")
+    status, said = run(eval_cli, *argv)
+    assert status == Status.DONE, said
+    at = said.splitlines().index("at the default threshold")
+    assert "score 0.77" in said.splitlines()[at + 2]
+    assert "score 3.235" in said.splitlines()[at + 3]
+    assert run(eval_cli, *argv[:3], "--json", figures)[0] == Status.DONE
+    (row,) = json.loads(figures.read_text())["detectors"]
+    assert row["default"]["ranked_by"] == "score"
+    assert row["default"]["recall"] == 1
+    assert row["default"]["alarms"] == 0 < row["alarms"]
+    argv = (*argv[:3], "--min-score", "0.77", "--json", figures)
+    assert run(eval_cli, *argv)[0] == Status.DONE
+    assert json.loads(figures.read_text())["detectors"][0]["alarms"] == 0
+
+
+def test_files_of_one_name_are_told_apart(portrait, cascade_file, tmp_path):
+    other = tmp_path / "else" / cascade_file.name
+    other.parent.mkdir()
+    other.write_bytes(cascade_file.read_bytes())
+    figures = tmp_path / "f.json"
+    run(eval_cli, portrait, "--detector", cascade_file, "--detector", other, "--json", figures)
+    names = [row["detector"] for row in json.loads(figures.read_text())["detectors"]]
+    assert names == [str(cascade_file), str(other)]
+
+
 @pytest.mark.parametrize(
     ("argv", "status", "says"),
     [
@@ -54,6 +82,8 @@ def test_figures_report_and_json(portrait, cascade_file, tmp_path):
         ([".", "--detector", "no_such_thing"], Status.MODEL, "no_such_thing"),
         ([".", "--detector", "yunet=none.onnx"], Status.MODEL, "yunet=none.onnx: no such file"),
         ([".", "--detector", "x", "--source", "b"], Status.USAGE, "--source: the set has nasa"),
+        ([".", "--detector", "face-tiny", "--min-score", "2"], Status.USAGE, "`min_score` must be"),
+        ([".", "--detector", "frontalface", "--size", "320"], Status.USAGE, "no option `size`"),
     ],
 )
 def test_errors_are_one_line_with_a_status(portrait, monkeypatch, argv, status, says):

@@ -238,8 +238,7 @@ def test_a_network_decides():
 @with_yunet
 def test_on_photographs_the_network_removes_false_alarms():
     pytest.importorskip("onnx")
-    from vj.metrics.curves import Curve
-    from vj.metrics.matching import match
+    from vj.metrics import Curve, match
 
     items = json.loads((DATA / "boxes_dev" / "annotations.json").read_text())[:16]
     proposer = vj.CascadeDetector("frontalface-fast", min_score=0.0)

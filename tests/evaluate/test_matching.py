@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from vj.datasets.annotations import boxes_from_xywh, read_annotations
 from vj.errors import ParameterError
 from vj.io.files import data_folder
-from vj.metrics.curves import Curve
-from vj.metrics.matching import match
+from vj.metrics import Curve, match
 
 DATA = data_folder()
 

@@ -1,6 +1,7 @@
 """Evaluation of detectors whose answers are known, and the page about it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from vj.errors import ParameterError
 from vj.evaluate import html as page
 from vj.evaluate.report import Report, evaluate
 from vj.io.images import write_image
+from vj.metrics import Curve
 
 
 class Scripted:
@@ -87,6 +89,60 @@ def test_the_page_holds_everything_and_nothing_from_elsewhere(dataset, tmp_path)
     assert figures[1]["alarms"] == 1
 
 
+class Sweeping(Scripted):
+    """Reports from a threshold, and can report everything."""
+
+    threshold = 5.5
+
+    def lowered(self, min_score=None):
+        self.asked = min_score
+        return Scripted(*self.answers)
+
+    def detect(self, image):
+        raise AssertionError("evaluated at its own threshold")
+
+
+def test_detectors_are_evaluated_at_their_lowest_threshold(dataset, tmp_path):
+    answers = ([*POOR[0], [50, 40, 90, 80, 5.5], [60, 0, 80, 20, 1]], PERFECT[1])
+    detector = Sweeping(*answers)
+    got = evaluate(detector, dataset, name="swept")
+    assert detector.asked is None
+    assert got.curve.score.tolist() == [7, 6, 5.5, 5, 1]
+    point = got.default
+    assert point == (5.5, pytest.approx(2 / 3), pytest.approx(2 / 3), 1, 0.5)
+    assert [(row[0], row[2]) for row in got.recall_by_size()] == [
+        ("0-20", 1), ("20-30", 0), ("30-45", 1)
+    ]  # fmt: skip
+    report = Report("t", (got, evaluate(Scripted(*answers), dataset, name="fixed")))
+    assert report.points() == [["swept", "score 5.5", 0.6667, 0.6667, 0.5]]
+    figures = report.to_dict()["detectors"]
+    assert figures[0]["default"]["alarms_per_picture"] == 0.5
+    assert figures[1]["default"] is None
+    report.save_html(tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text()
+    assert text.count("<circle") == 3  # one a chart
+    assert "<title>swept: 0.6667, 0.6667</title>" in text
+    assert "score 5.5" in text
+
+
+def test_curves_may_begin_at_a_score(dataset):
+    answers = ([*POOR[0], [50, 40, 90, 80, 5.5]], PERFECT[1])
+    detector = Sweeping(*answers)
+    got = evaluate(detector, dataset, min_score=6)
+    assert detector.asked == 6
+    assert got.curve.score.tolist() == [7, 6]
+    assert got.default.threshold == 6
+    assert evaluate(Scripted(*answers), dataset, min_score=5.5).curve.score.tolist() == [7, 6, 5.5]
+
+
+def test_a_point_of_a_curve():
+    verdicts = [np.array([1, 0, 1, 0], np.int8)]
+    curve = Curve.of(verdicts, [np.array([4.0, 3, 2, 2])], 4)
+    assert curve.at(2.5) == (2.5, 0.5, 0.25, 1, 1)
+    assert curve.at(2) == (2, 0.5, 0.5, 2, 2)
+    assert curve.at(9) == (9, 1, 0, 0, 0)
+
+
 def test_unreadable_pictures_are_listed_and_do_not_count(dataset):
     (dataset / "0.png").write_bytes(b"broken")
     got = evaluate(Scripted(PERFECT[1]), dataset)
@@ -117,3 +173,15 @@ def test_charts_stay_inside_their_frame():
     logarithmic = page.chart("t", {"a": [(0, 0), (0.01, 0.5), (10, 1)]}, "x", "y", log_x=True)
     assert "0.01" in logarithmic
     assert page.number(0.123456) == "0.1235"
+
+
+def test_what_leaves_the_axes_is_cut_off_and_names_stand_below():
+    lines = {"long name <1>": [(0, -5), (1, 0.95)], "b": [(0, 0.5)]}
+    marks = {"long name <1>": (0.5, 0.92), "b": (0.5, 0.2)}
+    svg = page.chart("t", lines, "x", "y", y_range=(0.9, 1), x_range=(0, 1), marks=marks)
+    clip = re.search(r'<clipPath id="(\w+)"><rect x="52" y="14" width="368" height="244"/>', svg)
+    assert f'<g clip-path="url(#{clip[1]})"><path d="M' in svg
+    assert svg.count("<circle") == 1  # the other one is off the axes
+    assert re.search(r'y="(\d+)">long name &lt;1&gt;</text>', svg)[1] == "310"
+    height = int(re.search(r'height="(\d+)"', svg)[1])
+    assert height > 310

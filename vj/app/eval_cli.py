@@ -20,7 +20,10 @@ from vj.io.files import replacing, writing
 USAGE = "vj-eval DATASET --detector A [--detector B ...] [-o report.html] [options]"
 EPILOG = """\
 DATASET   COCO JSON, WIDER text, FDDB ellipses, annotations.json, VOC, YOLO, CVAT, LabelMe, CSV
-A, B      names that vj-detect knows, cascade files, or yunet=FILE.onnx (cv2.FaceDetectorYN)
+A, B      names that vj-detect knows, model files, or yunet=FILE.onnx (cv2.FaceDetectorYN)
+
+Every detector runs at its lowest threshold, so that curves and AP cover all scores; the threshold
+at which vj-detect reports is marked on the curves.
 
 examples:
   vj-eval photos --detector frontalface --detector haarcascade_frontalface_alt2 -o report.html
@@ -44,6 +47,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--iou", type=float, default=0.5, metavar="F", help="overlap of a hit (default: 0.5)")
     add("--names", nargs="+", metavar="NAME", help="classes to find (default: all)")
     add("--source", nargs="+", metavar="NAME", help="collections of the set (default: all)")
+    add(
+        "--min-score",
+        type=float,
+        metavar="F",
+        help="begin the curves at this score (default: the lowest the detector has)",
+    )
+    add(
+        "--size",
+        type=int,
+        metavar="N",
+        help="longer side of pictures beyond which networks "
+        "shrink them (default: 1024; vj-detect: 640)",
+    )
     add("--min-neighbors", type=int, metavar="N", help="for cascades")
     add("--scale-factor", type=float, metavar="F", help="for cascades")
     add("--min-size", type=tools.size, metavar="W[xH]", help="for cascades")
@@ -53,7 +69,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def run(args: argparse.Namespace, console: Console) -> Status:
     """Do what the arguments say."""
     from vj.datasets.annotations import read_annotations
-    from vj.evaluate.report import HEADER, Report, evaluate
+    from vj.evaluate.evaluation import evaluate
+    from vj.evaluate.report import HEADER, POINT_HEADER, Report
 
     for target in (args.output, args.json):
         if target and target != "-":
@@ -66,13 +83,14 @@ def run(args: argparse.Namespace, console: Console) -> Status:
         if not pictures:
             raise ParameterError(f"--source: the set has {', '.join(known)}")
     done = []
-    for spec in args.detector:
+    for spec, name in zip(args.detector, _names(args.detector), strict=True):
         detector = _open(spec, args)
         with console.bar(len(pictures), "pictures") as step:
             one = evaluate(
                 detector,
                 pictures,
-                name=Path(spec).stem if "/" in spec else spec,
+                min_score=args.min_score,
+                name=name,
                 iou=args.iou,
                 on_picture=step,
             )
@@ -81,6 +99,8 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     for problem in done[0].problems[:5]:
         console.say(f"left out: {problem}")
     table = _table([HEADER, *report.rows()])
+    if report.points():
+        table += f"\n\nat the default threshold\n{_table([POINT_HEADER, *report.points()])}"
     if args.json == "-":
         console.say(table)
     else:
@@ -93,18 +113,26 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     return Status.DONE
 
 
+def _names(specs: Sequence[str]) -> list[str]:
+    """What the report calls detectors: of files the stem, unless that names two of them."""
+    short = [Path(spec).stem if "/" in spec else spec for spec in specs]
+    return [
+        spec if short.count(name) > 1 else name for spec, name in zip(specs, short, strict=True)
+    ]
+
+
 def _open(spec: str, args: argparse.Namespace) -> Any:
-    from vj.detect.registry import open_detector
+    from vj.evaluate.evaluation import open_whole
 
     kind, _, path = spec.partition("=")
     if kind == "yunet" and path:
         return _YuNet(path)
     options = {
         name: getattr(args, name)
-        for name in ("min_neighbors", "scale_factor", "min_size")
+        for name in ("size", "min_neighbors", "scale_factor", "min_size")
         if getattr(args, name) is not None
     }
-    return open_detector(spec, **options)
+    return open_whole(spec, **options)
 
 
 def _table(rows: Sequence[Sequence[Any]]) -> str:
@@ -128,6 +156,8 @@ def _write_json(data: dict[str, Any], target: str, console: Console) -> None:
 class _YuNet:
     """``cv2.FaceDetectorYN`` with the manners of a detector."""
 
+    threshold = 0.9  # the default of ``cv2.FaceDetectorYN.create``
+
     def __init__(self, path: str) -> None:
         try:
             import cv2
@@ -138,7 +168,7 @@ class _YuNet:
         if not Path(path).is_file():
             raise CascadeError(f"yunet={path}: no such file")
         try:
-            self._net = cv2.FaceDetectorYN.create(path, "", (320, 320), 0.02, 0.45, 5000)
+            self._net = cv2.FaceDetectorYN.create(path, "", (320, 320), 0.02, 0.3, 5000)
         except cv2.error as exc:
             why = " ".join(str(exc.err).split())[:200]
             raise CascadeError(f"yunet={path}: cv2 cannot read it: {why}") from exc

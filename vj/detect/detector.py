@@ -111,6 +111,34 @@ class CascadeDetector:
         )
         return _rebuild, (self.cascade, {name: getattr(self, name) for name in options})
 
+    @property
+    def ranked_by(self) -> str:
+        """What evaluations rank detections by: "score", of OpenCV's grouping "neighbors"."""
+        return "score" if self._scoring is not None or self.min_neighbors == 0 else "neighbors"
+
+    @property
+    def threshold(self) -> float:
+        """The least ``ranked_by`` of what is reported."""
+        if self.ranked_by == "neighbors":
+            return 1.0 + (_MIN_NEIGHBORS if self.min_neighbors is None else self.min_neighbors)
+        if self.min_score is None:
+            return self._scoring.least if self._scoring is not None else 0.0
+        return float(self.min_score)
+
+    def lowered(self, min_score: float | None = None) -> CascadeDetector:
+        """The same detector at its lowest threshold, or at ``min_score``, to draw curves with.
+
+        With OpenCV's grouping that is ``min_neighbors=1``; lone windows cannot be ranked.
+        """
+        _, (cascade, options) = self.__reduce__()
+        if self.ranked_by == "neighbors":
+            options["min_neighbors"] = 1
+        elif min_score is None:
+            min_score = 0.0
+        if min_score is not None:
+            options["min_score"] = min_score
+        return CascadeDetector(cascade, **options)
+
     def detect(self, image: Any) -> Detections:
         """Find the objects in an image.
 

@@ -7,6 +7,7 @@ looks at a whole picture in the time that a cascade takes for it, and misses les
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,18 @@ class HybridDetector:
         self.proposer, self.judge = proposer, judge
         self.side, self.grow, self.most = side, float(grow), most
         self.iou_threshold = float(iou_threshold)
+
+    @property
+    def threshold(self) -> float:
+        """The least score of what is reported: the judge's."""
+        return float(getattr(self.judge, "threshold", 0.0))
+
+    def lowered(self, min_score: float | None = None) -> HybridDetector:
+        """The same pair with the judge at its lowest threshold, or at ``min_score``."""
+        judge: Any = self.judge
+        other = copy(self)
+        other.judge = judge.lowered(min_score) if hasattr(judge, "lowered") else judge
+        return other
 
     def detect(self, image: Any) -> Detections:
         """Find the faces in an image.

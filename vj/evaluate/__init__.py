@@ -2,14 +2,14 @@
 
 from vj.datasets.annotations import Picture, read_annotations
 from vj.evaluate.report import Evaluation, Report, evaluate
-from vj.metrics.curves import Curve
-from vj.metrics.matching import Match, match
+from vj.metrics import Curve, Match, Point, match
 
 __all__ = [
     "Curve",
     "Evaluation",
     "Match",
     "Picture",
+    "Point",
     "Report",
     "evaluate",
     "match",

@@ -18,12 +18,12 @@ _TILE = 96
 
 
 def worst_misses(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
-    """Tiles of the largest boxes that nothing found."""
+    """Tiles of the largest boxes that nothing finds at the detector's own threshold."""
     missed = [
         (float((box[2:] - box[:2]).prod()), v.picture, box)
         for v in evaluation.verdicts
-        for box, found in zip(v.picture.boxes, v.match.found_by, strict=True)
-        if found < 0
+        for box, found in zip(v.picture.boxes, v.found_from(evaluation.threshold), strict=True)
+        if not found
     ]
     missed.sort(key=lambda m: -m[0])
     return [(tile(p, box), f"{p.name}") for _, p, box in missed[:_SHOWN]]
@@ -32,7 +32,7 @@ def worst_misses(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
 def worst_alarms(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
     """Tiles of the false alarms of highest score."""
     alarms = [
-        (float(v.found.score[k]), v.picture, v.found.xyxy[k])
+        (float(v.value[k]), v.picture, v.found.xyxy[k])
         for v in evaluation.verdicts
         for k in np.flatnonzero(v.match.verdict == 0)
     ]

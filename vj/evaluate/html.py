@@ -6,8 +6,9 @@ import base64
 import html
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from vj.io.images import Pixels
 
@@ -22,7 +23,8 @@ img{image-rendering:pixelated;max-width:100%}
 text{font:11px system-ui,sans-serif;fill:#444}
 """
 _COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#e08e1b", "#7a4fa3", "#555555", "#00a0a0", "#a0522d")
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 430, 300, 52, 42, 14
+_WIDTH, _HEIGHT, _LEFT, _TOP = 430, 300, 52, 14
+_INNER_W, _INNER_H = _WIDTH - _LEFT - 10, _HEIGHT - _TOP - 42  # within the axes
 Points = Sequence[tuple[float, float]]
 
 
@@ -83,8 +85,13 @@ def chart(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] = (0, 1),
     log_x: bool = False,
+    marks: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
-    """Lines through points, as SVG; ``log_x`` leaves out points at or below 0."""
+    """Lines through points, as SVG, with a legend below.
+
+    What leaves the ranges is cut off at the axes; ``log_x`` leaves out points at or below 0.
+    ``marks`` are single points, drawn as circles in the colour of the line of that name.
+    """
     shown = {
         name: [(x, y) for x, y in points if not log_x or x > 0] for name, points in lines.items()
     }
@@ -93,51 +100,91 @@ def chart(
     if log_x:
         low, high = math.log10(max(low, 1e-12)), math.log10(max(high, 1e-12))
     high = high if high > low else low + 1
-    inner_w, inner_h = _WIDTH - _LEFT - 10, _HEIGHT - _BOTTOM - _TOP
+    frame = _Frame(low, high, *y_range, log_x)
+    colour = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(shown)}
+    legend, height = _legend(colour)
+    middle, centre = _LEFT + _INNER_W / 2, _TOP + _INNER_H / 2
+    turned = f'transform="rotate(-90 12 {centre})"'
+    axes = f"axes{zlib.crc32(title.encode())}"  # unique on a page
+    out = [
+        f'<svg width="{_WIDTH}" height="{_HEIGHT + height}" role="img">',
+        *frame.grid(),
+        f'<clipPath id="{axes}"><rect x="{_LEFT}" y="{_TOP}" width="{_INNER_W}" '
+        f'height="{_INNER_H}"/></clipPath><g clip-path="url(#{axes})">',
+        *(frame.line(points, colour[name], name) for name, points in shown.items()),
+        "</g>",
+        *(frame.mark(point, colour[name], name) for name, point in (marks or {}).items()),
+        f'<text x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle">{html.escape(x_label)}</text>',
+        f'<text x="12" y="{centre}" text-anchor="middle" {turned}>{html.escape(y_label)}</text>',
+        *legend,
+        "</svg>",
+    ]
+    return f"<figure><figcaption>{html.escape(title)}</figcaption>{''.join(out)}</figure>"
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        u = (math.log10(x) if log_x else x) - low
-        v = (y - y_range[0]) / (y_range[1] - y_range[0])
-        return _LEFT + inner_w * u / (high - low), _TOP + inner_h * (1 - v)
 
-    out = [f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img">']
-    for k in range(6):
-        y = y_range[0] + (y_range[1] - y_range[0]) * k / 5
-        at = _TOP + inner_h * (1 - k / 5)
-        out.append(f'<path d="M{_LEFT} {at:.1f}H{_WIDTH - 10}" stroke="#e5e5e5"/>')
-        out.append(f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{y:.3g}</text>')
-    for tick in _ticks(low, high, log_x):
-        at = _LEFT + inner_w * (tick - low) / (high - low)
-        label = f"{10**tick:g}" if log_x else f"{tick:.3g}"
-        out.append(f'<path d="M{at:.1f} {_TOP}V{_TOP + inner_h}" stroke="#f0f0f0"/>')
-        out.append(
-            f'<text x="{at:.1f}" y="{_TOP + inner_h + 15}" text-anchor="middle">{label}</text>'
-        )
-    for k, (name, points) in enumerate(shown.items()):
-        colour = _COLOURS[k % len(_COLOURS)]
+class _Frame(NamedTuple):
+    """The axes of a chart; ``low`` and ``high`` are logarithms where ``log_x``."""
+
+    low: float
+    high: float
+    bottom: float
+    top: float
+    log_x: bool
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Pixels of the drawing."""
+        u = ((math.log10(x) if self.log_x else x) - self.low) / (self.high - self.low)
+        v = (self.top - y) / (self.top - self.bottom)
+        return _LEFT + _INNER_W * u, _TOP + _INNER_H * v
+
+    def grid(self) -> Iterator[str]:
+        """Lines and numbers of both axes."""
+        right, foot = _LEFT + _INNER_W, _TOP + _INNER_H
+        for k in range(6):
+            y, at = self.bottom + (self.top - self.bottom) * k / 5, _TOP + _INNER_H * (1 - k / 5)
+            yield f'<path d="M{_LEFT} {at:.1f}H{right}" stroke="#e5e5e5"/>'
+            yield f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{y:.3g}</text>'
+        for tick in _ticks(self.low, self.high, self.log_x):
+            at = _LEFT + _INNER_W * (tick - self.low) / (self.high - self.low)
+            label = f"{10**tick:g}" if self.log_x else f"{tick:.3g}"
+            yield f'<path d="M{at:.1f} {_TOP}V{foot}" stroke="#f0f0f0"/>'
+            yield f'<text x="{at:.1f}" y="{foot + 15}" text-anchor="middle">{label}</text>'
+
+    def line(self, points: Points, colour: str, name: str) -> str:
+        """The path through points."""
         path = " ".join(
-            f"{'M' if j == 0 else 'L'}{x:.1f} {y:.1f}"
-            for j, (x, y) in enumerate(place(*point) for point in points)
+            f"{'L' if k else 'M'}{x:.1f} {y:.1f}"
+            for k, (x, y) in enumerate(self.place(*point) for point in points)
         )
-        out.append(
+        return (
             f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.8">'
             f"<title>{html.escape(name)}</title></path>"
         )
-        if len(shown) <= len(_COLOURS):
-            row = _TOP + inner_h - 12 * (len(shown) - k)
-            out.append(
-                f'<text x="{_WIDTH - 16}" y="{row}" text-anchor="end" style="fill:{colour}">'
-                f"{html.escape(name)}</text>"
-            )
-    middle = _LEFT + inner_w / 2
-    out.append(f'<text x="{middle}" y="{_HEIGHT - 8}" text-anchor="middle">{x_label}</text>')
-    turned = f'transform="rotate(-90 12 {_TOP + inner_h / 2})"'
-    out.append(
-        f'<text x="12" y="{_TOP + inner_h / 2}" text-anchor="middle" {turned}>{y_label}</text>'
-    )
-    out.append("</svg>")
-    note = f"<figcaption>{html.escape(title)}</figcaption>"
-    return f"<figure>{''.join(out)}{note}</figure>"
+
+    def mark(self, point: tuple[float, float], colour: str, name: str) -> str:
+        """A circle about a point; nothing if it lies off the axes."""
+        if self.log_x and point[0] <= 0:
+            return ""
+        x, y = self.place(*point)
+        if not (_LEFT <= x <= _LEFT + _INNER_W and _TOP <= y <= _TOP + _INNER_H):
+            return ""
+        return (
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="white" '
+            f'stroke="{colour}" stroke-width="2"><title>{html.escape(name)}: '
+            f"{number(float(point[0]))}, {number(float(point[1]))}</title></circle>"
+        )
+
+
+def _legend(colours: Mapping[str, str]) -> tuple[list[str], int]:
+    """Names beside their colours, in columns, and the height that this takes."""
+    width = 34 + 6 * max(map(len, colours), default=0)
+    columns = max((_WIDTH - 10) // width, 1)
+    out = []
+    for k, (name, colour) in enumerate(colours.items()):
+        x, y = 10 + k % columns * width, _HEIGHT + 10 + 16 * (k // columns)
+        out.append(f'<rect x="{x}" y="{y - 6}" width="18" height="3" fill="{colour}"/>')
+        out.append(f'<text x="{x + 24}" y="{y}">{html.escape(name)}</text>')
+    return out, 16 * -(-len(colours) // columns) + 4
 
 
 def _ticks(low: float, high: float, log: bool) -> list[float]:

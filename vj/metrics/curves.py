@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+class Point(NamedTuple):
+    """What a detector does at one threshold."""
+
+    threshold: float
+    precision: float  # 1 where nothing is reported
+    recall: float
+    alarms: int
+    alarms_per_picture: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +80,15 @@ class Curve:
         """Area under the precision-recall curve with precision made monotone (all points)."""
         ceiling = np.maximum.accumulate(self.precision[::-1])[::-1]
         return float(np.sum(np.diff(np.r_[0.0, self.recall]) * ceiling))
+
+    def at(self, threshold: float) -> Point:
+        """The point of the curve where everything that scores at least ``threshold`` passes."""
+        n = int((self.score >= np.float32(threshold)).sum())  # detectors compare in float32 too
+        if not n:
+            return Point(threshold, 1.0, 0.0, 0, 0.0)
+        alarms = int(self.alarms[n - 1])
+        found = float(self.precision[n - 1]), float(self.recall[n - 1])
+        return Point(threshold, *found, alarms, alarms / max(self.pictures, 1))
 
     def recall_at(self, alarms: int) -> float:
         """Recall with at most ``alarms`` false alarms in the whole set."""

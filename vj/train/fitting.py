@@ -17,7 +17,7 @@ from vj.detect.scoring import Scoring
 from vj.detections import Detections
 from vj.errors import TrainingError
 from vj.io.images import as_gray
-from vj.metrics.matching import match
+from vj.metrics import match
 from vj.train.windows import SCALE_FACTOR
 
 _ENOUGH = 20  # objects found that a fit needs

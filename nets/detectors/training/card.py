@@ -19,8 +19,8 @@ from nets.training.checkpoint import load_checkpoint
 from nets.training.loop import CHECKPOINT
 from vj.errors import TrainingError
 from vj.io.files import data_folder, replacing
+from vj.metrics import SIDE
 
-LEAST = 0.02  # score of detections that are judged
 ALARMS = 50
 PURPOSE = (
     "Finding faces in photographs and video, to count, frame or hide them. It knows nobody and "
@@ -65,7 +65,7 @@ def write_card(
     Path
     """
     net, (_, notes) = read_net(weights), load_state(weights)
-    detector, store = FaceNetDetector(weights, score_threshold=LEAST), Store()
+    detector, store = FaceNetDetector(weights, size=SIDE).lowered(), Store()
     kept_off, sources = judge(detector, parts[1].pictures, store), _sources(parts[0])
     entries: dict[str, Any] = {
         "description": f"faces and five landmarks; {net.n_parameters / 1e3:.0f} thousand weights",
