@@ -35,6 +35,7 @@ def make_clip(
     options=None,
     noise=False,
     container=None,
+    make=None,
     **face,
 ):
     """Write a clip with frames at ``times`` (milliseconds), and return the path."""
@@ -48,7 +49,7 @@ def make_clip(
         if rotation:
             stream.set_display_rotation(rotation)
         for n, time in enumerate(times):
-            image = picture(n, size, n not in hidden, **face)
+            image = make(n, size) if make else picture(n, size, n not in hidden, **face)
             if noise:
                 image = np.random.default_rng(n).integers(0, 256, image.shape, np.uint8)
             frame = av.VideoFrame.from_ndarray(image).reformat(format=pix_fmt)

@@ -1,12 +1,16 @@
 """The page: its server by hand, and in a real browser."""
 
 import base64
+import contextlib
 import http.client
 import io
 import json
 import os
 import random
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +20,7 @@ import pytest
 from browser import Browser, chromium
 from PIL import Image
 
+from vj.app.page import door, preview
 from vj.app.page import server as module
 from vj.app.page.preview import Settings, Show, Studio
 from vj.app.page.server import PageServer
@@ -43,11 +48,13 @@ def server():
 
 @pytest.fixture
 def unlimited(monkeypatch):
-    monkeypatch.setattr(module, "RATE", 1e9)
+    monkeypatch.setattr(door, "RATE", 1e9)
 
 
-def ask(server, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
+def ask(server, method, path, body=None, headers=None, source="127.0.0.1"):
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", server.server_address[1], timeout=60, source_address=(source, 0)
+    )
     connection.request(method, path, body, headers or {})
     answer = connection.getresponse()
     data = answer.read()
@@ -134,12 +141,14 @@ def test_a_token_for_visitors_from_elsewhere(unlimited):
         server.shutdown()
 
 
-def test_the_rate_is_limited(server, monkeypatch):
-    monkeypatch.setattr(module, "RATE", 5.0)
-    server._credit = 5.0
-    codes = [ask(server, "GET", "/state")[0] for _ in range(12)]
-    assert codes[:4] == [200] * 4
-    assert 429 in codes
+def test_the_rate_of_each_address_is_limited(monkeypatch):
+    monkeypatch.setattr(door, "RATE", 5.0)
+    with serving() as server:
+        codes = [ask(server, "GET", "/state")[0] for _ in range(12)]
+        assert codes[:4] == [200] * 4
+        assert 429 in codes
+        assert ask(server, "GET", "/state", source="127.0.0.2")[0] == 200
+        server.shutdown()
 
 
 def test_a_thousand_bad_requests(server, unlimited, capfd):
@@ -161,7 +170,7 @@ def test_a_thousand_bad_requests(server, unlimited, capfd):
                     visitor.recv(100)
             except OSError:
                 continue
-    Browser.wait(lambda: server.slots._value > 8)
+    Browser.wait(lambda: len(server.door) < 8)
     assert ask(server, "GET", "/state")[0] == 200
     assert capfd.readouterr() == ("", "")
 
@@ -172,8 +181,250 @@ def test_more_connections_than_places(server, unlimited):
     time.sleep(0.2)
     for visitor in idle:
         visitor.close()
-    Browser.wait(lambda: server.slots._value > 8)
+    Browser.wait(lambda: len(server.door) < 8)
     assert ask(server, "GET", "/state")[0] == 200
+
+
+# --------------------------------------------------------------------------- strangers
+
+
+@pytest.fixture
+def guarded():
+    """A server that wants a token."""
+    with serving("0.0.0.0") as server:
+        yield server
+        server.shutdown()
+
+
+def connect(server, source="127.0.0.1"):
+    address = ("127.0.0.1", server.server_address[1])
+    return socket.create_connection(address, timeout=30, source_address=(source, 0))
+
+
+def answer_to(visitor, data=b""):
+    """Status of the answer, None if the connection is closed without one."""
+    with contextlib.suppress(ConnectionError):
+        if data:
+            visitor.sendall(data)
+        line = visitor.makefile("rb").readline()
+        return int(line.split()[1]) if line else None
+
+
+@contextlib.contextmanager
+def dripping(visitors):
+    """Connections on which a byte of a request comes now and then, without an end."""
+    over = threading.Event()
+
+    def drip():
+        while not over.wait(0.05):
+            for visitor in visitors:
+                with contextlib.suppress(OSError):
+                    visitor.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for visitor in visitors:
+            visitor.close()
+
+
+@pytest.mark.parametrize("sources", [["127.0.0.1"], [f"127.0.0.{i}" for i in range(2, 12)]])
+def test_connections_that_say_nothing_keep_nobody_out(guarded, sources):
+    with dripping([connect(guarded, source) for source in sources * (40 // len(sources))]):
+        for _ in range(5):
+            started = time.monotonic()
+            assert ask(guarded, "GET", f"/state?token={guarded.token}")[0] == 200
+            assert time.monotonic() - started < 2
+        assert len(guarded.door) <= door.STRANGERS
+
+
+def test_a_request_has_to_come_in_time_however_slowly(guarded, monkeypatch):
+    monkeypatch.setattr(module, "HEAD_SECONDS", 0.5)
+    visitor, started = connect(guarded), time.monotonic()
+    with dripping([visitor]):
+        assert answer_to(visitor, b"GET / HTTP/1.1\r\nX: ") is None
+    assert 0.4 < time.monotonic() - started < 5
+
+
+def test_a_body_has_to_come_in_time_too(guarded, monkeypatch):
+    monkeypatch.setattr(module, "BODY_SECONDS", 0.5)
+    visitor = connect(guarded)
+    head = f"POST /detect?token={guarded.token} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999"
+    with dripping([visitor]):
+        assert answer_to(visitor, head.encode() + b"\r\n\r\n") == 408
+
+
+def test_strangers_use_up_nothing(guarded, monkeypatch):
+    monkeypatch.setattr(door, "RATE", 5.0)
+    codes = [ask(guarded, "GET", "/state")[0] for _ in range(30)]
+    assert codes == [403] * 30
+    assert ask(guarded, "GET", f"/state?token={guarded.token}")[0] == 200
+
+
+def test_a_guest_leaves_places_for_others(guarded, unlimited):
+    head = f"POST /detect?token={guarded.token} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999"
+    visitors = []
+    for _ in range(door.GUESTS_EACH + 1):
+        visitors.append(connect(guarded, "127.0.0.2"))
+        visitors[-1].sendall(head.encode() + b"\r\n\r\n")
+        Browser.wait(lambda: len(guarded.door._guests) == min(len(visitors), door.GUESTS_EACH))
+    with dripping(visitors):
+        assert answer_to(visitors[-1]) == 429
+        assert ask(guarded, "GET", f"/state?token={guarded.token}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["Host: [::1"], 400),
+        (["Host: a b"], 400),
+        (["Host: "], 400),
+        (["Host: localhost:port"], 400),
+        (["Host: localhost", "Host: localhost"], 400),
+        ([], 400),
+        (["Host: localhost", "Origin: http://[::1"], 403),
+        (["Host: localhost", "Content-Length: -5"], 400),
+        (["Host: localhost", "Content-Length: many"], 400),
+        (["Host: localhost", "Content-Length: 1e3"], 400),
+        (["Host: localhost", "Content-Length: +5"], 400),
+        (["Host: localhost", "Content-Length: 99999999999999999999999999"], 400),
+        (["Host: localhost", "Content-Length: 5", "Content-Length: 6"], 400),
+        (["Host: localhost"], 411),
+    ],
+)
+def test_a_malformed_request_gets_an_answer(server, unlimited, lines, status):
+    text = "\r\n".join(["POST /detect HTTP/1.1", *lines, "", "body!"])
+    with connect(server) as visitor:
+        assert answer_to(visitor, text.encode()) == status
+
+
+@pytest.mark.parametrize("path", ["//[", "//[x]/"])
+def test_a_malformed_address_gets_an_answer(server, unlimited, path):
+    with connect(server) as visitor:
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        assert answer_to(visitor, request.encode()) in (400, 404)
+
+
+def test_a_malformed_cookie_and_a_short_body_get_an_answer(guarded):
+    with connect(guarded) as visitor:
+        request = b"GET / HTTP/1.1\r\nHost: x\r\nCookie: a]b=c; token=x\r\n\r\n"
+        assert answer_to(visitor, request) in (400, 403)
+    with connect(guarded) as visitor:
+        head = f"POST /detect?token={guarded.token} HTTP/1.1\r\nHost: x\r\nContent-Length: 99"
+        visitor.sendall(head.encode() + b"\r\n\r\nshort")
+        visitor.shutdown(socket.SHUT_WR)
+        assert answer_to(visitor) == 400
+
+
+def test_a_picture_refused_at_the_door_gets_an_answer(guarded):
+    assert ask(guarded, "POST", "/detect", bytes(5_000_000))[0] == 403
+
+
+# --------------------------------------------------------------------------- work
+
+
+def test_much_work_is_refused_at_once(server, unlimited):
+    file = io.BytesIO()
+    Image.effect_noise((4000, 3000), 90).save(file, "JPEG", quality=40)
+    assert ask(server, "POST", "/detect?min_size=200&scale_factor=1.01", file.getvalue())[0] == 200
+    codes = []
+
+    def post():
+        codes.append(ask(server, "POST", "/detect?scale_factor=1.01", file.getvalue())[:2])
+
+    threads = [threading.Thread(target=post) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    assert ask(server, "GET", "/state", source="127.0.0.2")[0] == 200
+    for thread in threads:
+        thread.join()
+    assert {status for status, _ in codes} <= {400, 429}
+    refused = [json.loads(data)["error"] for status, data in codes if status == 400]
+    assert refused[0] == (
+        "scale factor 1.01 is too much work for a picture of 4000x3000: "
+        "raise it, or the smallest face"
+    )
+
+
+def test_a_detection_that_waits_too_long_is_told_so(server, unlimited, monkeypatch):
+    monkeypatch.setattr(preview, "_PATIENCE", 0.1)
+    with server.studio._lock:
+        status, data, _ = ask(server, "POST", "/detect", sample_path().read_bytes())
+    assert (status, json.loads(data)["error"]) == (503, "busy with other pictures: try again")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_a_signal_ends_the_page_although_a_detection_is_under_way(tmp_path, number, status):
+    code = (
+        "import sys, time, threading; from concurrent.futures import ThreadPoolExecutor\n"
+        "from vj.app import cli; from vj.detect import registry\n"
+        "class Slow:\n"
+        "    def detect(self, image):\n"
+        "        print('begun', flush=True)\n"
+        "        ThreadPoolExecutor(1).submit(time.sleep, 60).result()\n"
+        "registry.open_detector = lambda *_, **__: Slow()\n"
+        "sys.exit(cli.main())"
+    )
+    clips.make_clip(tmp_path / "a.mp4", range(0, 400, 40))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "a.mp4", "--page", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == b"begun\n"
+    assert process.stderr.readline().startswith(b"open http://127.0.0.1:")
+    started = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(30) == status
+    assert time.monotonic() - started < 2
+    process.stdout.close()
+    process.stderr.close()
+
+
+# --------------------------------------------------------------------------- start
+
+
+def test_an_address_of_ipv6():
+    try:
+        server = serving("::1")
+    except SinkError as exc:
+        pytest.skip(f"no IPv6 here: {exc}")
+    with server:
+        assert server.url == f"http://[::1]:{server.server_address[1]}/"
+        connection = http.client.HTTPConnection("::1", server.server_address[1], timeout=60)
+        connection.request("GET", "/state")
+        assert connection.getresponse().status == 200
+        connection.close()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 300, "256.1.1.1"])
+def test_an_address_that_is_none(host):
+    with pytest.raises(SinkError, match="cannot listen: "):
+        PageServer(host, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "says"),
+    [
+        ("gone.mp4", 3, "gone.mp4: cannot read: No such file or directory"),
+        ("gone.jpg", 3, "gone.jpg: cannot read: No such file or directory"),
+        ("camera:nobody", 3, "camera:nobody: no such camera; there are"),
+        ("text.mp4", 3, "text.mp4: cannot read: Invalid data found"),
+        ("http://127.0.0.1:1/x", 3, "http://127.0.0.1:1/x: cannot read: Connection refused"),
+    ],
+)
+def test_what_is_not_there_is_said_at_once(command, photos, source, status, says):
+    (photos / "text.mp4").write_text("no video")
+    started = time.monotonic()
+    done = command(source, "--page", 0)
+    assert (done.status, done.err.startswith(f"vj-detect: {says}")) == (status, True), done.err
+    assert done.err.count("\n") == 1
+    assert time.monotonic() - started < 10
 
 
 def test_a_port_that_is_taken(server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import threading
 import time
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
     from vj.io.video_source import Video
 
 MAX_PIXELS = 12_000_000
+MAX_WORK = 150_000_000  # pixels of all scales of a picture: about a second of one core
+_MAP_STEP = 1.05  # between the scales of a heat map, at least
 _KEPT = 8  # detectors
-_PATIENCE = 10.0  # seconds that a frame under way is waited for
+_PATIENCE = 10.0  # seconds that a frame under way is waited for, and a detection for its turn
+
+
+class Busy(Exception):
+    """Others are being served, and that takes long."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,10 @@ class Studio:
         self._check_size(data)
         image = read_image(data)
         clock.lap("decode")
-        with self._lock:
+        with self._turn():
             detector = self._detector(settings)
             clock.lap("wait")
+            _check_work(detector, image.shape)
             found = detector.detect(image)
             clock.lap("detect")
             height, width = image.shape[:2]
@@ -106,6 +114,15 @@ class Studio:
         data = _file(drawn, "JPEG")
         clock.lap("encode")
         return data, clock.ms
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=_PATIENCE):
+            raise Busy("busy with other pictures: try again")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _check_size(self, data: bytes) -> None:
         """Refuse a picture too large before its pixels are decoded."""
@@ -140,13 +157,24 @@ class Show:
     def __init__(self, studio: Studio, item: Video) -> None:
         self.settings = studio.default
         self.ms: dict[str, float] = {}
-        self.trouble = ""
+        self.error: VJError | None = None
         self._studio, self._item = studio, item
         self._news = threading.Condition()
         self._view, self._number, self._over = b"", 0, False
-        self._stop = Stop()
+        self._stop, self._began = Stop(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
         self._thread.start()
+
+    @property
+    def trouble(self) -> str:
+        """Why there is nothing to see any more."""
+        return str(self.error or "")
+
+    def check(self, seconds: float) -> None:
+        """Wait for the first frame, and raise what keeps it from coming."""
+        self._began.wait(seconds)
+        if self.error is not None:
+            raise self.error
 
     def close(self) -> None:
         """Watch no longer; whoever looks is told that it is over."""
@@ -171,7 +199,8 @@ class Show:
             while self._once() and not (self._item.live or self._stop):
                 pass  # a file is shown again and again
         except VJError as exc:
-            self.trouble = str(exc)
+            self.error = exc
+        self._began.set()
         with self._news:
             self._over = True
             self._news.notify_all()
@@ -179,6 +208,7 @@ class Show:
     def _once(self) -> bool:
         started, number = time.monotonic(), self._number
         for frame in self._stop.until(self._item.frames()):
+            self._began.set()
             if not self._item.live:
                 due = started + float(frame.time or 0)
                 with self._news:
@@ -204,6 +234,23 @@ class _Clock:
         self._last = now
 
 
+def _check_work(detector: Any, shape: tuple[int, ...]) -> None:
+    """Refuse what would take a cascade many seconds; networks scale a picture down."""
+    from vj.detect.detector import CascadeDetector
+    from vj.detect.pyramid import levels
+
+    cascade = getattr(detector, "proposer", detector)
+    if not isinstance(cascade, CascadeDetector):
+        return
+    size, window = (shape[0], shape[1]), cascade.cascade.window
+    scales = levels(size, window, cascade.scale_factor, cascade.min_size, cascade.max_size)
+    if sum(level.rows * level.cols for level in scales) > MAX_WORK:
+        raise ParameterError(
+            f"scale factor {cascade.scale_factor:g} is too much work for a picture of "
+            f"{shape[1]}x{shape[0]}: raise it, or the smallest face"
+        )
+
+
 def _heat(detector: Detector, image: NDArray[np.uint8], settings: Settings) -> str | None:
     """How far windows come, as a data URL; only cascades have stages."""
     from vj.detect.detector import CascadeDetector
@@ -215,7 +262,8 @@ def _heat(detector: Detector, image: NDArray[np.uint8], settings: Settings) -> s
     gray = as_gray(image)
     step = max(1, round((gray.size / 400_000) ** 0.5))
     gray = gray[::step, ::step].copy()
-    depth = reject_depth_map(detector.cascade, gray, scale_factor=settings.scale_factor)
+    factor = max(settings.scale_factor, _MAP_STEP)
+    depth = reject_depth_map(detector.cascade, gray, scale_factor=factor)
     picture = heatmap_picture(gray, depth, detector.cascade.n_stages)
     return "data:image/png;base64," + base64.b64encode(_file(picture, "PNG")).decode()
 

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import hmac
+import io
 import json
+import re
 import secrets
-import threading
-import time
+import socket
+import socketserver
+from collections.abc import Callable
 from http import HTTPStatus
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from vj.app.page.preview import Show, Studio
+from vj.app.page.door import Door, Incoming
+from vj.app.page.preview import Busy, Show, Studio
 from vj.errors import SinkError, VJError
 
 MAX_BODY = 8_000_000  # bytes of a posted picture
-RATE = 60.0  # requests a second, of all visitors together
-_AT_ONCE = 16  # connections
+HEAD_SECONDS = 5.0  # in which all of a request but its body has to come
+BODY_SECONDS = 5.0  # in which the body has to come, and one more for each
+_SLOWEST = 100_000  # bytes of it
+_ANSWER_SECONDS = 15.0  # in which a visitor takes an answer, or a frame
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _MARK = "frame"
 _POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'unsafe-inline'; "
 _POLICY += "script-src 'unsafe-inline'; media-src 'self' blob:; frame-ancestors 'none'"
+
+
+class _Refused(Exception):
+    """A request that is answered with a status and a line."""
+
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 class PageServer(ThreadingHTTPServer):
@@ -49,20 +64,28 @@ class PageServer(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, studio: Studio, show: Show | None = None) -> None:
         self.studio, self.show = studio, show
         self.token = None if host in _LOOPBACK else secrets.token_urlsafe(16)
-        self.slots = threading.BoundedSemaphore(_AT_ONCE)
-        self._lock, self._credit, self._last = threading.Lock(), RATE, time.monotonic()
+        self.door = Door()
         self._host = host
         try:
+            found = {entry[0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+            # "localhost" is both, and browsers try both.
+            self.address_family = min(found, key=lambda family: family != socket.AF_INET)
             super().__init__((host, port), _Handler)
-        except (OSError, OverflowError) as exc:
+        except (OSError, OverflowError, UnicodeError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise SinkError(f"--page {host}:{port}: cannot listen: {reason}") from exc
+
+    def server_bind(self) -> None:
+        """Bind, without asking a name server what this machine is called."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self._host, self.server_address[1]
 
     @property
     def url(self) -> str:
         """What to type into a browser."""
         secret = f"?token={self.token}" if self.token else ""
-        return f"http://{self._host}:{self.server_address[1]}/{secret}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.server_address[1]}/{secret}"
 
     def server_close(self) -> None:
         """Stop listening and watching."""
@@ -71,10 +94,8 @@ class PageServer(ThreadingHTTPServer):
             self.show.close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Turn away whoever comes when all places are taken."""
-        if not self.slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        """Give the connection a place, and a thread."""
+        self.door.arrive(request, client_address[0])
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -82,33 +103,47 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.slots.release()
+            self.door.leave(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: visitors hang up whenever they like."""
-
-    def may_ask(self) -> bool:
-        """Whether the rate allows one more request."""
-        with self._lock:
-            now = time.monotonic()
-            self._credit = min(RATE, self._credit + RATE * (now - self._last))
-            self._last = now
-            allowed = self._credit >= 1
-            self._credit -= allowed
-            return allowed
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer
     server_version, sys_version = "vj-detect", ""
-    timeout = 15
+
+    def setup(self) -> None:
+        """Read from the connection, until the time for a request is over."""
+        super().setup()
+        self._incoming = Incoming(self.connection, HEAD_SECONDS)
+        self.rfile = io.BufferedReader(self._incoming)
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
 
     def do_GET(self) -> None:
         """Serve the page and what it shows."""
-        path = self._admitted()
+        self._answered(self._get)
+
+    def do_POST(self) -> None:
+        """Detect in a posted picture, or change the settings of what is watched."""
+        self._answered(self._post)
+
+    def _answered(self, work: Callable[[str], None]) -> None:
+        """Do what is asked, or answer why not."""
+        try:
+            work(self._admitted())
+        except _Refused as exc:
+            self._json(exc.status, {"error": str(exc)})
+            self._drain()
+        except Busy as exc:
+            self._json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(exc)})
+        except (VJError, MemoryError) as exc:
+            text = str(exc) or "too large for the memory"
+            self._json(HTTPStatus.BAD_REQUEST, {"error": text})
+
+    def _get(self, path: str) -> None:
         if path == "/":
             page = files("vj.app.page").joinpath("page.html").read_bytes()
             self._answer(HTTPStatus.OK, page, "text/html; charset=utf-8")
@@ -121,65 +156,80 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.OK, state)
         elif path == "/live.mjpg" and self.server.show is not None:
             self._stream(self.server.show)
-        elif path is not None:
-            self._json(HTTPStatus.NOT_FOUND, {"error": "there is no such page"})
+        else:
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
 
-    def do_POST(self) -> None:
-        """Detect in a posted picture, or change the settings of what is watched."""
-        path = self._admitted()
-        if path is None:
-            return
+    def _post(self, path: str) -> None:
         body = self._body()
-        if body is None:
-            return
         query = dict(parse_qsl(urlsplit(self.path).query))
-        try:
-            if path == "/detect":
-                self._json(HTTPStatus.OK, self.server.studio.look(body, query))
-            elif path == "/settings" and self.server.show is not None:
-                show = self.server.show
-                show.settings = show.settings.changed(query, self.server.studio.names)
-                self._json(HTTPStatus.OK, vars(show.settings))
-            else:
-                self._json(HTTPStatus.NOT_FOUND, {"error": "there is no such page"})
-        except (VJError, MemoryError) as exc:
-            text = str(exc) or "too large for the memory"
-            self._json(HTTPStatus.BAD_REQUEST, {"error": text})
+        if path == "/detect":
+            self._json(HTTPStatus.OK, self.server.studio.look(body, query))
+        elif path == "/settings" and self.server.show is not None:
+            show = self.server.show
+            show.settings = show.settings.changed(query, self.server.studio.names)
+            self._json(HTTPStatus.OK, vars(show.settings))
+        else:
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def _names(self) -> Any:
         return self.server.studio.names.items()
 
-    def _admitted(self) -> str | None:
-        """The path of the request, or None if it is refused, which is answered then."""
-        url = urlsplit(self.path)
-        if not self.server.may_ask():
-            self._json(HTTPStatus.TOO_MANY_REQUESTS, {"error": "too many requests"})
-            return None
-        token, host = self.server.token, self.headers.get("Host", "")
-        if token is None:
-            # A page from elsewhere may be sent here under a name of its own (DNS rebinding).
-            good = (urlsplit(f"//{host}").hostname or "") in _LOOPBACK
-        else:
-            cookie = SimpleCookie(self.headers.get("Cookie", "")).get("token")
-            given = dict(parse_qsl(url.query)).get("token") or (cookie.value if cookie else "")
-            good = hmac.compare_digest(given.encode(), token.encode())
-        origin = self.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            good = False
-        if not good:
-            self._json(HTTPStatus.FORBIDDEN, {"error": "wrong token or address"})
-            return None
+    def _admitted(self) -> str:
+        """The path of the request, if whoever asks may come in."""
+        try:
+            url = urlsplit(self.path)
+        except ValueError:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "malformed address") from None
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "one Host is wanted: NAME or NAME:PORT")
+        origin = self.headers.get("Origin", f"http://{hosts[0]}")
+        if origin.partition("//")[2] != hosts[0] or not self._knows_token(url.query, hosts[0]):
+            raise _Refused(HTTPStatus.FORBIDDEN, "wrong token or address")
+        status = self.server.door.admit(self.connection)
+        if status != HTTPStatus.OK:
+            raise _Refused(status, "too many requests")
         return url.path
 
-    def _body(self) -> bytes | None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
-            self._json(HTTPStatus.LENGTH_REQUIRED, {"error": "Content-Length is missing"})
-        elif int(length) > MAX_BODY:
-            self._json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "more than 8 MB"})
-        else:
-            return self.rfile.read(int(length))
-        return None
+    def _knows_token(self, query: str, host: str) -> bool:
+        token = self.server.token
+        if token is None:
+            # A page from elsewhere may be sent here under a name of its own (DNS rebinding).
+            return urlsplit(f"//{host}").hostname in _LOOPBACK
+        given = dict(parse_qsl(query)).get("token")
+        if given is None:
+            try:
+                cookie = SimpleCookie(self.headers.get("Cookie", "")).get("token")
+            except CookieError:
+                raise _Refused(HTTPStatus.BAD_REQUEST, "malformed Cookie") from None
+            given = cookie.value if cookie else ""
+        return hmac.compare_digest(given.encode(), token.encode())
+
+    def _body(self) -> bytes:
+        lengths = set(self.headers.get_all("Content-Length", []))
+        if not lengths:
+            raise _Refused(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
+        length = lengths.pop()
+        if lengths or not re.fullmatch("[0-9]{1,18}", length):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "Content-Length is no number of bytes")
+        if int(length) > MAX_BODY:
+            raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "more than 8 MB")
+        self._incoming.allow(BODY_SECONDS + int(length) / _SLOWEST)
+        try:
+            body = self.rfile.read(int(length))
+        except TimeoutError:
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, "the picture takes too long") from None
+        if len(body) < int(length):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "shorter than its Content-Length")
+        return body
+
+    def _drain(self) -> None:
+        """Read on for a moment: closing a connection with something unread loses the answer."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self._incoming.allow(1.0)
+        for _ in range(MAX_BODY // 65536):
+            if not self.rfile.read1(65536):
+                break
 
     def _stream(self, show: Show) -> None:
         self._head(HTTPStatus.OK, f"multipart/x-mixed-replace; boundary={_MARK}")
@@ -196,6 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: HTTPStatus, kind: str, length: int | None = None) -> None:
         self.close_connection = True
+        self.connection.settimeout(_ANSWER_SECONDS)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         if length is not None:
