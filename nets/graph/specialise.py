@@ -16,6 +16,7 @@ import numpy as np
 from nets.graph.evaluate import evaluate, infer, spec_of
 from nets.graph.ir import Graph, Node, Port
 from nets.graph.operators import Spec
+from nets.graph.operators.layout import permutation
 from vj.errors import NetError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -178,7 +179,7 @@ def _nothing_to_do(node: Node, inputs: list[Spec | None], found: list[Spec]) -> 
     if node.op in ("Cast", "CastLike"):
         return found[0].dtype == x.dtype
     if node.op == "Transpose":
-        return list(node.get("perm", [0, 1])) == sorted(node.get("perm", [1, 0]))
+        return permutation(node, x.rank) == list(range(x.rank))
     return False
 
 

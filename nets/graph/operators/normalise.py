@@ -133,5 +133,6 @@ def local_response_norm(node: Node, x: Array) -> Array:
 def mean_variance_norm(node: Node, x: Array) -> Array:
     """Subtract the mean, divide by the deviation, over the given axes."""
     axes = tuple(axis_of(a, x.ndim) for a in node.get("axes", [0, 2, 3]))
-    deviation = np.sqrt(np.square(x).mean(axes, keepdims=True) - x.mean(axes, keepdims=True) ** 2)
-    return np.asarray((x - x.mean(axes, keepdims=True)) / (deviation + 1e-9), x.dtype)
+    centred = x - x.mean(axes, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(axes, keepdims=True))
+    return np.asarray(centred / (deviation + 1e-9), x.dtype)

@@ -82,7 +82,7 @@ def window(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Windo
             after = total - before
         room = n + before + after - span
         steps = room // stride + 1
-        if node.get("ceil_mode", 0) and mode == "NOTSET":
+        if node.get("ceil_mode", 0) and mode in ("NOTSET", "VALID"):
             steps = -(-room // stride) + 1  # the last window may reach beyond the pads
             # A last window that begins behind the input and its first pad sees nothing.
             steps -= (steps - 1) * stride >= n + before
