@@ -99,21 +99,11 @@ class Arena:
         self.berths = self._berths()
         self.size = _allocate(self.berths)
 
-    def base(self, name: str) -> tuple[str, int]:
-        """The array that ``name`` is a part of, and where in it: channels, or floats of rows."""
-        start = 0
-        while True:
-            name = self.lowering.root(name)
-            if name not in self.lowering.views:
-                return name, start
-            name, first = self.lowering.views[name]
-            start += first
-
     def seen(self, name: str) -> str:
         """The whole array that NumPy looks at where it is handed ``name``."""
         while name in self.lowering.origins:
             name = self.lowering.origins[name]
-        return self.base(name)[0]
+        return self.lowering.base(name)[0]
 
     def reads(self, layer: Layer) -> list[str]:
         """The whole arrays that a layer reads, also where it does so through a view of NumPy's."""
@@ -122,10 +112,10 @@ class Arena:
             return [] if origin is None else [self.seen(origin)]
         if isinstance(layer, Numpy):
             return [self.seen(name) for name in layer.inputs]
-        return [self.base(name)[0] for name in layer.inputs]
+        return [self.lowering.base(name)[0] for name in layer.inputs]
 
     def _buffer(self, name: str) -> Buffer | None:
-        base, _ = self.base(name)
+        base, _ = self.lowering.base(name)
         form = self.lowering.forms.get(base)
         if form is None:
             return None
@@ -144,7 +134,7 @@ class Arena:
         readers: dict[str, list[Layer]] = {}
         for layer in layers:
             for name in layer.inputs:
-                readers.setdefault(self.base(name)[0], []).append(layer)
+                readers.setdefault(self.lowering.base(name)[0], []).append(layer)
         imports = {layer.output for layer in layers if isinstance(layer, Import)}
         for name, buffer in self.buffers.items():
             if isinstance(buffer.form, Rows):
@@ -178,7 +168,7 @@ class Arena:
 
     def place(self, name: str) -> Place:
         """Where an array lies."""
-        base, start = self.base(name)
+        base, start = self.lowering.base(name)
         buffer, form = self.buffers[base], self.lowering.forms[name]
         if isinstance(form, Rows):
             return Place(_rows_slot(buffer, form, start), True)

@@ -133,6 +133,16 @@ class Lowering:
             name = self.alias[name]
         return name
 
+    def base(self, name: str) -> tuple[str, int]:
+        """The array that ``name`` is a part of, and where in it: channels, or floats of rows."""
+        start = 0
+        while True:
+            name = self.root(name)
+            if name not in self.views:
+                return name, start
+            name, first = self.views[name]
+            start += first
+
     def image(self, name: str) -> Image | None:
         """The form of an array that lies in the arena as pixels, its shape (N, C, H, W)."""
         form = self.forms.get(name)

@@ -7,6 +7,7 @@ each would leave half empty, and the map is read once.
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import accumulate
 
 import numpy as np
 
@@ -87,11 +88,20 @@ def _merge_depthwise(lowering: Lowering) -> None:
             groups[_key(layer, base)].append(layer)
     for found in groups.values():
         found.sort(key=lambda layer: lowering.views[layer.inputs[0]][1])
-        base, end = lowering.views[found[0].inputs[0]]
+        base, _ = lowering.views[found[0].inputs[0]]
         whole = lowering.forms[base]
-        for layer in found:
-            if lowering.views[layer.inputs[0]][1] != end:
-                break
-            end += layer.y.channels
-        if len(found) > 1 and isinstance(whole, Image) and end == whole.channels:
-            _merge(lowering, found, base, whole, end)
+        if len(found) < 2 or not isinstance(whole, Image):
+            continue
+        starts = [lowering.views[layer.inputs[0]][1] for layer in found]
+        ends = accumulate((layer.y.channels for layer in found), initial=0)
+        if [*starts, whole.channels] == list(ends) and _written(lowering, base, found):
+            _merge(lowering, found, base, whole, whole.channels)
+
+
+def _written(lowering: Lowering, base: str, readers: list[Conv]) -> bool:
+    """Whether all of an array is there before the first of its readers runs."""
+    top, _ = lowering.base(base)
+    first = min(map(lowering.layers.index, readers))
+    return not any(
+        lowering.base(name)[0] == top for layer in lowering.layers[first:] for name in layer.outputs
+    )

@@ -80,7 +80,7 @@ class Plan:
             for step in layer.steps(self.arena.place):
                 step.cost = estimate(layer, step)
                 step.reads = tuple(self.arena.reads(layer))
-                step.writes = tuple(self.arena.base(name)[0] for name in layer.outputs)
+                step.writes = tuple(self.lowering.base(name)[0] for name in layer.outputs)
                 step.imports = layer.output if isinstance(layer, Import) else ""
                 steps.append(step)
         close()

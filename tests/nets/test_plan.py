@@ -148,6 +148,63 @@ def test_heads_are_merged():
         assert sum(layer.kind == "conv" for layer in plan.layers) == 3
 
 
+def heads(rng, sizes, followed):
+    """Thin convolutions of one map; those at ``followed`` have a depthwise one behind them."""
+    constants = {f"w{i}": weights(rng, k, 8, 3, 3) for i, k in enumerate(sizes)}
+    constants |= {f"d{n}": weights(rng, sizes[i], 1, 3, 3) for n, i in enumerate(followed)}
+    nodes = [node("Conv", ["x", f"w{i}"], [f"h{i}"], pads=[1, 1, 1, 1]) for i in range(len(sizes))]
+    nodes += [
+        node("Conv", [f"h{i}", f"d{n}"], [f"o{n}"], pads=[1, 1, 1, 1], group=sizes[i])
+        for n, i in enumerate(followed)
+    ]
+    ends = [f"h{i}" for i in range(len(sizes)) if i not in followed]
+    outputs = [value(o, None) for o in [*ends, *(f"o{n}" for n in range(len(followed)))]]
+    return model(nodes, [value("x", [1, 8, "h", "w"])], outputs, constants)
+
+
+@pytest.mark.parametrize("followed", [(1, 2), (0, 1), (0, 1, 2), (0, 1, 2, 2), (0, 2)], ids=str)
+def test_some_heads_go_on(followed):
+    """Depthwise convolutions are merged where each slice of the heads has one, and only there."""
+    rng = np.random.default_rng(15)
+    plan = check(heads(rng, (1, 10, 4), followed), {"x": rng.standard_normal((1, 8, 6, 5), f4)})
+    convolutions = sum(layer.kind == "conv" for layer in plan.layers)
+    assert convolutions == (2 if followed == (0, 1, 2) else 1 + len(followed))
+
+
+def test_depthwise_convolutions_one_after_the_other_in_one_join():
+    """Neighbours in a Concat are no layer of their own where one feeds the other."""
+    rng = np.random.default_rng(16)
+    constants = {"w": weights(rng, 8, 3, 1, 1), "v": weights(rng, 8, 8, 1, 1)}
+    constants |= {name: weights(rng, 8, 1, 3, 3) for name in ("d", "e")}
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]),
+        node("Conv", ["a", "d"], ["p"], pads=[1] * 4, group=8),
+        node("Conv", ["p", "v"], ["b"]),
+        node("Conv", ["b", "e"], ["q"], pads=[1] * 4, group=8),
+        node("Concat", ["a", "b"], ["c"], axis=1),
+    ]
+    outputs = [value(name, None) for name in ("q", "c")]
+    net = model(nodes, [value("x", [1, 3, 6, 5])], outputs, constants)
+    check(net, {"x": rng.standard_normal((1, 3, 6, 5), f4)})
+
+
+def test_transpose_without_an_order():
+    """It turns all axes around, also where the shape stays."""
+    rng = np.random.default_rng(17)
+    net = model([node("Transpose", ["x"], ["y"])], [value("x", [5, 5])], [value("y", None)])
+    x = rng.standard_normal((5, 5), f4)
+    np.testing.assert_array_equal(net.run({"x": x})["y"], x.T)
+
+
+def test_normalising_what_does_not_vary():
+    """The variance of a constant is 0, whatever rounding does."""
+    nodes = [node("MeanVarianceNormalization", ["x"], ["y"])]
+    net = model(nodes, [value("x", [1, 5, 7, 9])], [value("y", None)])
+    for number in np.linspace(0.1, 2, 20):
+        y = net.run({"x": np.full((1, 5, 7, 9), number, f4)})["y"]
+        assert np.isfinite(y).all()
+
+
 @pytest.mark.parametrize("parts", [(8, 16, 8), (5, 8, 3), (12, 4)])
 def test_concat(parts):
     rng = np.random.default_rng(4)
@@ -241,11 +298,13 @@ def test_clamp_behind_a_crop(op):
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
-def test_last_window_reaches_beyond_the_pads(op):
-    """With ceil_mode a window may be wider than the whole padded image."""
-    nodes = [node(op, ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)]
-    made = (nodes, [value("x", [1, 1, 2, 2])], [value("y", None)], {})
-    feeds = {"x": np.arange(4, dtype=f4).reshape(1, 1, 2, 2)}
+@pytest.mark.parametrize("size", [2, 4])
+def test_last_window_reaches_beyond_the_pads(op, size):
+    """With ceil_mode a window may be wider than the whole image, or end beyond it."""
+    attrs = {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}
+    nodes = [node(op, ["x"], ["y"], **attrs, **({} if size < 3 else {"auto_pad": "VALID"}))]
+    made = (nodes, [value("x", [1, 1, size, size])], [value("y", None)], {})
+    feeds = {"x": np.arange(size * size, dtype=f4).reshape(1, 1, size, size)}
     np.testing.assert_array_equal(
         model(*made, opset=19).run(feeds)["y"], reference(proto(*made, opset=19), feeds)["y"]
     )
