@@ -7,8 +7,9 @@ that the detectors here can run: these are recognised by their digests and never
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vj.errors import NetError
+from vj.errors import NetError, SourceError
+from vj.records import Record, load_json, shown
 
 _FOLDER = Path(__file__).parent / "data"
 _WEIGHTS = (".onnx", ".safetensors")
@@ -68,6 +70,11 @@ class ModelCard:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.channels not in ("RGB", "BGR") or not self.std > 0:
+            raise NetError(
+                f"card of {self.name!r}: `channels` must be RGB or BGR and `std` positive, got "
+                f"{shown(self.channels)} and {self.std}"
+            )
         if self.calibration is not None:
             numbers = np.array(self.calibration, np.float64)
             if numbers.shape != (2,) or not np.isfinite(numbers).all() or numbers[0] <= 0:
@@ -129,21 +136,54 @@ def _shipped() -> Iterator[ModelCard]:
     for path in sorted(_FOLDER.iterdir()):
         beside = path.with_suffix(".json")
         if path.suffix in _WEIGHTS and beside.is_file():
-            yield _card(path.stem, _read(beside), path)
+            yield read_card(beside, path)
 
 
 def _published() -> Iterator[ModelCard]:
-    for name, entries in _read(_FOLDER / "published.json").items():
-        yield _card(name, entries)
+    path = _FOLDER / "published.json"
+    with _net_errors():
+        for name, entries in Record(load_json(path), str(path)).values.items():
+            yield _card(name, Record(entries, f"{path}: {name}"))
 
 
-def _card(name: str, entries: dict[str, Any], path: Path | None = None) -> ModelCard:
-    known = {key: entries.pop(key) for key in ModelCard.__slots__ if key in entries}
-    known["sha256"] = tuple(known["sha256"])
-    if known.get("calibration"):
-        known["calibration"] = tuple(known["calibration"])
-    return ModelCard(name, path=path, details=entries, **known)
+def read_card(path: Path, weights: Path) -> ModelCard:
+    """Read the card of a file of weights.
+
+    Raises
+    ------
+    NetError
+        It is missing or malformed; the message names the entry.
+    """
+    with _net_errors():
+        return _card(weights.stem, Record(load_json(path), f"card {path}"), weights)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text("utf-8")))
+@contextlib.contextmanager
+def _net_errors() -> Iterator[None]:
+    try:
+        yield
+    except SourceError as exc:
+        raise NetError(str(exc)) from exc
+
+
+def _card(name: str, entries: Record, path: Path | None = None) -> ModelCard:
+    scores = Record(entries.raw("scores"), f"{entries.where}, scores")
+    known: dict[str, Any] = {
+        "mean": entries.number("mean"),
+        "std": entries.number("std"),
+        "sha256": tuple(_hex(text, entries.where) for text in entries.entries("sha256")),
+        "scores": {key: scores.number(key) for key in scores.values},
+        "calibration": None,
+    }
+    if "calibration" in entries:
+        known["calibration"] = tuple(entries.numbers("calibration", 2))
+    for key in ("description", "detector", "channels", "training_data", "licence", "source"):
+        known[key] = entries.text(key)
+    details = {key: value for key, value in entries.values.items() if key not in known}
+    return ModelCard(name, path=path, details=details, **known)
+
+
+def _hex(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise SourceError(f"{where}, sha256: wanted 64 hexadecimal digits, got {shown(value)}")
+    return value

@@ -43,9 +43,12 @@ class Detections:
     track_id: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
-        if self.xyxy.ndim != 2 or self.xyxy.shape[1] != 4:
-            raise ParameterError(f"`xyxy` must have shape (n, 4), got {self.xyxy.shape}")
+        wanted = {"xyxy": (4,), "landmarks": (-1, 2)}
         for name, array in self._arrays():
+            shape = wanted.get(name, ())
+            if array.ndim != 1 + len(shape) or (shape and array.shape[-1] != shape[-1]):
+                axes = ", ".join(["n", *("k" if side < 0 else str(side) for side in shape)])
+                raise ParameterError(f"`{name}` must have shape ({axes}), got {array.shape}")
             if len(array) != len(self.xyxy):
                 raise ParameterError(
                     f"`{name}` has {len(array)} entries for {len(self.xyxy)} boxes"
@@ -99,7 +102,7 @@ class Detections:
                 dtype = np.int32 if name in ("level", "neighbors", "track_id") else np.float32
                 arrays[name] = np.array([row[name] for row in rows], dtype)
             return cls(**arrays)
-        except (KeyError, TypeError, ValueError) as exc:
+        except (LookupError, TypeError, ValueError, OverflowError) as exc:
             raise ParameterError(f"`rows` is no list of detections: {exc}") from exc
 
     def to_coco(self, image_id: int, category_id: int = 1) -> list[dict[str, Any]]:

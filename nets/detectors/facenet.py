@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
+from nets.arrays import Array
 from nets.autograd.tensor import Tensor
 from nets.compiler import Model, Plan
 from nets.detectors.base import F32, Found, NetDetector, Pixels
 from nets.graph.ir import Graph
-from nets.models.face import STRIDES, FaceNet
+from nets.models.face import ANSWERS, STRIDES, FaceNet
 from nets.nn.layers import Module
 from nets.nn.state import load_state
 from nets.tracing import to_graph
-from vj.errors import NetError
+from vj import limits
+from vj.errors import NetError, SourceError
 from vj.kernels.jit import shapes_only
+from vj.records import Record, parse_json, shown
 
 SCALE = 1 / 64  # pixels reach the net times this; nothing is subtracted, so zeros are black
 OUTPUT = "answers"
@@ -43,12 +47,65 @@ def read_net(path: str | os.PathLike[str]) -> FaceNet:
         The file is damaged, or holds weights of another kind of net.
     """
     state, notes = load_state(path)
+    if "facenet" not in notes:
+        raise NetError(f"{path}: does not say that it holds the weights of a FaceNet")
     try:
-        net = FaceNet(**json.loads(notes["facenet"]))
-    except (KeyError, ValueError, TypeError):
-        raise NetError(f"{path}: does not say that it holds the weights of a FaceNet") from None
-    net.load_state_dict(state)
+        net = FaceNet(**_settings(notes["facenet"], state, f"{path}: FaceNet"))
+        net.load_state_dict(state)
+    except SourceError as exc:
+        raise NetError(str(exc)) from exc
+    except NetError as exc:
+        raise NetError(f"{path}: {exc}") from exc
     return net
+
+
+def _settings(text: str, state: Mapping[str, Array], where: str) -> dict[str, Any]:
+    """How the net is built, from the header of the file, whose arrays must be those of such a net.
+
+    Otherwise a header of a few bytes would ask for a net that no memory holds.
+    """
+    header = Record(parse_json(text.encode(), where), where)
+    settings = {key: p.default for key, p in signature(FaceNet).parameters.items()}
+    for key in header.values:
+        if key not in settings:
+            raise NetError(f"{where}: there is no setting {shown(key)}")
+        settings[key] = _setting(header, key, settings[key])
+    for name, shape in _convolutions(**settings):
+        got = state[name].shape if name in state else "nothing"
+        if got != shape:
+            raise NetError(f"{where}: the header asks for {name} of {shape}, the file has {got}")
+    return settings
+
+
+def _setting(header: Record, key: str, like: Any) -> Any:
+    bounds = range(limits.NET_DEPTH + 1) if key == "depths" else range(1, limits.NET_CHANNELS + 1)
+    if isinstance(like, bool):
+        if not isinstance(header.raw(key), bool):
+            raise NetError(f"{header.where}, {key}: wanted true or false")
+        return header.raw(key)
+    if isinstance(like, int):
+        return header.whole(key, bounds)
+    return header.wholes(key, len(like), bounds)
+
+
+def _convolutions(
+    stem: Sequence[int], width: int, depths: Sequence[int], separable: bool, **_: Any
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the weights that make a net large: at least one of each block."""
+    side = 1 if separable else 3
+    yield "answer.weight", (ANSWERS, width, 1, 1)
+    yield "stem.0.weight", (stem[0], 3, 3, 3)
+    yield "lateral.0.0.weight", (width, width, 1, 1)
+    yield "head.0.weight", (width, width, side, side)
+    before = stem[0]
+    for stage, depth in zip(("stage4", "stages.0", "stages.1", "stages.2"), depths, strict=True):
+        channels = stem[1] if stage == "stage4" else width
+        first = "1.conv1" if separable else "0.0"
+        yield f"{stage}.{first}.weight", (channels, before, side, side)
+        for block in range(depth):
+            part = f"{block + 2}.conv1" if separable else f"{block + 1}.conv1.0"
+            yield f"{stage}.{part}.weight", (channels, channels, side, side)
+        before = channels
 
 
 class FaceNetDetector(NetDetector):

@@ -18,10 +18,10 @@ from nets.graph.ir import Graph, Node, Port
 from nets.graph.specialise import specialise
 from nets.onnx.tensors import dtype_of, read_attribute, read_tensor
 from vj.errors import NetError
+from vj.limits import ONNX_BYTES
 
 _STANDARD = ("", "ai.onnx")
 _OPSETS = range(7, 29)
-_LARGEST = (1 << 31) - 1  # bytes of a protobuf message; larger models have their weights outside
 
 
 def load_onnx(
@@ -67,13 +67,13 @@ def load_onnx(
 def read_graph(path: Path) -> Graph:
     """Read and check an ONNX file."""
     try:
-        if path.stat().st_size > _LARGEST or not path.is_file():
+        if path.stat().st_size > ONNX_BYTES or not path.is_file():
             raise NetError(
-                f"{path}: is no file of at most {_LARGEST / 1e9:.3g} GB, as ONNX files are"
+                f"{path}: is no file of at most {ONNX_BYTES / 1e9:.3g} GB, as ONNX files are"
             )
         data = path.read_bytes()
-    except OSError as exc:
-        raise NetError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a null in the path
+        raise NetError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     return parse_graph(data, str(path), path.parent)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from nets.arrays import Array
 from vj.errors import NetError
+from vj.limits import ONNX_RANK
+from vj.records import shown
 
 DTYPES: dict[int, np.dtype[Any]] = {
     number: np.dtype(name)
@@ -42,7 +44,7 @@ def read_tensor(tensor: Any, folder: Path | None) -> Array:
     """
     dtype = dtype_of(tensor.data_type)
     dims = tuple(tensor.dims)
-    if min(dims, default=0) < 0 or len(dims) > 32:
+    if min(dims, default=0) < 0 or len(dims) > ONNX_RANK:
         raise NetError(f"the shape {dims} is impossible")
     count = 1
     for n in dims:
@@ -83,26 +85,35 @@ def _external(tensor: Any, count: int, dtype: np.dtype[Any], folder: Path | None
         raise NetError("its data lie in another file, but the model was not read from a file")
     if not location or "\0" in location:
         raise NetError("its data lie in another file whose `location` is missing")
-    path = (folder / location).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise NetError(f"its data file {location!r} lies outside the folder of the model")
-    if not path.is_file():
-        raise NetError(f"its data file {location!r} is missing")
+    path, size = _inside(folder, location)
     try:
         offset, wanted = int(keys.get("offset", 0)), count * dtype.itemsize
         length = int(keys.get("length", wanted))
     except ValueError as exc:
         raise NetError(f"`offset` or `length` of its data is no number: {exc}") from exc
-    size = path.stat().st_size
     if length != wanted or offset < 0 or offset + length > size:
         raise NetError(
-            f"needs {wanted} bytes, {location!r} has {length} at {offset} of {size}: "
+            f"needs {wanted} bytes, {shown(location)} has {length} at {offset} of {size}: "
             "the file is truncated or of another model"
         )
     try:
         return np.fromfile(path, dtype.newbyteorder("<"), count, offset=offset).astype(dtype)
     except OSError as exc:
-        raise NetError(f"its data file {location!r} cannot be read: {exc}") from exc
+        raise NetError(f"its data file {shown(location)} cannot be read: {exc}") from exc
+
+
+def _inside(folder: Path, location: str) -> tuple[Path, int]:
+    """A data file and its size; links, too, must not lead out of the folder."""
+    where = f"its data file {shown(location)}"
+    try:
+        path = (folder / location).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise NetError(f"{where} lies outside the folder of the model")
+        if not path.is_file():
+            raise NetError(f"{where} is missing")
+        return path, path.stat().st_size
+    except (OSError, RuntimeError) as exc:  # too long a name; a loop of links, in older Pythons
+        raise NetError(f"{where} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def read_attribute(attribute: Any, folder: Path | None) -> Any:

@@ -162,11 +162,113 @@ def test_pictures_in_a_zip(tmp_path, picture):
         ("w.txt", "a.png\n1\n2 1 x 10\n", r"w\.txt:3: wanted 4 numbers"),
         ("w.txt", "hello\nworld\n", r"w\.txt:1: no list of boxes"),
         ("c.json", {"images": [], "annotations": []}, "read as coco: names no picture"),
+        # numbers that Python alone would take, or stumble over
+        ("w.txt", "a.png\n²\n", r"w\.txt:1: no list of boxes"),
+        (
+            "w.txt",
+            "a.png\n1\n2 1 9 9\nb.png\n²\n",
+            r"w\.txt:5: wanted the number of boxes, got '²'",
+        ),
+        ("w.txt", "a.png\n1\n1_0 1 9 9\n", r"w\.txt:3: wanted 4 numbers"),
+        ("w.txt", f"a.png\n{'9' * 5000}\n", r"w\.txt:1: no list of boxes"),
+        ("info.txt", "a.png ² 2 1 10 10\n", r"info\.txt:1: no list of boxes"),
+        (
+            "info.txt",
+            "a.png 1 2 1 10 10\na.png 1 2 1 1e300 9\n",
+            r"info\.txt:2: wanted `picture n`",
+        ),
+        (
+            "annotations.json",
+            [{"file": "a.png", "boxes": [[1, 2, True, 4]]}],
+            r"boxes\[0\]: wanted 4",
+        ),
+        ("annotations.json", [{"file": "a.png", "boxes": [[1, 2, 1e9, 4]]}], "of at most 16777216"),
+        ("annotations.json", [{"file": "a.png", "boxes": [[9, 2, -3, 4]]}], "no negative size"),
+        (
+            "annotations.json",
+            f'[{{"file": "a.png", "boxes": [[1, 2, {"9" * 5000}, 4]]}}]',
+            "not JSON",
+        ),
+        # values of other kinds
+        (
+            "annotations.json",
+            [{"file": "a.png", "boxes": 7}],
+            "entry 0, boxes: wanted a list, got 7",
+        ),
+        ("annotations.json", [7], "entry 0: wanted an object, got 7"),
+        ("annotations.json", [{"file": ["a"], "boxes": []}], "entry 0, file: wanted text"),
+        ("annotations.json", [{"file": "a\nb", "boxes": []}], "a name on one line"),
+        (
+            "annotations.json",
+            [{"file": "a" * 5000, "boxes": []}],
+            "at most 4096 characters, got 5000",
+        ),
+        ("c.json", '"text"', "wanted an object, got 'text'"),
+        (
+            "c.json",
+            {**COCO, "categories": [{"id": [1], "name": "x"}]},
+            "category 0, id: wanted a number",
+        ),
+        ("c.json", {**COCO, "categories": 3}, "categories: wanted a list, got 3"),
+        ("c.json", {**COCO, "images": [{"id": {}, "file_name": "a.png"}]}, "image 0, id: wanted a"),
+        ("l.json", {"shapes": {}}, "shapes: wanted a list"),
+        ("l.json", {"shapes": [{"points": {"a": 1}}]}, "shape 0, points: wanted a list"),
+        ("l.json", {"shapes": [{"points": [[1, 2], 3]}]}, r"points\[1\]: wanted 2 numbers, got 3"),
+        # files that are nested without end, or of an encoding that does not exist
+        ("l.json", "[" * 100_000, r"l\.json: nested in more than 100 levels"),
+        ("l.json", '{"a":' * 100_000, r"l\.json: nested in more than 100 levels"),
+        ("x.xml", '<?xml version="1.0" encoding="klingon"?><annotation/>', r"x\.xml"),
+        (
+            "t.csv",
+            f"file,box_x,box_y,box_w,box_h\na.png,{'1' * 200_000},1,1,1\n",
+            r"t\.csv:\d: not CSV",
+        ),
+        (
+            "t.csv",
+            "file,box_x,box_y,box_w,box_h,roll_deg\na.png,1,1,9,9,left\n",
+            r"t\.csv:2: wanted 1 number, got \['left'\]",
+        ),
     ],
 )
 def test_errors_name_file_and_line(picture, name, content, says):
     with pytest.raises(SourceError, match=says):
         read_annotations(write(picture, name, content))
+
+
+def test_brackets_within_names_are_not_levels(picture):
+    note = {"file": "a.png", "boxes": [], "source": '"[{' * 200}
+    (got,) = read_annotations(write(picture, "annotations.json", [note]))
+    assert got.source == '"[{' * 200
+
+
+@pytest.mark.parametrize("kind", ["1.5", "-1", "1e300", "nan"])
+def test_a_yolo_class_is_a_whole_number(picture, kind):
+    write(picture, "a.txt", f"{kind} 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(SourceError, match=r"a\.txt:1"):
+        read_annotations(picture)
+
+
+def test_a_name_that_no_file_can_have_is_a_missing_picture(picture):
+    for name in ("a" * 300 + ".png", "a.png/b.png"):
+        (got,) = read_annotations(write(picture, "info.txt", f"{name} 1 2 1 10 10\n"))
+        with pytest.raises(SourceError, match=r"info\.txt:1: no picture at"):
+            got.read()
+
+
+def test_broken_and_encrypted_archives_are_named(picture):
+    notes = write(picture, "annotations.json", [{"file": "b.png", "boxes": []}])
+    with zipfile.ZipFile(picture / "images.zip", "w") as archive:
+        archive.write(picture / "a.png", "b.png")
+    whole = (picture / "images.zip").read_bytes()
+    for at, value in ((whole.index(b"PK\1\2") + 8, 1), (whole.index(b"PK\1\2") + 10, 99)):
+        (picture / "images.zip").write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+        (got,) = read_annotations(notes)
+        with pytest.raises(SourceError, match=r"b\.png: cannot read"):
+            got.read()
+    with zipfile.ZipFile(picture / "images.zip", "w") as archive:
+        archive.writestr("//", b"")  # older Pythons look for its folder for ever
+    with pytest.raises(SourceError, match=r"images\.zip: broken zip archive"):
+        read_annotations(notes)
 
 
 def test_missing_things_are_named(tmp_path):

@@ -93,3 +93,33 @@ def test_a_model_that_comes_with_the_package(shipped):
 def test_path_objects(astronaut):
     pytest.importorskip("onnx")
     assert len(vj.detect(astronaut, MODELS / "yunet" / "yunet_n_320_320.onnx")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"mean": "left"}, "mean: wanted 1 number"),
+        ({"std": 0}, "`std` positive"),
+        ({"std": float("inf")}, "std: wanted 1 number"),
+        ({"channels": ["RGB"]}, "channels: wanted text"),
+        ({"channels": "XYZ"}, "`channels` must be RGB or BGR"),
+        ({"sha256": "abc"}, "sha256: wanted a list"),
+        ({"sha256": [7]}, "sha256: wanted 64 hexadecimal digits, got 7"),
+        ({"scores": [1]}, "scores: wanted an object"),
+        ({"scores": {"AP": None}}, "scores, AP: wanted 1 number"),
+        ({"calibration": {"a": 1}}, "calibration: wanted 2 numbers"),
+        ({"calibration": [[1], 2]}, "calibration: wanted 2 numbers"),
+        ({"licence": None}, "licence: wanted text, got None"),
+    ],
+)
+def test_a_card_that_lies_is_one_line(tmp_path, changes, says):
+    card = json.loads((cards._FOLDER / "face-tiny.json").read_text())
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(card))
+    assert cards.read_card(path, tmp_path / "mine.onnx").name == "mine"
+    path.write_text(json.dumps({**card, **changes}))
+    with pytest.raises(NetError, match=says):
+        cards.read_card(path, tmp_path / "mine.onnx")
+    path.write_text("[" * 100_000)
+    with pytest.raises(NetError, match="nested in more than 100 levels"):
+        cards.read_card(path, tmp_path / "mine.onnx")

@@ -166,6 +166,43 @@ def test_files_that_hold_something_else(net, tmp_path):
         nets.load(path)
 
 
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ({"depths": [10**9, 1, 1, 1]}, "depths: wanted a whole number of 0 to 100, got 1000000000"),
+        ({"depths": [100, 100, 100, 100]}, "asks for .*, the file has nothing"),
+        ({"width": 10**8}, "width: wanted a whole number of 1 to 4096"),
+        ({"width": 4096}, r"asks for answer\.weight of \(16, 4096, 1, 1\), the file has"),
+        ({"stem": [8]}, r"stem: wanted 2 numbers, got \[8\]"),
+        ({"stem": [4096, 4096]}, r"asks for stem\.0\.weight"),
+        ({"stem": "88"}, "stem: wanted a list"),
+        ({"separable": "no"}, "separable: wanted true or false"),
+        ({"separable": True}, "the file has"),
+        ({"depth": 1}, "there is no setting 'depth'"),
+        ([1], "wanted an object"),
+    ],
+)
+def test_a_header_that_asks_for_another_net_is_refused_before_it_is_built(
+    net, tmp_path, monkeypatch, header, says
+):
+    def build(*args, **kwargs):
+        pytest.fail("built")
+
+    path = tmp_path / "face.safetensors"
+    said = {**SMALL, **header} if isinstance(header, dict) else header
+    net.save(path, {"facenet": json.dumps(said)})
+    monkeypatch.setattr("nets.models.face.conv_norm", build)
+    with pytest.raises(NetError, match=rf"face\.safetensors: .*{says}"):
+        read_net(path)
+
+
+def test_a_header_that_is_nested_without_end_is_one_line(net, tmp_path):
+    path = tmp_path / "face.safetensors"
+    net.save(path, {"facenet": "[" * 100_000})
+    with pytest.raises(NetError, match=r"face\.safetensors: .*nested in more than 100 levels"):
+        read_net(path)
+
+
 # --------------------------------------------------------------------------- what is minimised
 
 

@@ -209,6 +209,23 @@ class TestExternalData:
         with pytest.raises(NetError, match="lies outside the folder of the model"):
             nets.load_onnx(folder / "m.onnx")
 
+    def test_location_of_300_characters(self, folder):
+        self.change(folder, location="a" * 300)
+        with pytest.raises(
+            NetError, match=r"^\S+m\.onnx: constant 'w': its data file 'a+\.\.\.a+' "
+        ) as got:
+            nets.load_onnx(folder / "m.onnx")
+        assert "File name too long" in str(got.value)
+        assert len(str(got.value)) < 300
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+    def test_loop_of_links(self, folder):
+        (folder / "one").symlink_to(folder / "two")
+        (folder / "two").symlink_to(folder / "one")
+        self.change(folder, location="one")
+        with pytest.raises(NetError, match=r"its data file 'one' (cannot be read|is missing)"):
+            nets.load_onnx(folder / "m.onnx")
+
     @pytest.mark.parametrize("keys", [{"offset": "99999"}, {"length": "12"}, {"offset": "-4"}])
     def test_too_short(self, folder, keys):
         self.change(folder, **keys)

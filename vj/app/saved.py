@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vj.detections import Detections
 from vj.errors import ParameterError, SourceError
+from vj.limits import COUNTS
+from vj.records import Record, parse_json, read_bytes
 
 if TYPE_CHECKING:
     from vj.io.source import Frame
@@ -53,22 +55,38 @@ def read_saved(path: str) -> Saved:
     Raises
     ------
     SourceError
-        The file is missing, or holds something else.
+        The file is missing, or holds something else; the message names the line.
     """
     found: dict[str, dict[Key, Detections]] = {}
+    data = read_bytes(path)
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            for row in _rows(file.read()):
-                key = row["frame"] if row["time_s"] is None else float(row["time_s"])
-                found.setdefault(row["source"], {})[key] = Detections.from_rows(row["boxes"])
-    except OSError as exc:
-        raise SourceError(f"{path}: cannot read: {exc.strerror}") from exc
-    except (ValueError, KeyError, TypeError, ParameterError) as exc:
+        for row in _rows(data):
+            found.setdefault(row.text("source"), {})[_key(row)] = _detections(row)
+    except (SourceError, ParameterError) as exc:
         raise SourceError(f"{path}: not what --json or --jsonl writes: {exc}") from exc
     return Saved(path, found)
 
 
-def _rows(text: str) -> list[dict[str, Any]]:
-    if text.startswith('{"schema": 1, "results"'):
-        return list(json.loads(text)["results"])
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+def _rows(data: bytes) -> Iterator[Record]:
+    if data.startswith(b'{"schema": 1, "results"'):
+        yield from Record(parse_json(data, "line"), "the document").records("results", "result")
+        return
+    for k, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            yield Record(parse_json(line, f"line {k}"), f"line {k}")
+
+
+def _key(row: Record) -> Key:
+    """Time of a frame of a video, number of one of a picture."""
+    return row.number("time_s") if row.raw("time_s") is not None else row.whole("frame", COUNTS)
+
+
+def _detections(row: Record) -> Detections:
+    for box in row.records("boxes", "box"):
+        box.numbers("xyxy", 4)
+        if "landmarks" in box:
+            box.rows("landmarks", 2)
+        for key in ("score", "confidence"):
+            if key in box:
+                box.number(key)
+    return Detections.from_rows(row.entries("boxes"))

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vj.errors import CascadeError
+from vj.limits import CASCADE_PARTS, WINDOW_SIDES
 
 if TYPE_CHECKING:
     from vj.cascade.model import Cascade
-
-MIN_SIDE, MAX_SIDE = 3, 1024  # of the window: a 3x3 grid fits, and int32 box sums cannot overflow
-MAX_COUNT = 1 << 20  # of nodes and of features
 
 
 def frozen(name: str, value: Any, dtype: type[np.generic]) -> NDArray[Any]:
@@ -43,9 +41,10 @@ def window(size: Any) -> tuple[int, int]:
         rows, cols = (operator.index(side) for side in size)
     except (TypeError, ValueError) as exc:
         raise CascadeError(f"`window` must be (rows, cols), got {size!r}") from exc
-    if not (MIN_SIDE <= rows <= MAX_SIDE and MIN_SIDE <= cols <= MAX_SIDE):
+    if rows not in WINDOW_SIDES or cols not in WINDOW_SIDES:
         raise CascadeError(
-            f"the window must have {MIN_SIDE} to {MAX_SIDE} pixels a side, got {rows} x {cols}"
+            f"the window must have {WINDOW_SIDES.start} to {WINDOW_SIDES.stop - 1} pixels a side, "
+            f"got {rows} x {cols}"
         )
     return rows, cols
 
@@ -60,8 +59,8 @@ def shapes(c: Cascade) -> None:
         raise CascadeError("a cascade needs at least one stage, got none")
     n_features = len(c.rects) if c.rects.ndim else 0
     for name, count in (("nodes", n_nodes), ("features", n_features)):
-        if not 0 < count <= MAX_COUNT:
-            raise CascadeError(f"a cascade has 1 to {MAX_COUNT} {name}, got {count}")
+        if not 0 < count <= CASCADE_PARTS:
+            raise CascadeError(f"a cascade has 1 to {CASCADE_PARTS} {name}, got {count}")
     wanted = {
         "stage_threshold": (n_stages,),
         "stage_first": (n_stages + 1,),

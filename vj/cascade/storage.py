@@ -25,9 +25,9 @@ from defusedxml.ElementTree import DefusedXMLParser
 from numpy.typing import NDArray
 
 from vj.errors import CascadeError, SourceError
+from vj.limits import CASCADE_BYTES as MAX_BYTES
+from vj.limits import CASCADE_TAGS as MAX_TAGS
 
-MAX_BYTES = 16 << 20  # the largest known file has 3 MB and 120,000 tags
-MAX_TAGS = 1 << 20
 Source = str | os.PathLike[str] | bytes | IO[bytes] | IO[str]
 Where = Callable[[int], str]  # names the place of the i-th text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from vj.errors import SourceError
 from vj.io.images import Pixels, read_image
+from vj.records import name
 
 Boxes = NDArray[np.float64]
+# What zipfile raises for archives that are damaged, encrypted or compressed in other ways.
+_BROKEN = (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, struct.error, EOFError)
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff", ".gif"}
 
 
@@ -52,14 +56,28 @@ class Picture:
     source: str = ""
     where: str = ""
 
+    def __post_init__(self) -> None:
+        name(self.name, self.where or "picture")
+        for boxes in (self.boxes, self.ignore):
+            bad = np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(axis=1))
+            if bad.size:
+                raise SourceError(
+                    f"{self.where or self.name}: wanted boxes of no negative size, got one from "
+                    f"{boxes[bad[0], :2].tolist()} to {boxes[bad[0], 2:].tolist()}"
+                )
+
     def read(self) -> Pixels:
         """Decode the pixels; SourceError names the annotation that asked for a missing file."""
-        if not self.path.is_file():
+        if not is_file(self.path):
             raise SourceError(f"{self.where or self.name}: no picture at {self.path}")
-        if isinstance(self.path, zipfile.Path):
-            with self.path.open("rb") as file:
-                return read_image(file)  # type: ignore[arg-type]
-        return read_image(self.path)
+        if isinstance(self.path, Path):
+            return read_image(self.path)
+        try:
+            file = self.path.open("rb")
+        except _BROKEN as exc:
+            raise SourceError(f"{self.path}: cannot read: {exc}") from exc
+        with file:
+            return read_image(file)  # type: ignore[arg-type]
 
 
 def boxes_from_xywh(xywh: ArrayLike) -> Boxes:
@@ -67,6 +85,14 @@ def boxes_from_xywh(xywh: ArrayLike) -> Boxes:
     rows = np.array(xywh, np.float64).reshape(-1, 4)
     rows[:, 2:] += rows[:, :2]
     return rows
+
+
+def is_file(place: Path | zipfile.Path) -> bool:
+    """Whether there is a file; none has a name that is too long or lies in a closed folder."""
+    try:
+        return place.is_file()
+    except OSError:
+        return False
 
 
 class Shelf:
@@ -77,19 +103,25 @@ class Shelf:
         self._roots: list[Path | zipfile.Path] = []
         for archive in archives:
             try:
-                self._roots.append(zipfile.Path(zipfile.ZipFile(archive)))
-            except zipfile.BadZipFile as exc:
+                opened = zipfile.ZipFile(archive)
+                if any(name.startswith("//") for name in opened.namelist()):
+                    raise ValueError("a name in it begins with //")  # zipfile.Path loops for ever
+                self._roots.append(zipfile.Path(opened))
+            except _BROKEN as exc:
                 raise SourceError(f"{archive}: broken zip archive: {exc}") from exc
         if root.suffix != ".zip":
             self._roots += [root, root / "images", root / "JPEGImages", root.parent / "images"]
 
-    def find(self, name: str) -> Path | zipfile.Path:
-        """The first place that has ``name``; the likeliest place where none has."""
+    def find(self, name: str, *, elsewhere: bool = False) -> Path | zipfile.Path:
+        """The first place that has ``name``; the likeliest place where none has.
+
+        The work folder is such a place only if ``elsewhere``.
+        """
         name = name.replace("\\", "/")
         if Path(name).is_absolute():
             return Path(name)
-        places = [root / name for root in self._roots]
-        return next((place for place in places if place.is_file()), places[0])
+        places = [root / name for root in self._roots] + [Path(name)] * elsewhere
+        return next((place for place in places if is_file(place)), places[0])
 
     def all(self) -> list[Path | zipfile.Path]:
         """Every picture file below, in order of name."""

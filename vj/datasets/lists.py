@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import zipfile
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
-from vj.datasets.annotations import PICTURES, Picture, Shelf, boxes_from_xywh
+from vj import limits
+from vj.datasets.annotations import PICTURES, Picture, Shelf, boxes_from_xywh, is_file
 from vj.errors import SourceError
+from vj.records import digits, numbers, read_text, shown, whole
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
     """Numbered lines without blank ones and ``#`` comments; any line ends, UTF-8 or Latin-1."""
-    try:
-        raw = path.read_bytes()
-    except OSError as exc:
-        raise SourceError(f"{path}: cannot read: {exc.strerror or exc}") from exc
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    rows = ((k + 1, line.strip()) for k, line in enumerate(text.splitlines()))
+    rows = ((k + 1, line.strip()) for k, line in enumerate(read_text(path).splitlines()))
     return [(k, line) for k, line in rows if line and not line.startswith("#")]
 
 
@@ -32,7 +28,7 @@ def recognise(path: Path) -> str:
     rows = lines_of(path)
     if rows and _split_info(rows[0][1]) is not None:
         return "info"
-    if len(rows) > 1 and rows[1][1].isdigit():
+    if len(rows) > 1 and digits(rows[1][1]) is not None:
         boxes = [line.split() for _, line in rows[2:] if len(line.split()) > 1]
         return "fddb" if boxes and len(boxes[0]) in (5, 6) else "wider"
     line = rows[0][0] if rows else 1
@@ -44,13 +40,7 @@ def recognise(path: Path) -> str:
 
 def _floats(text: str, count: int, path: Path, line: int) -> list[float]:
     """The numbers of a line, at least ``count``."""
-    try:
-        row = [float(v) for v in text.split()]
-    except ValueError:
-        row = []
-    if len(row) < count or not all(map(math.isfinite, row)):
-        raise SourceError(f"{path}:{line}: wanted {count} numbers, got {text!r}")
-    return row
+    return numbers(text.split(), count, f"{path}:{line}", more=True)
 
 
 def _blocks(path: Path, width: int) -> list[tuple[int, str, list[list[float]]]]:
@@ -58,10 +48,10 @@ def _blocks(path: Path, width: int) -> list[tuple[int, str, list[list[float]]]]:
     rows, at, out = lines_of(path), 0, []
     while at < len(rows):
         line, name = rows[at]
-        if at + 1 == len(rows) or not rows[at + 1][1].isdigit():
-            got = rows[at + 1][1] if at + 1 < len(rows) else "the end of the file"
-            raise SourceError(f"{path}:{line + 1}: wanted the number of boxes, got {got!r}")
-        count = int(rows[at + 1][1])
+        got = rows[at + 1][1] if at + 1 < len(rows) else "the end of the file"
+        count = digits(got)
+        if count is None:
+            raise SourceError(f"{path}:{line + 1}: wanted the number of boxes, got {shown(got)}")
         body = rows[at + 2 : at + 2 + count]
         if len(body) < count:
             raise SourceError(f"{path}:{line}: {name} promises {count} boxes, has {len(body)}")
@@ -105,11 +95,10 @@ def _split_info(text: str) -> tuple[str, list[float]] | None:
     """``picture n x y w h ...`` to its name (which may hold spaces) and numbers."""
     parts = text.split()
     for k in range(1, len(parts)):
-        if parts[k].isdigit() and len(parts) - k - 1 == 4 * int(parts[k]):
-            try:
-                return " ".join(parts[:k]), [float(v) for v in parts[k + 1 :]]
-            except ValueError:
-                continue
+        count = digits(parts[k])
+        if count is not None and len(parts) - k - 1 == 4 * count:
+            with contextlib.suppress(SourceError):
+                return " ".join(parts[:k]), numbers(parts[k + 1 :], 4 * count, "")
     return None
 
 
@@ -120,12 +109,10 @@ def read_info(path: Path) -> list[Picture]:
         found = _split_info(text)
         if found is None:
             raise SourceError(
-                f"{path}:{line}: wanted `picture n` and n times `x y w h`, got {text!r}"
+                f"{path}:{line}: wanted `picture n` and n times `x y w h`, got {shown(text)}"
             )
         name, values = found
-        place = shelf.find(name)
-        if not place.is_file() and Path(name).is_file():
-            place = Path(name)
+        place = shelf.find(name, elsewhere=True)
         pictures.append(Picture(name, place, boxes_from_xywh(values), where=f"{path}:{line}"))
     return pictures
 
@@ -148,7 +135,7 @@ def read_yolo(path: Path) -> list[Picture]:
         if file.name == "classes.txt":
             continue
         names = (f"{file.stem}{suffix}" for suffix in sorted(PICTURES))
-        found = [place for place in map(shelf.find, names) if place.is_file()]
+        found = [place for place in map(shelf.find, names) if is_file(place)]
         if not found:
             raise SourceError(f"{file}: no picture {file.stem}.* in {folder} or beside it")
         rows = [(k, _floats(text, 5, file, k)) for k, text in lines_of(file)]
@@ -161,8 +148,8 @@ def read_yolo(path: Path) -> list[Picture]:
                     f"{cx:g} {cy:g} {w:g} {h:g}"
                 )
             boxes.append([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2])
-            known = int(kind) < len(classes)
-            labels.append(classes[int(kind)] if known else str(int(kind)))
+            number = whole(kind, f"{file}:{line}, class", limits.COUNTS)
+            labels.append(classes[number] if number < len(classes) else str(number))
         xyxy = np.array(boxes, np.float64).reshape(-1, 4) * [width, height, width, height]
         pictures.append(
             Picture(found[0].name, found[0], xyxy, labels=tuple(labels), where=str(file))
@@ -177,14 +164,16 @@ def read_table(path: Path) -> list[Picture]:
     rows: dict[str, list[dict[str, str]]] = {}
     lines: dict[str, int] = {}
     columns = ("box_x", "box_y", "box_w", "box_h")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(StringIO(read_text(path), newline=""), restval="")
+    try:
         missing = {"file", *columns} - set(reader.fieldnames or ())
         if missing:
             raise SourceError(f"{path}:1: the header lacks {', '.join(sorted(missing))}")
         for row in reader:
             rows.setdefault(row["file"], []).append(row)
             lines.setdefault(row["file"], reader.line_num)
+    except csv.Error as exc:
+        raise SourceError(f"{path}:{reader.line_num}: not CSV: {exc}") from exc
     pictures = []
     for name, found in rows.items():
         line = lines[name]
@@ -195,7 +184,7 @@ def read_table(path: Path) -> list[Picture]:
                 shelf.find(name),
                 boxes_from_xywh(boxes),
                 groups=tuple(row.get("group") or f"{name}#{k}" for k, row in enumerate(found)),
-                rolls=tuple(float(row.get("roll_deg") or 0) for row in found),
+                rolls=tuple(_floats(row.get("roll_deg") or "0", 1, path, line)[0] for row in found),
                 source=found[0].get("source") or "",
                 where=f"{path}:{line}",
             )
@@ -209,8 +198,13 @@ def picture_size(path: Path | zipfile.Path) -> tuple[int, int]:
 
     try:
         with path.open("rb") as file, Image.open(file) as picture:
-            turned = picture.getexif().get(0x0112, 1) >= 5
             width, height = picture.size
-    except (OSError, SyntaxError, ValueError) as exc:
-        raise SourceError(f"{path}: no picture that can be read: {exc}") from exc
+            turned = False
+            with contextlib.suppress(
+                Exception
+            ):  # a malformed EXIF block costs the orientation only
+                turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+    except Exception as exc:  # Pillow's parsers raise whatever a broken file makes them meet
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        raise SourceError(f"{path}: no picture that can be read: {reason}") from exc
     return (height, width) if turned else (width, height)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vj.datasets import lists
-from vj.datasets.annotations import Boxes, Picture, Shelf, boxes_from_xywh
+from vj.datasets.annotations import Picture, Shelf, boxes_from_xywh
 from vj.errors import SourceError
+from vj.records import Record, load_json, numbers, read_bytes, shown
 
 
 def recognise(path: Path) -> str:
@@ -33,63 +34,35 @@ def recognise(path: Path) -> str:
             ".txt (YOLO) or .csv files"
         )
     if path.suffix == ".json":
-        data = _load_json(path)
+        data = load_json(path)
         if isinstance(data, list):
             return "bundle"
-        return "labelme" if "shapes" in data else "coco"
+        return "labelme" if "shapes" in Record(data, str(path)) else "coco"
     if path.suffix == ".xml":
         return "cvat" if _load_xml(path).tag == "annotations" else "voc"
     return "table" if path.suffix == ".csv" else lists.recognise(path)
 
 
-def _load_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as exc:
-        raise SourceError(f"{path}:{exc.lineno}: not JSON: {exc.msg}") from exc
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SourceError(f"{path}: cannot read: {exc}") from exc
-
-
-def _get(record: Any, key: str, where: str) -> Any:
-    if not isinstance(record, Mapping) or key not in record:
-        raise SourceError(f"{where}: wanted an object with {key!r}")
-    return record[key]
-
-
-def _numbers(values: Any, count: int, where: str) -> list[float]:
-    try:
-        row = [float(v) for v in values]
-    except (TypeError, ValueError):
-        row = []
-    if len(row) != count or not np.isfinite(row).all():
-        raise SourceError(f"{where}: wanted {count} numbers, got {values!r}")
-    return row
-
-
-def _xywh(rows: Any, where: str) -> Boxes:
-    return boxes_from_xywh([_numbers(row, 4, f"{where}[{k}]") for k, row in enumerate(rows)])
-
-
 def read_bundle(path: Path) -> list[Picture]:
     """A list of {file, boxes, ignore, ignore_auto, source}, boxes as x, y, w, h."""
     path = path / "annotations.json" if path.is_dir() else path
-    shelf = Shelf(path.parent)
-    pictures = []
-    for k, item in enumerate(_load_json(path)):
-        where = f"{path}: entry {k}"
-        name = str(_get(item, "file", where))
-        boxes = _xywh(_get(item, "boxes", where), f"{where}, boxes")
-        ignore = [*item.get("ignore", []), *item.get("ignore_auto", [])]
-        source = str(item.get("source", ""))
+    items, shelf, pictures = load_json(path), Shelf(path.parent), []
+    if not isinstance(items, list):
+        raise SourceError(f"{path}: wanted a list of pictures, got {shown(items)}")
+    for k, item in enumerate(items):
+        note = Record(item, f"{path}: entry {k}")
+        name = note.text("file")
+        ignore = [
+            row for key in ("ignore", "ignore_auto") if key in note for row in note.rows(key, 4)
+        ]
         pictures.append(
             Picture(
                 name,
                 shelf.find(name),
-                boxes,
-                _xywh(ignore, f"{where}, ignore"),
-                source=source,
-                where=where,
+                boxes_from_xywh(note.rows("boxes", 4)),
+                boxes_from_xywh(ignore),
+                source=note.text("source", ""),
+                where=note.where,
             )
         )
     return pictures
@@ -97,20 +70,20 @@ def read_bundle(path: Path) -> list[Picture]:
 
 def read_coco(path: Path) -> list[Picture]:
     """COCO instances: crowds and boxes marked ``ignore`` become regions to ignore."""
-    data, shelf = _load_json(path), Shelf(path.parent)
-    classes = {c["id"]: str(c["name"]) for c in data.get("categories", [])}
-    boxes: dict[Any, list[tuple[list[float], str, bool]]] = {}
-    for k, note in enumerate(_get(data, "annotations", str(path))):
-        where = f"{path}: annotation {k}"
-        bbox = _numbers(_get(note, "bbox", where), 4, f"{where}, bbox")
-        label = classes.get(note.get("category_id"), "")
-        crowd = bool(note.get("iscrowd") or note.get("ignore"))
-        boxes.setdefault(_get(note, "image_id", where), []).append((bbox, label, crowd))
+    data, shelf = Record(load_json(path), str(path)), Shelf(path.parent)
+    classes: dict[int | str, str] = {}
+    if "categories" in data:
+        classes = {c.identity("id"): c.text("name") for c in data.records("categories", "category")}
+    boxes: dict[int | str, list[tuple[list[float], str, bool]]] = {}
+    for note in data.records("annotations", "annotation"):
+        label = classes.get(note.identity("category_id"), "") if "category_id" in note else ""
+        crowd = note.flag("iscrowd") or note.flag("ignore")
+        bbox = note.numbers("bbox", 4)
+        boxes.setdefault(note.identity("image_id"), []).append((bbox, label, crowd))
     pictures = []
-    for k, image in enumerate(_get(data, "images", str(path))):
-        where = f"{path}: image {k}"
-        name = str(_get(image, "file_name", where))
-        notes = boxes.get(_get(image, "id", where), [])
+    for image in data.records("images", "image"):
+        name = image.text("file_name")
+        notes = boxes.get(image.identity("id"), [])
         pictures.append(
             Picture(
                 name,
@@ -118,7 +91,7 @@ def read_coco(path: Path) -> list[Picture]:
                 boxes_from_xywh([b for b, _, crowd in notes if not crowd]),
                 boxes_from_xywh([b for b, _, crowd in notes if crowd]),
                 tuple(label for _, label, crowd in notes if not crowd),
-                where=where,
+                where=image.where,
             )
         )
     return pictures
@@ -126,38 +99,36 @@ def read_coco(path: Path) -> list[Picture]:
 
 def read_labelme(path: Path) -> list[Picture]:
     """LabelMe files: the bounding box of each shape."""
-    folder = path if path.is_dir() else path.parent
-    shelf = Shelf(folder)
+    shelf = Shelf(path if path.is_dir() else path.parent)
     pictures = []
     for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
-        data = _load_json(file)
-        boxes, labels, groups = [], [], []
-        for k, shape in enumerate(_get(data, "shapes", str(file))):
-            where = f"{file}: shape {k}"
-            points = np.array(
-                [_numbers(p, 2, f"{where}, points") for p in _get(shape, "points", where)]
-            ).reshape(-1, 2)
-            if len(points) < 2:
-                raise SourceError(f"{where}: wanted at least 2 points, got {len(points)}")
-            if shape.get("shape_type") == "circle":  # centre and a point on the rim
-                reach = np.hypot(*(points[1] - points[0]))
-                points = np.stack([points[0] - reach, points[0] + reach])
-            boxes.append([*points.min(axis=0), *points.max(axis=0)])
-            labels.append(str(shape.get("label", "")))
-            groups.append(str(shape.get("group_id") or f"{file.stem}#{k}"))
-        name = str(data.get("imagePath") or file.stem)
-        xyxy = np.array(boxes, np.float64).reshape(-1, 4)
+        data = Record(load_json(file), str(file))
+        shapes = list(data.records("shapes", "shape"))
+        name = data.text("imagePath", file.stem)
         pictures.append(
             Picture(
                 name,
                 shelf.find(name),
-                xyxy,
-                labels=tuple(labels),
-                groups=tuple(groups),
+                np.array([_extent(shape) for shape in shapes], np.float64).reshape(-1, 4),
+                labels=tuple(shape.text("label", "") for shape in shapes),
+                groups=tuple(
+                    shape.text("group_id", f"{file.stem}#{k}") for k, shape in enumerate(shapes)
+                ),
                 where=str(file),
             )
         )
     return pictures
+
+
+def _extent(shape: Record) -> list[float]:
+    """Corners of the bounding box of a LabelMe shape."""
+    points = np.array(shape.rows("points", 2)).reshape(-1, 2)
+    if len(points) < 2:
+        raise SourceError(f"{shape.where}: wanted at least 2 points, got {len(points)}")
+    if shape.text("shape_type", "") == "circle":  # centre and a point on the rim
+        reach = np.hypot(*(points[1] - points[0]))
+        points = np.stack([points[0] - reach, points[0] + reach])
+    return [*points.min(axis=0), *points.max(axis=0)]
 
 
 def _load_xml(path: Path) -> Any:
@@ -171,17 +142,17 @@ def _load_xml(path: Path) -> Any:
             return element
 
     try:
-        return parse(path, parser=Parser()).getroot()
+        return parse(BytesIO(read_bytes(path)), parser=Parser()).getroot()
     except ParseError as exc:
         raise SourceError(f"{path}:{exc.position[0]}: not XML: {exc}") from exc
-    except (OSError, ValueError) as exc:
-        raise SourceError(f"{path}: cannot read: {exc}") from exc
+    except (ValueError, LookupError) as exc:  # entities; an encoding that does not exist
+        raise SourceError(f"{path}: not read: {exc}") from exc
 
 
 def _corners(element: Any, keys: tuple[str, ...], path: Path) -> list[float]:
     values = [element.get(k) if element.get(k) else element.findtext(k) for k in keys]
     where = f"{path}:{element.line}: <{element.tag}> {', '.join(keys)}"
-    return _numbers(values, 4, where)
+    return numbers(values, 4, where)
 
 
 def read_voc(path: Path) -> list[Picture]:
@@ -239,7 +210,7 @@ def read_cvat(path: Path) -> list[Picture]:
             elif item.tag == "polygon":
                 where = f"{path}:{item.line}: <polygon> points"
                 pairs = (p.split(",") for p in item.get("points", "").split(";"))
-                points = np.array([_numbers(pair, 2, where) for pair in pairs])
+                points = np.array([numbers(pair, 2, where) for pair in pairs])
                 boxes.append([*points.min(axis=0), *points.max(axis=0)])
             else:
                 continue

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vj.datasets.annotations import PICTURES, Boxes, Picture, Shelf, read_annotations
+from vj.datasets.annotations import PICTURES, Boxes, Picture, Shelf, is_file, read_annotations
 from vj.datasets.lists import lines_of, picture_size
 from vj.errors import SourceError
 from vj.io.images import Pixels, as_gray
@@ -39,7 +39,7 @@ class Scene:
     def size(self) -> tuple[int, int]:
         """(width, height), of a file from its header alone."""
         if self.path is not None:
-            if not self.path.is_file():
+            if not is_file(self.path):
                 raise SourceError(f"{self.name}: no picture at {self.path}")
             return picture_size(self.path)
         rows, cols = self.read().shape[:2]
@@ -77,9 +77,7 @@ def read_backgrounds(source: str | Path) -> list[Picture]:
 
 
 def _listed(path: Path, line: int, name: str) -> Picture:
-    place = Shelf(path.parent).find(name)
-    if not place.is_file() and Path(name).is_file():
-        place = Path(name)
+    place = Shelf(path.parent).find(name, elsewhere=True)
     return Picture(name, place, NONE, where=f"{path}:{line}")
 
 
