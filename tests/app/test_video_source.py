@@ -1,6 +1,7 @@
 import io
 import itertools
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import clips
@@ -177,3 +178,56 @@ def test_frames_for_everybody(tmp_path, photos):
     assert kinds == [False, True, True, True]
     with pytest.raises(SourceError, match="gone: cannot read"):
         list(vj.frames("gone"))
+
+
+# --------------------------------------------------------------------------- files that name others
+
+
+SESSION = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+LISTS = {
+    "concat.mp4": "ffconcat version 1.0\nfile secret.mp4\n",
+    "concat.mkv": "ffconcat version 1.0\nfile secret.mp4\nduration 1\n",
+    "hls.ts": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:1,\nsecret.ts\n#EXT-X-ENDLIST\n",
+    "session.mp4": SESSION + "m=video 5004 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_playlist_is_not_followed(command, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    clips.make_clip("secret.mp4")
+    clips.make_clip("secret.ts", pix_fmt="yuv420p")
+    Path(name).write_text(LISTS[name])
+    says = f"{name}: names other files, as a playlist does, and is not followed: give those"
+    for argv in ([name], [name, "-o", "out.mp4"], [name, "--page", 0]):
+        done = command(*argv)
+        assert done.status == 3
+        assert done.err.startswith(f"vj-detect: {says}")
+        assert done.err.count("\n") == 1
+    assert not Path("out.mp4").exists()
+
+
+def test_a_playlist_is_not_followed_from_standard_input_or_a_url(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clips.make_clip("secret.mp4")
+    text = LISTS["concat.mp4"].encode()
+    done = command("-", "--stdin-format", "concat", stdin=text)
+    assert done.status == 3
+    assert "-: names other files" in done.err
+    Path("concat.mp4").write_bytes(text)
+    assert command(f"file://{tmp_path}/concat.mp4").status == 3
+    assert command(f"file://{tmp_path}/secret.mp4").status == 0
+
+
+@pytest.mark.parametrize(
+    "spec", ["concat:a.ts|b.ts", "subfile,,start,0,end,9,,:a.ts", "concat:file://{}/a.ts"]
+)
+def test_the_name_of_a_file_is_no_protocol(command, tmp_path, monkeypatch, spec):
+    monkeypatch.chdir(tmp_path)
+    clips.make_clip("a.ts", pix_fmt="yuv420p")
+    clips.make_clip("b.ts", pix_fmt="yuv420p")
+    done = command(spec.format(tmp_path), "-q")
+    assert (done.status, done.err.count("\n")) == (3, 1)
+    assert "No such file" in done.err
+    Path("concat:x.ts").write_bytes(Path("a.ts").read_bytes())
+    assert command("concat:x.ts", "-q").status == 0

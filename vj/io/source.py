@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 # outright is read whatever its name is.
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"}
 PICTURES |= {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # nothing like "concat:file://"
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +157,7 @@ def _expand(spec: str, recursive: bool, leave_out: Path | None) -> Iterator[Item
     path = Path(spec)
     if not spec:  # as an unset variable of the shell leaves it; Path("") is the current folder
         yield _missing("''", "an empty name")
-    elif spec.startswith("camera:") or "://" in spec:
+    elif spec.startswith("camera:") or _URL.match(spec):
         from vj.io.live import live_input
 
         try:

@@ -22,6 +22,11 @@ VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts
 VIDEOS |= {".wmv", ".flv", ".3gp", ".ogv", ".mjpeg", ".y4m"}
 
 
+# Formats that open other files, or the network, by names that they find in a file.
+_LISTS = {"concat", "hls", "applehttp", "dash", "hds", "imf", "webm_dash_manifest"}
+_LISTS |= {"sdp", "rtp", "rtsp", "sap", "image2", "svg_pipe", "vobsub", "lavfi"}
+_HEADS = (b"ffconcat version", b"#EXTM3U", b"v=0")
+
 # What is written.
 CONTAINERS = {
     ".mp4": "mp4",
@@ -118,7 +123,10 @@ class Video:
 
 
 class opened:
-    """A PyAV container of a file or URL that has a video stream, closed at the end."""
+    """A PyAV container of a file or URL that has a video stream, closed at the end.
+
+    A file is read by itself: one that names others, such as a playlist, is refused.
+    """
 
     def __init__(self, source: Any, name: str, **options: Any) -> None:
         self._source, self._name, self._options = source, name, options
@@ -127,10 +135,21 @@ class opened:
         import av
 
         av.logging.set_level(None)  # what matters is said in an error
+        file, options = self._source, self._options
+        if isinstance(file, Path):  # its name is no protocol, whatever it looks like
+            file = f"file:{file}"
+        if not isinstance(file, str) or file.startswith("file:"):
+            formats = ",".join(sorted(av.formats_available - _LISTS))
+            alone = {"format_whitelist": formats, "protocol_whitelist": "file"}
+            options = {**options, "container_options": alone}
         try:
-            file = self._source
-            container = av.open(str(file) if isinstance(file, Path) else file, **self._options)
+            container = av.open(file, **options)
         except (av.error.FFmpegError, OSError, ValueError) as exc:
+            if self._is_list():
+                raise SourceError(
+                    f"{self._name}: names other files, as a playlist does, and is not followed: "
+                    "give those files themselves"
+                ) from exc
             raise SourceError(f"{self._name}: cannot read: {_reason(exc)}") from exc
         if not container.streams.video:
             container.close()
@@ -140,6 +159,15 @@ class opened:
 
     def __exit__(self, *_: object) -> None:
         self._container.close()
+
+    def _is_list(self) -> bool:
+        if not isinstance(self._source, Path):
+            return self._options.get("format") in _LISTS
+        try:
+            with self._source.open("rb") as file:
+                return file.read(32).startswith(_HEADS)
+        except OSError:
+            return False
 
 
 def decoded(

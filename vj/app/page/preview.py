@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 12_000_000
 MAX_WORK = 150_000_000  # pixels of all scales of a picture: about a second of one core
+_SHOWN = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # by browsers
 _MAP_STEP = 1.05  # between the scales of a heat map, at least
 _KEPT = 8  # detectors
 _PATIENCE = 10.0  # seconds that a frame under way is waited for, and a detection for its turn
@@ -129,7 +130,7 @@ class Studio:
         from PIL import Image
 
         try:
-            with Image.open(io.BytesIO(data)) as picture:
+            with Image.open(io.BytesIO(data), formats=_SHOWN) as picture:
                 pixels = picture.width * picture.height
         except Exception as exc:  # whatever a stranger's bytes make a parser meet
             raise ImageError("not a picture") from exc
