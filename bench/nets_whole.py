@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bench.harness.records import write
 from bench.nets_layers import least, peak_rate
 from nets.compiler import Model
-from nets.graph.specialise import specialise
+from nets.compiler.specialise import specialise
 from nets.onnx.reader import parse_graph
 from vj.io.files import data_folder
 

@@ -8,10 +8,9 @@ from functools import reduce
 
 import numpy as np
 
-from nets.compiler.layers.base import NO_HALO, Halo, Image, Layer, Place, Rows
-from nets.compiler.layers.dense import Conv
-from nets.compiler.lower import Import, Lowering, Numpy
 from nets.conv.tensor_layout import F32, Slot, padded
+from nets.operators.layer import NO_HALO, Halo, Image, Layer, Place, Rows
+from nets.operators.lowering import Import, Lowering, Numpy
 
 LINE = 16  # floats of a cache line
 SLACK = 256  # floats behind the last array: vectors may read beyond a pixel's channels
@@ -141,8 +140,7 @@ class Arena:
                 continue
             channels = buffer.form.channels
             bare = name in imports and channels < 8 and all(
-                isinstance(layer, Conv) and layer.how == "direct" and layer.residual != name
-                for layer in readers.get(name, [])
+                layer.reads_unpadded(name) for layer in readers.get(name, [])
             )  # fmt: skip
             buffer.pixel = channels if bare else padded(channels)
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nets.arrays import Array
-from nets.compiler.layers.dense import Conv
 from nets.compiler.plan import Plan
+from nets.compiler.specialise import LIMIT, specialise
 from nets.graph.ir import Graph, Port
-from nets.graph.specialise import LIMIT, specialise
+from nets.operators.layer import Layer
 from vj.errors import NetError
 
 PLANS = 8  # sizes that are kept
@@ -44,7 +44,7 @@ class Model:
         self.n_jobs, self.max_bytes = n_jobs, max_bytes
         self._algorithms = dict(algorithms or {})
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._known: dict[str, Conv] = {}  # layers whose packed weights are shared by all plans
+        self._known: dict[str, Layer] = {}  # layers whose packed weights are shared by all plans
         self.lock = threading.RLock()
         self._threads: ThreadPoolExecutor | None = None
 

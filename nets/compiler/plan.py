@@ -11,18 +11,16 @@ import numpy as np
 
 from nets.arrays import Array
 from nets.compiler.arena import Arena, Berth
-from nets.compiler.choose import NUMBER_NS, cost, options
-from nets.compiler.layers.base import Image, Layer, Step
-from nets.compiler.layers.dense import Conv
-from nets.compiler.lower import Import, Lowering, Numpy
-from nets.compiler.merge import merge_siblings
 from nets.compiler.program import Program
+from nets.compiler.specialise import LIMIT
 from nets.conv.tensor_layout import F32, I64, Slot, aligned, geometry
-from nets.graph.evaluate import evaluate, infer, spec_of
 from nets.graph.ir import Node
-from nets.graph.operators import OPERATORS
-from nets.graph.specialise import LIMIT, Special
-from nets.kernels import conv, layout
+from nets.graph.spec import Special
+from nets.kernels import layout
+from nets.operators import OPERATORS, PASSES
+from nets.operators.evaluate import evaluate, infer, spec_of
+from nets.operators.layer import Image, Layer, Step
+from nets.operators.lowering import Import, Lowering, Numpy
 from vj.errors import NetError
 
 # An array, or a function that makes the step which brings an input into the arena.
@@ -42,14 +40,17 @@ class Plan:
         *,
         n_jobs: int = 1,
         algorithms: Mapping[str, str] | None = None,
-        known: dict[str, Conv] | None = None,
+        known: dict[str, Layer] | None = None,
     ) -> None:
         self.special, self.n_jobs = special, n_jobs
         lowering = Lowering(special)
         _overrule(lowering, algorithms or {})
-        merge_siblings(lowering)
+        for improve in PASSES:
+            improve(lowering)
         self.lowering, self.layers = lowering, lowering.layers
-        _share_weights(self.layers, {} if known is None else known)
+        if known is not None:
+            for layer in self.layers:
+                layer.share_weights(known)
         self.arena = Arena(lowering, self.layers)
         self.memory: F32 = aligned(self.arena.size)
         self.views: dict[str, Array] = {}
@@ -78,7 +79,7 @@ class Plan:
                 stages.append(layer)
                 continue
             for step in layer.steps(self.arena.place):
-                step.cost = estimate(layer, step)
+                step.cost = layer.estimate(step)
                 step.reads = tuple(self.arena.reads(layer))
                 step.writes = tuple(self.lowering.base(name)[0] for name in layer.outputs)
                 step.imports = layer.output if isinstance(layer, Import) else ""
@@ -209,29 +210,10 @@ class Plan:
 
 def _overrule(lowering: Lowering, algorithms: Mapping[str, str]) -> None:
     """Let the caller choose the kernels of single layers."""
-    layers = {layer.name: layer for layer in lowering.layers if isinstance(layer, Conv)}
+    layers = {layer.name: layer for layer in lowering.layers if layer.algorithms()}
     for name, how in algorithms.items():
-        found = options(layers[name]) if name in layers else []
+        found = layers[name].algorithms() if name in layers else []
         if how not in found:
             can = f"; it can be {', '.join(found)}" if found else ": there is no such layer"
             raise NetError(f"{lowering.special.source}: layer {name!r} cannot be {how!r}{can}")
         layers[name].algorithm = how
-
-
-def estimate(layer: Layer, step: Step) -> float:
-    """Rough nanoseconds of a step, to decide how many threads share it."""
-    if isinstance(layer, Conv):
-        return layer.y.images * cost(layer, "direct")
-    return float(step.rows * step.shape[conv.COLS] * step.shape[conv.K]) * NUMBER_NS
-
-
-def _share_weights(layers: list[Layer], known: dict[str, Conv]) -> None:
-    """Pack the weights of a layer once for all sizes of a model.
-
-    What was folded into them may hang on the size: they are compared.
-    """
-    for layer in layers:
-        if isinstance(layer, Conv):
-            other = known.setdefault(layer.output, layer)
-            if other.same_weights(layer):
-                layer.cache, layer.weights, layer.bias = other.cache, other.weights, other.bias

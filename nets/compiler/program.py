@@ -11,9 +11,9 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from nets.compiler.layers.base import Step
 from nets.conv.tensor_layout import F32, I64, aligned
 from nets.kernels import layout
+from nets.operators.layer import Step
 from nets.runtime.worker_pool import give_way
 
 BAND_NS = 4_000  # a band of rows is worth a thread of its own from here on

@@ -7,24 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nets.compiler.layers.base import Layer
-from nets.compiler.layers.dense import Conv
-from nets.compiler.lower import Numpy
 from nets.compiler.plan import Plan
-
-
-def algorithm(layer: Layer) -> str:
-    """How a layer is computed, with what has been fused into it."""
-    if isinstance(layer, Numpy):
-        return f"numpy {layer.node.op}"
-    if not isinstance(layer, Conv):
-        return layer.kind
-    parts = [layer.how if layer.kind == "conv" else f"transposed {layer.how}"]
-    parts += ["add"] if layer.residual else []
-    parts += ["prelu"] if layer.slope is not None else []
-    parts += ["clamp"] if (layer.lo, layer.hi) != (-np.inf, np.inf) else []
-    parts += ["pool"] if layer.pooled else []
-    return " + ".join(parts)
 
 
 def table(plan: Plan, feeds: Mapping[str, Any] | None = None) -> str:
@@ -43,7 +26,7 @@ def table(plan: Plan, feeds: Mapping[str, Any] | None = None) -> str:
         total += seconds
         rate = 2 * layer.macs() / seconds / 1e9 if seconds and layer.macs() else 0
         lines.append(
-            f"{layer.name[-32:]:32} {algorithm(layer)[:30]:30} {str(shape)[:20]:>20} "
+            f"{layer.name[-32:]:32} {layer.description[:30]:30} {str(shape)[:20]:>20} "
             f"{layer.macs() / 1e6:9.2f} {size:8.1f} {seconds * 1e6:8.1f} {rate:7.1f}"
         )
     macs = sum(layer.macs() for layer in plan.layers) / 1e6

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from nets.cards import ModelCard
 from nets.compiler import Model, Plan
-from nets.compiler.layers.base import Step
 from nets.graph.ir import Graph
 from nets.kernels import layout
 from nets.onnx.reader import load_onnx
+from nets.operators.layer import Step
 from vj.detections import Detections
 from vj.errors import NetError, ParameterError
 from vj.io.images import as_rgb

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from nets.compiler import Plan
+from nets.compiler.specialise import specialise
 from nets.detectors.base import F32, Found, NetDetector, Pixels
 from nets.graph.ir import Graph
-from nets.graph.specialise import specialise
 from vj.errors import NetError
 
 STRIDES = (8, 16, 32)

@@ -13,10 +13,10 @@ from typing import Any
 
 from nets.arrays import Array
 from nets.compiler import Model
-from nets.graph.evaluate import operator_of
+from nets.compiler.specialise import specialise
 from nets.graph.ir import Graph, Node, Port
-from nets.graph.specialise import specialise
 from nets.onnx.tensors import dtype_of, read_attribute, read_tensor
+from nets.operators.evaluate import operator_of
 from vj.errors import NetError
 from vj.limits import ONNX_BYTES
 

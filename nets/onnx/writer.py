@@ -9,8 +9,8 @@ from typing import Any
 from nets.graph.ir import Graph, Port
 from nets.nn.layers.module import Module
 from nets.onnx.tensors import DTYPES
+from nets.operators.writer import OPSET
 from nets.tracing.convert import graph_of
-from nets.tracing.writer import OPSET
 from vj.errors import NetError
 from vj.io.files import replacing
 

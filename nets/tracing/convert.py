@@ -14,7 +14,7 @@ from nets.compiler import Model, Plan
 from nets.graph.ir import Graph
 from nets.nn.layers.module import Module
 from nets.nn.layers.record import record
-from nets.tracing.writer import Writer
+from nets.operators.writer import Writer
 from vj.errors import NetError
 
 Size = tuple[int, int]
@@ -35,7 +35,7 @@ def to_graph(
 ) -> Graph:
     """Run a model once, in evaluation mode, and write down what it does as a graph.
 
-    What hangs on no input is a constant of the graph, a copy: training does not change it.
+    What depends on no input is a constant of the graph, a copy: training does not change it.
 
     Parameters
     ----------

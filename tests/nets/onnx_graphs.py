@@ -57,7 +57,7 @@ def conv_net(rng, channels=8):
 
 def plain(net, feeds):
     """Run a model node by node on NumPy operators: the general tier as an oracle."""
-    from nets.graph.evaluate import evaluate
+    from nets.operators.evaluate import evaluate
 
     arrays = {**net.graph.constants, **feeds}
     for item in net.graph.nodes:

@@ -13,11 +13,15 @@ pytest.importorskip("onnx")
 from onnx_graphs import model, node, value
 
 from nets import reference as ref
-from nets.compiler.layers.base import Image, Place
-from nets.compiler.layers.pointwise import Copy, Maxout, Norm, Response, Softmax, Unary
-from nets.compiler.layers.window import Axis, Pool, Unpool
 from nets.conv.tensor_layout import Slot, aligned, geometry
 from nets.kernels import layout, pointwise, recurrent
+from nets.operators.activation import Unary
+from nets.operators.layer import Image, Place
+from nets.operators.layout import Copy
+from nets.operators.normalisation import Norm, Response
+from nets.operators.pooling import Axis, Pool, Unpool
+from nets.operators.reduction import Maxout
+from nets.operators.softmax import Softmax
 
 f4 = np.float32
 sizes = st.integers(1, 9)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nets.compiler import Model
-from nets.graph.operators import OPERATORS
 from nets.onnx.reader import parse_graph
+from nets.operators import OPERATORS
 from vj.errors import NetError
 
 onnx = pytest.importorskip("onnx")

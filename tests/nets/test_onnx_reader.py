@@ -277,7 +277,7 @@ ATTRIBUTES = st.dictionaries(
     ),
     max_size=4,
 )  # fmt: skip
-OPS = sorted(__import__("nets.graph.operators").graph.operators.OPERATORS)
+OPS = sorted(__import__("nets.operators").operators.OPERATORS)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))

@@ -8,8 +8,8 @@ from scipy import signal
 from scipy.special import expit
 
 from nets import reference as ref
-from nets.graph.evaluate import evaluate
 from nets.graph.ir import Node
+from nets.operators.evaluate import evaluate
 
 small = st.integers(1, 3)
 pairs = st.tuples(small, small)

@@ -23,6 +23,10 @@ class Call:
     options: dict[str, Any]
     outputs: tuple[Tensor, ...]
 
+    def pair(self, option: str, default: int) -> list[int]:
+        """The option for (rows, cols), which defaults to the same number for both."""
+        return [int(n) for n in self.options.get(option, (default, default))]
+
 
 @dataclass(slots=True)
 class Recording:

@@ -1,1 +1,0 @@
-"""The layers that plans are made of."""

@@ -1,0 +1,68 @@
+"""What is known of the arrays of a graph before it runs: shapes, dtypes, constant values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nets.arrays import Array
+from nets.graph.ir import Node, Port
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is known of an array before anything runs.
+
+    ``shape`` is None where it depends on data; ``value`` is the array itself where it is constant.
+    """
+
+    shape: tuple[int, ...] | None
+    dtype: np.dtype[Any]
+    value: Array | None = None
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The shape, which must be known."""
+        if self.shape is None:
+            raise UnknownError
+        return self.shape
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.dims)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the array; Python integers, so that absurd shapes do not overflow."""
+        size = self.dtype.itemsize
+        for n in self.dims:
+            size *= n
+        return size
+
+    @property
+    def known(self) -> Array:
+        """The value, which must be constant."""
+        if self.value is None:
+            raise UnknownError
+        return self.value
+
+
+class UnknownError(Exception):
+    """The shape of an output depends on a value that is known only when the graph runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A graph at one set of input shapes; names that were aliases are resolved.
+
+    ``specs`` knows every array; ``nodes`` run in order. An output may be a constant or an input.
+    """
+
+    source: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[tuple[str, str], ...]  # (name in the graph, array that holds it)
+    nodes: tuple[Node, ...]
+    specs: dict[str, Spec]

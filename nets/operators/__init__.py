@@ -1,0 +1,56 @@
+"""What every operator means, what it is compiled to, and how it is exported.
+
+One file for each family of operators, in three sections. Functions marked
+
+- `operator` (`base`) compute an ONNX operator in NumPy, for any rank and number type, and work out
+  the shapes of its outputs: whole networks can run on these alone;
+- `lowers` (`lowering`) turn a node into a `Layer` (`layer`), which calls compiled kernels;
+- `exports` (`writer`) write the ONNX nodes of a recorded autograd op.
+
+The functions of a family are registered when this package is imported.
+"""
+
+from nets.operators import (
+    activation,
+    arithmetic,
+    boxes,
+    gather,
+    layout,
+    linear,
+    normalisation,
+    pieces,
+    pooling,
+    recurrent,
+    reduction,
+    resize,
+    softmax,
+)
+from nets.operators.base import OPERATORS, Operator
+from nets.operators.convolution import operator
+from nets.operators.convolution.merge import merge_siblings
+from nets.operators.lowering import LOWERINGS
+from nets.operators.writer import EXPORTS
+
+PASSES = (merge_siblings,)  # what improves the layers of a network once all nodes are lowered
+
+__all__ = [
+    "EXPORTS",
+    "LOWERINGS",
+    "OPERATORS",
+    "PASSES",
+    "Operator",
+    "activation",
+    "arithmetic",
+    "boxes",
+    "gather",
+    "layout",
+    "linear",
+    "normalisation",
+    "operator",
+    "pieces",
+    "pooling",
+    "recurrent",
+    "reduction",
+    "resize",
+    "softmax",
+]

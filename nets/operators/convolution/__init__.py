@@ -1,0 +1,1 @@
+"""Convolution: the operators, the layers with weights, the choice of their kernels, merging."""
