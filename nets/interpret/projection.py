@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nets.arrays import Array
+from nets.autograd.recording import Call, Recording
 from nets.autograd.tensor import Grads, Needs, Tensor, Vjp, recording
 from nets.interpret.features import as_batch, looking_into, result_of
 from nets.nn.layers.module import Module
-from nets.nn.layers.record import Call, Recording
 from nets.training.evaluation import predict
 from vj.errors import NetError
 

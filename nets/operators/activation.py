@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.tensor_layout import geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import pointwise
-from nets.nn.layers.record import Call
 from nets.operators.base import (
     FLOAT32,
     OPERATORS,
@@ -25,12 +25,7 @@ from nets.operators.base import (
     same,
 )
 from nets.operators.convolution.layer import Conv
-from nets.operators.layer import (
-    Layer,
-    Places,
-    Step,
-    runs,
-)
+from nets.operators.layer import Layer, Places, Step, runs
 from nets.operators.lowering import Lowering, by_channel, lowers
 from nets.operators.writer import Result, Writer, exports, exports_as
 from vj.errors import NetError

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.tensor_layout import F32, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import pointwise
-from nets.nn.layers.record import Call
 from nets.operators.activation import Unary
 from nets.operators.base import (
     FLOAT32,
@@ -24,13 +24,7 @@ from nets.operators.base import (
     compare,
     operator,
 )
-from nets.operators.layer import (
-    Image,
-    Layer,
-    Places,
-    Step,
-    runs,
-)
+from nets.operators.layer import Image, Layer, Places, Step, runs
 from nets.operators.lowering import Lowering, by_channel, lowers
 from nets.operators.writer import Result, Writer, exports, exports_as
 from vj.errors import NetError

@@ -7,10 +7,7 @@ import numpy as np
 from nets.arrays import Array
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
-from nets.operators.base import (
-    need_rank,
-    operator,
-)
+from nets.operators.base import need_rank, operator
 from vj.errors import NetError
 
 

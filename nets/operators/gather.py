@@ -7,16 +7,10 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    INT64,
-    axis_of,
-    need_rank,
-    operator,
-    text,
-)
+from nets.operators.base import INT64, axis_of, need_rank, operator, text
 from nets.operators.writer import Result, Writer, exports
 from vj.errors import NetError
 

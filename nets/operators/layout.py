@@ -8,26 +8,14 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.tensor_layout import Slot, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import pointwise
-from nets.nn.layers.record import Call
 from nets.operators.activation import Unary
-from nets.operators.base import (
-    INT64,
-    as_ints,
-    axes_of,
-    broadcast_shape,
-    operator,
-    same,
-)
-from nets.operators.layer import (
-    Image,
-    Places,
-    Rows,
-    Step,
-)
+from nets.operators.base import INT64, as_ints, axes_of, broadcast_shape, operator, same
+from nets.operators.layer import Image, Places, Rows, Step
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.writer import Result, Writer, exports
 from vj.errors import NetError

@@ -5,19 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    FLOAT32,
-    broadcast_shape,
-    need_rank,
-    operator,
-)
+from nets.operators.base import FLOAT32, broadcast_shape, need_rank, operator
 from nets.operators.convolution.layer import Conv
-from nets.operators.layer import (
-    Image,
-)
+from nets.operators.layer import Image
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.writer import Result, Writer, exports, exports_as
 from vj.errors import NetError

@@ -7,23 +7,14 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.tensor_layout import F32, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import normalisation as kernels
-from nets.nn.layers.record import Call
 from nets.operators.arithmetic import fuse_affine
-from nets.operators.base import (
-    axis_of,
-    need_rank,
-    operator,
-    same,
-)
-from nets.operators.layer import (
-    Layer,
-    Places,
-    Step,
-)
+from nets.operators.base import axis_of, need_rank, operator, same
+from nets.operators.layer import Layer, Places, Step
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.writer import Result, Writer, exports
 from vj.errors import NetError

@@ -8,26 +8,13 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.tensor_layout import LANES, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import pointwise
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    FLOAT32,
-    as_ints,
-    axis_of,
-    need_rank,
-    operator,
-    text,
-)
-from nets.operators.layer import (
-    Image,
-    Layer,
-    Places,
-    Rows,
-    Step,
-)
+from nets.operators.base import FLOAT32, as_ints, axis_of, need_rank, operator, text
+from nets.operators.layer import Image, Layer, Places, Rows, Step
 from nets.operators.layout import Copy, part_of, transfer
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.writer import Result, Writer, exports

@@ -9,30 +9,15 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
-from nets.autograd.ops.pooling import adaptive_avg_pool2d
-from nets.autograd.tensor import Tensor, no_grad
+from nets.autograd.recording import Call
 from nets.conv.packing import padded
 from nets.conv.tensor_layout import geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import pooling as kernels
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    FLOAT32,
-    INT64,
-    as_ints,
-    need_rank,
-    need_workspace,
-    operator,
-    text,
-)
+from nets.operators.base import FLOAT32, INT64, as_ints, need_rank, need_workspace, operator, text
 from nets.operators.convolution.layer import Conv
-from nets.operators.layer import (
-    Image,
-    Layer,
-    Places,
-    Step,
-)
+from nets.operators.layer import Image, Layer, Places, Step
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.sliding_window import Window, kernel_sizes, window, windows
 from nets.operators.writer import Result, Writer, exports
@@ -435,11 +420,11 @@ def export_adaptive_pooling(w: Writer, call: Call) -> Result:
     return w.emit("MatMul", w.constant(_means(height, rows)), across)
 
 
-def _means(inputs: int, outputs: int) -> Any:
-    """The matrix (outputs, inputs) that the op is along one axis."""
-    with no_grad():
-        unit = Tensor(np.eye(inputs, dtype=np.float32)[None, None])
-        return np.ascontiguousarray(adaptive_avg_pool2d(unit, size=(outputs, inputs)).data[0, 0])
+def _means(inputs: int, outputs: int) -> Array:
+    """The matrix (outputs, inputs) that averages along one axis."""
+    axis, at = Axis.adaptive(inputs, outputs), np.arange(inputs)
+    first, count = axis.start[:, None], axis.count[:, None]
+    return np.where((at >= first) & (at < first + count), 1 / count, 0).astype(np.float32)
 
 
 def _window_of(call: Call) -> dict[str, Any]:

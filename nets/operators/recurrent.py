@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
-from nets.nn.layers.record import Call
 from nets.operators.activation import sigmoid, softplus
-from nets.operators.base import (
-    need_rank,
-    operator,
-    text,
-)
+from nets.operators.base import need_rank, operator, text
 from nets.operators.writer import Result, Writer, exports
 from vj.errors import NetError
 

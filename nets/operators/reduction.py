@@ -8,26 +8,13 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.tensor_layout import geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import pointwise
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    OPERATORS,
-    Operator,
-    as_ints,
-    axes_of,
-    axis_of,
-    operator,
-    same,
-)
-from nets.operators.layer import (
-    Image,
-    Layer,
-    Places,
-    Step,
-)
+from nets.operators.base import OPERATORS, Operator, as_ints, axes_of, axis_of, operator, same
+from nets.operators.layer import Image, Layer, Places, Step
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.pooling import lower_to_one
 from nets.operators.writer import Result, Writer, exports

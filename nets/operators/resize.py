@@ -11,23 +11,14 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.packing import padded
 from nets.conv.tensor_layout import F32, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import resize as kernels
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    axis_of,
-    operator,
-    text,
-)
-from nets.operators.layer import (
-    Image,
-    Layer,
-    Places,
-    Step,
-)
+from nets.operators.base import axis_of, operator, text
+from nets.operators.layer import Image, Layer, Places, Step
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.writer import Result, Writer, exports
 from vj.errors import NetError

@@ -9,10 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from nets.arrays import Array
 from nets.graph.ir import Node
-from nets.operators.base import (
-    need_workspace,
-    text,
-)
+from nets.operators.base import need_workspace, text
 from vj.errors import NetError
 
 

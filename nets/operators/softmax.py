@@ -7,21 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.conv.tensor_layout import geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import softmax as kernels
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    OPERATORS,
-    Operator,
-    axis_of,
-)
-from nets.operators.layer import (
-    Layer,
-    Places,
-    Step,
-)
+from nets.operators.base import OPERATORS, Operator, axis_of
+from nets.operators.layer import Layer, Places, Step
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.writer import Result, Writer, exports
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call, Recording
 from nets.autograd.tensor import Tensor
 from nets.graph.ir import Graph, Node, Port
-from nets.nn.layers.record import Call, Recording
 from vj.errors import NetError
 
 OPSET = 17

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from nets.autograd.recording import Call, Recording
 from nets.autograd.tensor import Tensor
 from nets.nn.layers.module import Module
-from nets.nn.layers.record import Call, Recording, record
+from nets.nn.layers.record import record
 
 WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
 RECURRENT = {"rnn": 2, "gru": 2, "lstm": 3}  # where their weights stand

@@ -9,19 +9,12 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
+from nets.autograd.recording import Call
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
-from nets.nn.layers.record import Call
-from nets.operators.base import (
-    FLOAT32,
-    need_rank,
-    need_workspace,
-    operator,
-)
+from nets.operators.base import FLOAT32, need_rank, need_workspace, operator
 from nets.operators.convolution.layer import Conv, Transposed
-from nets.operators.layer import (
-    Image,
-)
+from nets.operators.layer import Image
 from nets.operators.lowering import Lowering, lowers
 from nets.operators.sliding_window import Window, kernel_sizes, transposed_window, window, windows
 from nets.operators.writer import Result, Writer, exports
