@@ -13,9 +13,9 @@ from math import prod
 import numpy as np
 from onnx import defs, helper, numpy_helper
 
-from nets.graph.evaluate import evaluate, infer, spec_of
 from nets.graph.ir import Node
 from nets.onnx.tensors import read_attribute
+from nets.operators.evaluate import evaluate, infer, spec_of
 from vj.errors import NetError
 
 F4 = np.dtype(np.float32)

@@ -20,11 +20,11 @@ import numpy as np
 import onnx
 
 from nets.compiler import Model, program
-from nets.compiler.choose import options
-from nets.compiler.layers.dense import Conv
-from nets.graph.operators import OPERATORS
 from nets.kernels import layout
 from nets.onnx.reader import parse_graph
+from nets.operators import OPERATORS
+from nets.operators.convolution.cost import options
+from nets.operators.convolution.layer import Conv
 from tests.nets.graph_builder import Made, build
 
 TOLERANCE = 1e-3  # of the largest number
@@ -39,7 +39,7 @@ class Wrong(AssertionError):
 
 def plain(graph, feeds):
     """Node by node on NumPy operators."""
-    from nets.graph.evaluate import evaluate
+    from nets.operators.evaluate import evaluate
 
     arrays = {**graph.constants, **feeds}
     for item in graph.nodes:

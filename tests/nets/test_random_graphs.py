@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from nets.graph.operators import OPERATORS
+from nets.operators import OPERATORS
 from tests.nets.graph_builder import MAKERS
 from tests.nets.random_graphs import verdict
 
