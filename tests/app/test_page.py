@@ -121,6 +121,16 @@ def test_sizes_are_limited(server, unlimited):
     assert status == 411
 
 
+@pytest.mark.parametrize("kind", ["EPS", "TIFF", "PDF"])
+def test_only_pictures_that_browsers_show(server, unlimited, kind):
+    """Others may run programs: Pillow opens EPS by Ghostscript."""
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(file, kind)
+    status, data, _ = ask(server, "POST", "/detect", file.getvalue())
+    assert status == 400
+    assert "picture" in json.loads(data)["error"]
+
+
 @pytest.mark.parametrize(
     "headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}]
 )

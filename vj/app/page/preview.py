@@ -130,10 +130,12 @@ class Studio:
         from PIL import Image
 
         try:
-            with Image.open(io.BytesIO(data), formats=_SHOWN) as picture:
-                pixels = picture.width * picture.height
+            with Image.open(io.BytesIO(data)) as picture:
+                pixels, kind = picture.width * picture.height, picture.format
         except Exception as exc:  # whatever a stranger's bytes make a parser meet
             raise ImageError("not a picture") from exc
+        if kind not in _SHOWN:
+            raise ImageError(f"a {kind} picture: wanted JPEG, PNG, WebP, GIF, BMP or AVIF")
         if pixels > MAX_PIXELS:
             raise ImageError(f"the picture has more than {MAX_PIXELS // 1_000_000} million pixels")
 
