@@ -175,12 +175,10 @@ def _follow(was: tuple[int, ...], now: tuple[int, ...], target: list[int]) -> li
     A leading batch and trailing axes that the target shares with the input follow the input. If
     that is not enough the largest size becomes whatever fits.
     """
-    if -1 in target or 0 in target:
-        concrete = target
-    else:
-        concrete = list(target)
-        if concrete[:1] == list(was[:1]):
-            concrete[0] = now[0]
+    concrete = list(target)
+    if concrete[:1] == list(was[:1]):
+        concrete[0] = now[0]
+    if -1 not in target and 0 not in target:
         for k in range(1, min(len(was), len(target))):
             if target[-k] != was[-k]:
                 break

@@ -166,11 +166,12 @@ class NetDetector(ABC):
     def detect_many(self, images: Iterable[Any]) -> list[Detections]:
         """Detections of each image, in order; neighbours of one size run as a batch."""
         found: list[Detections] = []
+        most = self._fixed_batch() or BATCH
         for _, same in groupby((as_rgb(image) for image in images), key=lambda a: a.shape):
             batch: list[NDArray[np.uint8]] = []
             for image in same:
                 batch.append(image)
-                if len(batch) == BATCH:
+                if len(batch) == most:
                     found += self._detect(batch)
                     batch = []
             if batch:
@@ -178,6 +179,10 @@ class NetDetector(ABC):
         return found
 
     # ----------------------------------------------------------------- inside
+
+    def _fixed_batch(self) -> int:
+        """Images that a graph exported for a certain number runs at once; 0 where it takes any."""
+        return max(0, (self.model.inputs[0].shape or (0,))[0])
 
     def _detect(self, images: list[NDArray[np.uint8]]) -> Iterator[Detections]:
         """Detections of images of one size."""
@@ -197,6 +202,8 @@ class NetDetector(ABC):
         small = (max(1, round(rows * factor)), max(1, round(cols * factor)))
         if factor < 1:
             images = [_shrink(image, small) for image in images]
+        count = len(images)
+        images = images + images[-1:] * (self._fixed_batch() - count)
         name = self.model.inputs[0].name
         shape = (len(images), 3, *(-(-n // self.stride) * self.stride for n in small))
         scale = np.array([cols / small[1], rows / small[0]], np.float32)
@@ -212,11 +219,12 @@ class NetDetector(ABC):
             plan = self.model.plan({name: shape})
             env = plan.execute({name: fill}, self.model.threads())
             outputs = {out: plan.fetch(at, env) for out, at in plan.special.outputs}
-            found = [self.decode(plan, i, outputs) for i in range(len(images))]
+            found = [self.decode(plan, i, outputs) for i in range(count)]
         return [_scaled(f, scale) for f in found]
 
     def _finish(self, found: Found) -> Detections:
-        """Suppress, filter by size, sort."""
+        """Drop boxes without an area, suppress, filter by size, sort."""
+        found = _with_area(found)
         boxes = self.suppression_boxes(found.xyxy)
         order = np.argsort(-found.score, kind="stable")
         keep, gone = np.empty(len(order), np.int64), np.empty(len(order), np.bool_)
@@ -257,6 +265,13 @@ def _join(parts: list[Found]) -> Found:
         np.concatenate([part.score for part in parts]),
         np.concatenate(points) if points else None,
     )
+
+
+def _with_area(found: Found) -> Found:
+    """The boxes whose sides are in order: networks that regress each side may swap them."""
+    good = (found.xyxy[:, 2:] > found.xyxy[:, :2]).all(axis=1)
+    points = None if found.landmarks is None else found.landmarks[good]
+    return Found(found.xyxy[good], found.score[good], points)
 
 
 def _scaled(found: Found, scale: F32) -> Found:

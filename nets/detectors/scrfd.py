@@ -71,9 +71,10 @@ def _outputs(graph: Graph) -> dict[tuple[int, int], str] | None:
     """Which output holds (stride, numbers in a row); None if they are not those of SCRFD."""
     if len(graph.inputs) != 1 or len(graph.outputs) not in (6, 9):
         return None
+    batch = max(1, (graph.inputs[0].shape or (1,))[0])
     try:
         probe = replace(graph, inputs=tuple(replace(p, shape=None) for p in graph.inputs))
-        special = specialise(probe, {graph.inputs[0].name: (1, 3, PROBE, PROBE)})
+        special = specialise(probe, {graph.inputs[0].name: (batch, 3, PROBE, PROBE)})
     except NetError:
         return None
     rows = {ANCHORS * (PROBE // stride) ** 2: stride for stride in STRIDES}
