@@ -15,11 +15,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.lecture import MINUTES
+
 ROOT = Path(__file__).parents[1]
 
 
 class Benchmark(NamedTuple):
-    """``module.main(argv)`` runs it; the first line of the module says what it measures."""
+    """The first line of the module's docstring says what it measures."""
 
     name: str
     module: str
@@ -31,10 +33,45 @@ class Benchmark(NamedTuple):
         path = ROOT.joinpath(*self.module.split(".")).with_suffix(".py")
         return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
 
+    def run(self, argv: list[str]) -> int:
+        module = import_module(self.module)
+        if hasattr(module, "cases"):
+            from bench.harness import timing
+
+            return timing.main(self.name, module, argv)
+        if hasattr(module, "experiment"):
+            from bench.lecture import findings
+
+            return findings.run(module, argv)
+        return module.main(argv)
+
+
+def below(package: str, *rows: tuple[str, float, str]) -> Iterator[Benchmark]:
+    """Benchmarks with the names of their modules."""
+    for name, minutes, needs in rows:
+        yield Benchmark(f"{package}.{name}", f"bench.{package}.{name}", minutes, needs)
+
 
 CATALOGUE = [
     Benchmark("detectors", "bench.detection.detectors", 40, "VJ_DATA, onnxruntime"),
+    *below("detection", ("opencv", 6, "opencv-python<5"), ("shipped", 2, "opencv-python<5")),
+    *below("features", ("integral", 1, ""), ("haar", 1, ""), ("correlation", 4, "")),
+    *below(
+        "nets",
+        ("whole", 3, "VJ_DATA, onnxruntime, torch"),
+        ("layers", 4, "onnxruntime, torch"),
+        ("training", 5, "torch"),
+    ),
+    *below("training", ("cascade", 3, ""), ("frames", 2, "VJ_DATA"), ("ablation", 240, "VJ_DATA")),
+    Benchmark("video", "bench.video", 2, "opencv-python<5"),
+    Benchmark("start", "bench.start", 1),
+    Benchmark("install", "bench.install", 0.1),
     Benchmark("parity", "bench.parity", 25, "opencv-python<5"),
+    *(
+        Benchmark(f"lecture.{name}", f"bench.lecture.claims.{name}", minutes, "VJ_DATA")
+        for name, minutes in MINUTES.items()
+    ),
+    Benchmark("report", "bench.report.pages", 0.2),
 ]
 
 
@@ -65,8 +102,7 @@ def main(argv: list[str]) -> int:
     for one in todo:
         if len(todo) > 1:
             print(f"\n{one.name}")
-        status = import_module(one.module).main(argv[len(names) :])
-        if status:
+        if status := one.run(argv[len(names) :]):
             return status
     return 0
 

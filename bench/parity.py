@@ -1,4 +1,4 @@
-"""Compare every decision with OpenCV 4: ``python -m bench.parity`` prints cases and differences.
+"""Every decision of the cascade engine against OpenCV 4, bit by bit.
 
 Rectangles, order, neighbour counts, reject levels and weights must be equal, bit by bit, to those
 of ``cv2.CascadeClassifier`` under ``cv2.setNumThreads(1)`` (with more threads its order depends on
@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 import vj
+from bench.harness import records
 from vj.compat import CascadeClassifier
 
 SCALE_FACTORS = (1.05, 1.1, 1.3)
@@ -123,7 +124,8 @@ def cases(files):
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("cascades", nargs="*", type=Path, help="XML files (default: OpenCV's own)")
-    parser.add_argument("--every", type=int, default=1, help="only each N-th case")
+    parser.add_argument("--every", type=int, default=1, help="only every N-th case")
+    parser.add_argument("--write", action="store_true", help="record the counts in bench/results")
     args = parser.parse_args(argv)
     cv2 = opencv()
     if cv2 is None:
@@ -149,6 +151,11 @@ def main(argv=None) -> int:
         f"{len(todo)} cases, each with 1 and 2 threads: {detections} rectangles of OpenCV "
         f"{cv2.__version__}, {len(differ)} differences, {seconds:.0f} s"
     )
+    if args.write and args.every == 1 and not args.cascades:
+        records.save(
+            records.RESULTS / "parity.json", opencv=cv2.__version__, cases=len(todo),
+            cascades=len(cascade_files()), rectangles=detections, differences=len(differ),
+        )  # fmt: skip
     return 1 if differ else 0
 
 

@@ -1,39 +1,39 @@
-"""Frames a second from a clip to its boxes, against a plain loop of OpenCV.
-
-    python -m bench.video [CLIP] [--frames N] [--rounds N] [--json bench/results/video.json]
+"""Video from a clip to its boxes, against a plain loop of OpenCV.
 
 The plain loop is ``cv2.VideoCapture`` and ``CascadeClassifier.detectMultiScale`` with the same
-cascade and settings, on as many threads as OpenCV takes. Both are timed in one process, in turn,
-after a first round outside the clock; what is printed are medians. The boxes must be equal. With
-``--json`` the CPU time a frame is written for `bench.report`, which other programs do not disturb.
+cascade and settings. The boxes must be equal.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
-import statistics
 import tempfile
-import time
+from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
 import numpy as np
 
 import vj
-from bench.harness.records import write
+from bench.harness.timing import Call, Case
 from vj.app.pipeline import Pipeline
 from vj.app.progress import Console
 from vj.app.sink import Task
 from vj.app.video_pipeline import Film
 from vj.io.video_source import Span, Video
 
-SIZES = [(640, 360), (1920, 1080)]
+SIZES, FRAMES = [(640, 360), (1920, 1080)], 60
 CASCADE = "haarcascade_frontalface_default"
+TABLES = {
+    "Video": "A frame of a clip: decoded and scanned with haarcascade_frontalface_default at "
+    "OpenCV's defaults. Plain is cv2.VideoCapture with cv2.CascadeClassifier; the boxes are "
+    "equal.",
+    "Video, with tracking and with output": "The same with two threads; detection on every third "
+    "frame and tracking between; boxes drawn and the video written.",
+}
 
 
 def panned(path: Path, size: tuple[int, int], n: int = 120) -> Path:
@@ -60,7 +60,7 @@ def panned(path: Path, size: tuple[int, int], n: int = 120) -> Path:
 
 
 def plain(path: Path, frames: int) -> list[np.ndarray]:
-    """Boxes ``x, y, w, h`` of each frame, as one writes it in ten lines."""
+    """Boxes ``x, y, w, h`` of each frame in ten lines of cv2."""
     classifier = cv2.CascadeClassifier(f"{cv2.data.haarcascades}{CASCADE}.xml")
     film, found = cv2.VideoCapture(str(path)), []
     while len(found) < frames:
@@ -81,80 +81,33 @@ def ours(path: Path, frames: int, film: Film, out: Path | None = None) -> list[n
     return [r.detections.xywh for r in pipeline.outcome(task)]
 
 
-def same(a: list[np.ndarray], b: list[np.ndarray]) -> int:
-    """Frames with other boxes."""
-    return sum(sorted(x.tolist()) != sorted(y.tolist()) for x, y in zip(a, b, strict=True))
-
-
-def compare(path: Path, frames: int, rounds: int) -> dict[str, object]:
-    """Frames a second of each way, and in how many frames the boxes differ."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.mp4"
-        ways = {
-            "plain cv2": lambda: plain(path, frames),
-            "vj, 1 thread": lambda: ours(path, frames, Film(1)),
-            "vj, 2 threads": lambda: ours(path, frames, Film(2)),
-            "vj, 2 threads, every 3": lambda: ours(path, frames, Film(2, every=3)),
-            "vj, 2 threads, video out": lambda: ours(path, frames, Film(2), out),
-        }
-        found = {name: way() for name, way in ways.items()}
-        wall: dict[str, list[float]] = {name: [] for name in ways}
-        cpu: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, way in ways.items():
-                started, worked = time.perf_counter(), time.process_time()
-                way()
-                wall[name].append(time.perf_counter() - started)
-                cpu[name].append(time.process_time() - worked)
-    n = len(found["plain cv2"])
+def ways(path: Path, out: Path) -> dict[str, dict[str, Call]]:
+    """The calls of each table, once the boxes are known to be equal."""
+    usual, film = partial(ours, path, FRAMES), partial(Film, 2)
+    plainly, found = (sorted_boxes(f) for f in (plain(path, FRAMES), usual(film())))
+    assert plainly == found, f"{path.stem}: other boxes than OpenCV's"
+    two = {"vj, 2 threads": lambda: usual(film())}
     return {
-        "clip": path.stem,
-        "frames": n,
-        "frames_per_second": {k: round(n / statistics.median(s), 1) for k, s in wall.items()},
-        "cpu_a_frame": {name: min(s) / n for name, s in cpu.items()},
-        "frames_with_other_boxes": same(found["plain cv2"], found["vj, 2 threads"]),
-    }
+        "Video": {
+            "vj, 1 thread": lambda: usual(Film(1)), **two,
+            "plain cv2": partial(plain, path, FRAMES),
+        },
+        "Video, with tracking and with output": {
+            **two,
+            "vj, 2 threads, every 3": lambda: usual(film(every=3)),
+            "vj, 2 threads, video out": lambda: usual(film(), out),
+        },
+    }  # fmt: skip
 
 
-def entries(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """What `compare` found as `bench.report` reads it."""
-    tables = {
-        "Video": "A frame of a clip: decoded and searched with haarcascade_frontalface_default at "
-        "OpenCV's defaults. Plain is cv2.VideoCapture with cv2.CascadeClassifier; the boxes are "
-        "equal.",
-        "Video, less and more": "The same with two threads; each third frame searched and faces "
-        "tracked between; and with boxes drawn and the video written.",
-    }
-    return [
-        {
-            "group": table,
-            "timer": "process_time",
-            "extra_info": {"case": found["clip"], "lib": name, "about": about},
-            "stats": {"min": seconds},
-        }
-        for table, about in tables.items()
-        for name, seconds in found["cpu_a_frame"].items()
-        if name == "vj, 2 threads" or ("," in name.removeprefix("vj, ")) == ("," in table)
-    ]
+def sorted_boxes(frames: list[np.ndarray]) -> list[list]:
+    return [sorted(boxes.tolist()) for boxes in frames]
 
 
-def main() -> None:
-    """Print a line of JSON for every clip."""
-    args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    args.add_argument("clips", nargs="*", type=Path)
-    args.add_argument("--frames", type=int, default=60)
-    args.add_argument("--rounds", type=int, default=3)
-    args.add_argument("--json", help="file for bench.report")
-    given, rows = args.parse_args(), []
+def cases(_) -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as folder:
-        made = [panned(Path(folder) / f"pan {w}x{h}.mp4", (w, h)) for w, h in SIZES]
-        for path in given.clips or made:
-            found = compare(path, given.frames, given.rounds)
-            rows += entries(found)
-            print(json.dumps(found), flush=True)
-    if given.json:
-        write(given.json, rows)
-
-
-if __name__ == "__main__":
-    main()
+        for width, height in SIZES:
+            path = panned(Path(folder) / f"pan {width}x{height}.mp4", (width, height))
+            for table, calls in ways(path, Path(folder) / "out.mp4").items():
+                yield Case(table, TABLES[table], path.stem, calls, clock="process_time",
+                           threads=2, per=FRAMES)  # fmt: skip

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import detector_table, report
 from bench.detection import detectors
 from bench.detection.sets import Case, annotated, bucket, roll, shrunk
+from bench.report import detectors as detector_table
+from bench.report import pages
 
 BOXES = np.array([[10, 10, 30, 30], [50, 50, 130, 130]], float)
 DOUBT = np.array([[200, 10, 240, 50]], float)
@@ -103,16 +104,22 @@ def test_the_page(tmp_path):
     kept = detectors.summarise(tally(), tally())
     assert kept["ap_by_source"]["group"] == 1
     content = {
-        "datetime": "2026-01-01", "machine_info": {"cpu": "c", "system": "s", "python": "p",
-        "versions": {"numpy": "1"}}, "policy": "Policy.", "pictures": 2, "faces": 4,
-        "benchmarks": [], "detectors": {"vj one": kept, "cv2 one": {**kept, "ms": 9.0}},
+        "date": "2026-01-01", "commit": None, "machine": {"cpu": "c", "system": "s", "python": "p",
+        "versions": {"numpy": "1"}}, "set": "boxes_dev", "policy": "Policy.", "pictures": 2,
+        "faces": 4, "detectors": {"vj one": kept, "cv2 one": {**kept, "ms": 9.0, "commit": "abc"}},
     }  # fmt: skip
-    path = tmp_path / "detectors.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-    page = report.write(tmp_path, [path]).read_text(encoding="utf-8")
+    elsewhere = {**content, "set": "street", "detectors": {"vj one": {**kept, "ms": None}}}
+    del elsewhere["detectors"]["vj one"]["cmu_mit_B_strict_at_50"]
+    results = {"detectors": content, "detectors.street": elsewhere}
+    page = pages.bench_page(results)
     assert "| **vj one** | 0.688 |" in page
     assert "| cv2 one |" in page
     assert "| faces | 2 | 2 |" in page
+    assert "| numpy 1 | abc |" in page
+    assert "## Face detectors on street" in page
+    assert "| vj one | 0.688 | 0.750 |  |  |" in page
+    (plot,) = pages.plots(results)
+    plot[2](plot[1], tmp_path)
     assert (tmp_path / "plots" / "face-detectors.svg").stat().st_size > 1000
 
 

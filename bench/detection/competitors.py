@@ -21,6 +21,7 @@ from bench.detection.sets import shrunk
 from nets.detectors import UltraLightDetector
 from nets.detectors.base import NetDetector
 from vj.io.files import data_folder
+from vj.metrics import SIDE
 
 DATA = data_folder()
 MODELS = DATA / "ref_models"
@@ -29,19 +30,22 @@ SCORE_ULTRA_LIGHT = UltraLightDetector.least_score
 SCALE, NEIGHBORS = 1.1, 1  # cascades scored by OpenCV's grouping
 OUR_NETS = ("face-cnn", "face-fast", "face-tiny")
 OUR_CASCADES = ("frontalface", "frontalface-fast")
-NETS = {  # file, longest side; Ultra-Light is made for 320 pixels and loses faces beyond
+NETS = {  # file, longest side; Ultra-Light is made for 320 pixels and misses faces beyond
     "YuNet-n": ("yunet/yunet_n_dynamic.onnx", None),
+    "YuNet-s": ("yunet/yunet_s_320_320.onnx", None),
     "YuNet-n @320": ("yunet/yunet_n_dynamic.onnx", 320),
     "SCRFD-500M": ("scrfd/scrfd_500m_kps.onnx", None),
     "SCRFD-500M @320": ("scrfd/scrfd_500m_kps.onnx", 320),
     "SCRFD-2.5G": ("scrfd/scrfd_2.5g_kps.onnx", None),
+    "Ultra-Light RFB": ("ulfg/version-RFB-320_simplified.onnx", None),
+    "Ultra-Light slim": ("ulfg/version-slim-320_simplified.onnx", None),
     "Ultra-Light RFB @320": ("ulfg/version-RFB-320_simplified.onnx", 320),
     "Ultra-Light slim @320": ("ulfg/version-slim-320_simplified.onnx", 320),
 }
 CASCADES = ("frontalface_default", "frontalface_alt", "frontalface_alt2")
 POLICY = (
     f"Networks: score threshold {SCORE} (Ultra-Light {SCORE_ULTRA_LIGHT}), NMS IoU threshold {IOU} "
-    "(ours 0.4), at the size of the picture, or scaled down to 320 where the name says so. "
+    f"(ours 0.4), longer side at most {SIDE} px, or 320 where the name says so. "
     f"Cascades: scale factor {SCALE}, all sizes; those of OpenCV with more than {NEIGHBORS} merged "
     "window, ranked by their number"
 )
@@ -58,7 +62,7 @@ class Competitor:
 def competitors(also: list[str] | None = None) -> Iterator[Competitor]:
     """Every detector whose files are there; ``also`` lists names or files for `vj.detect`."""
     for name in OUR_NETS:
-        yield Competitor(f"vj {name}", lambda n=name: ours(n, min_score=SCORE, size=None))
+        yield Competitor(f"vj {name}", lambda n=name: ours(n, min_score=SCORE, size=SIDE))
     for name in OUR_CASCADES:
         yield Competitor(f"vj {name}", lambda n=name: ours(n, min_score=0.0, scale_factor=SCALE))
     for name in CASCADES:
@@ -151,7 +155,7 @@ def opencv_yunet(path: Path):
 
 def loaded(path: Path, side: int | None):
     score = SCORE_ULTRA_LIGHT if path.parent.name == "ulfg" else SCORE
-    return nets.load(path, score_threshold=score, iou_threshold=IOU, size=side)
+    return nets.load(path, score_threshold=score, iou_threshold=IOU, size=side or SIDE)
 
 
 def onnxruntime(path: Path, side: int | None):
@@ -179,7 +183,7 @@ def onnxruntime(path: Path, side: int | None):
     source = session.get_inputs()[0].name
 
     def detect(image):
-        small, factor = shrunk(Image.fromarray(image), side or 0)
+        small, factor = shrunk(Image.fromarray(image), side or SIDE)
         image = np.asarray(small)
         rows, cols = image.shape[:2]
         high, wide = (-(-n // stride) * stride for n in (rows, cols))

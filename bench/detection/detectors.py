@@ -74,8 +74,10 @@ class Tally:
         return sorted({row[0].source for row in self.rows})
 
     @property
-    def milliseconds(self) -> float:
-        return float(np.mean([row[4] for row in self.rows]) * 1e3)
+    def milliseconds(self) -> float | None:
+        """Mean time of a picture; None if calls were not timed."""
+        mean = float(np.mean([row[4] for row in self.rows]) * 1e3)
+        return mean if np.isfinite(mean) else None
 
 
 def summarise(found: Tally, made: Tally) -> dict:
@@ -139,6 +141,7 @@ def main(argv: list[str]) -> int:
     add("--first", type=int, metavar="N", help="only the first N pictures")
     add("--quick", action="store_true", help="5 pictures, no composed frames")
     add("--no-composed", action="store_true", help="no composed frames")
+    add("--untimed", action="store_true", help="accuracy alone, on a busy machine")
     add("--write", action="store_true", help="record the rows in bench/results")
     add("--output", type=Path, help="record them in this file instead")
     args = parser.parse_args(argv)
@@ -147,18 +150,21 @@ def main(argv: list[str]) -> int:
     if args.write and (args.quick or args.first or args.side):
         parser.error("--write records whole sets at their own size: drop --quick, --first, --side")
     first, standard = 5 if args.quick else args.first, args.data == DEVELOPMENT
+    calls = 0 if args.untimed else CALLS
     size = f"longer side at most {args.side} px" if args.side else "own size"
     policy = f"Pictures: {size}. {POLICY}."
     print(policy)
     detectors = opened(args.only, args.also)
     cases = list(annotated(args.data, args.side))[:first]
-    found, made = run(detectors, cases, CALLS), {name: Tally() for name in detectors}
+    found, made = run(detectors, cases, calls), {name: Tally() for name in detectors}
     if standard and not (args.no_composed or args.quick):
         made = run(detectors, composed(DATA), 0)
     rows = {name: summarise(found[name], made[name]) for name in detectors}
     for name, row in best_first(rows).items():
-        print(f"{name:30s} AP {row['ap']:.3f}  R@{FALSE_POSITIVES} {row['recall_at_50']:.3f}  "
-              f"{row['ms']:.2f} ms")  # fmt: skip
+        spent = "" if row["ms"] is None else f"{row['ms']:.2f} ms"
+        print(
+            f"{name:30s} AP {row['ap']:.3f}  R@{FALSE_POSITIVES} {row['recall_at_50']:.3f}  {spent}"
+        )
     output = args.output
     if args.write and not output:
         suffix = "" if standard else f".{args.data.resolve().stem}"

@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vj.io.files import replacing
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -30,7 +32,7 @@ def save(path: Path, **content: Any) -> None:
     """Replace a result file."""
     about = {**stamp(), "machine": machine()}
     with replacing(path) as file:
-        text = json.dumps(about | content, indent=1, ensure_ascii=False)
+        text = json.dumps(about | content, indent=1, ensure_ascii=False, default=_plain)
         file.write(text.encode() + b"\n")
 
 
@@ -43,6 +45,13 @@ def merge(
     """
     fresh = {name: row | stamp() for name, row in rows.items()}
     save(path, **about, **{part: arrange(read(path).get(part, {}) | fresh)})
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, with four digits: more would claim more than was measured."""
+    if isinstance(value, np.ndarray):
+        return [_plain(x) for x in value]
+    return float(f"{float(value):.4g}") if isinstance(value, np.floating) else value.item()
 
 
 def stamp() -> dict[str, str | None]:
@@ -86,8 +95,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def write(path: str | os.PathLike[str], benchmarks: list[dict]) -> None:
-    """Replace a file of timings."""
-    save(Path(path), benchmarks=benchmarks)

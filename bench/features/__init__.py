@@ -1,0 +1,1 @@
+"""Integral images, features, correlation."""

@@ -1,0 +1,1 @@
+"""One claim a file: `experiment(quick)` tries it and returns a `Finding`."""

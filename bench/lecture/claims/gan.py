@@ -1,0 +1,176 @@
+"""Two nets that play against each other learn to draw faces.
+
+The generator turns noise into pictures, the discriminator tells them from real ones, each learns
+from the other (DCGAN). One pass back serves both: drawn pictures reach the discriminator twice,
+once cut off from the generator, and once while its own weights are frozen.
+
+python -m bench lecture.gan --folder runs/gan
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.lecture import data
+from bench.lecture.data import invented
+from bench.lecture.figures import hidden, panels, sheet, show
+from bench.lecture.findings import Finding
+from bench.lecture.generated_faces import detail_of, share_of_faces
+from nets.arrays import Array
+from nets.autograd.tensor import Tensor, no_grad
+from nets.models.dcgan import Discriminator, Generator
+from nets.nn import init
+from nets.nn.layers import Module
+from nets.nn.losses import binary_cross_entropy_with_logits
+from nets.nn.optim import Adam, Average, reestimate_batch_norm
+from nets.training import Arrays, Averaging, Callback, Flip, Loader, fit
+from nets.training.callbacks import Row
+from nets.training.loop import Run
+
+NOISE, WIDTH, EPOCHS, SHOWN = 64, 32, 22, (1, 4, 12)
+CLAIM = (
+    "Without ever comparing its pictures to given ones, a generator learns to draw new faces from "
+    "noise, because a discriminator, trained at the same time, tells it what is still wrong. They "
+    "are sharper than those of a VAE. The two must be kept in balance."
+)
+METHOD = (
+    f"DCGAN at 32x32 ({WIDTH} channels in its widest maps, {NOISE} numbers of noise), Adam with "
+    "the paper's rate and beta 0.5, real pictures labelled 0.9; the generator judged is the "
+    "average of its weights over the last thousand steps. Our small Viola-Jones cascade says "
+    "whether there is a face; light and dark in their places are enough for it, so look yourself."
+)
+
+
+class Game(Module):
+    """Both players."""
+
+    def __init__(self, width: int) -> None:
+        self.chance = init.child()
+        self.generator = Generator(NOISE, 1, size=32, width=width)
+        self.discriminator = Discriminator(1, size=32, width=width)
+
+    def forward(self, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of real pictures, of drawn ones, and of drawn ones as the generator is judged."""
+        noise = self.chance.standard_normal((len(real), NOISE), np.float32)
+        drawn, judge = self.generator(Tensor(noise)), self.discriminator
+        of_real, of_drawn = judge(real), judge(drawn.detach())
+        judge.requires_grad_(False)
+        fooled = judge(drawn)
+        judge.requires_grad_(True)
+        return of_real, of_drawn, fooled
+
+
+def wishes(logits: tuple[Tensor, Tensor, Tensor], _: Array) -> Tensor:
+    """What both want, added up; real pictures count as 0.9 real (Salimans et al., 2016)."""
+    wanted = zip(logits, (0.9, 0.0, 1.0), strict=True)
+    first, second, third = (
+        binary_cross_entropy_with_logits(x, np.full(x.shape, y, np.float32)) for x, y in wanted
+    )
+    return first + second + third
+
+
+class Sketches(Callback):
+    """What the generator makes of the same noise after some epochs, and the time they took."""
+
+    def __init__(self, game: Game, noise: Tensor) -> None:
+        self.game, self.noise, self.began = game, noise, time.process_time()
+        self.pictures: dict[str, Array] = {}
+
+    def epoch(self, run: Run, row: Row) -> None:
+        row["minutes"] = (time.process_time() - self.began) / 60
+        self.began = time.process_time()
+        if row["epoch"] in SHOWN:
+            with no_grad():
+                self.pictures[str(row["epoch"])] = self.game.generator(self.noise).data[:, 0]
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.pictures)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pictures = dict(state)
+
+
+def play(faces: Arrays, epochs: int, width: int, folder: Path | None) -> tuple[Game, Run, Sketches]:
+    """The trained game; its generator has the average of its weights over the last epochs."""
+    init.seed(0)
+    game = Game(width)
+    loader = Loader(
+        faces, 64, shuffle=True, augment=Flip(), mean=0.5, std=0.5, drop_last=len(faces) > 64
+    )
+    optimiser = Adam(game.named_parameters(), 2e-4, betas=(0.5, 0.999))
+    rng = np.random.default_rng(1)
+    average = Average(game.generator.named_parameters(), decay=0.999)
+    sketches = Sketches(game, Tensor(rng.standard_normal((64, NOISE))))
+    record = fit(
+        game, wishes, loader, optimiser, epochs,
+        callbacks=[Averaging(average), sketches], folder=folder, resume=folder is not None,
+    )  # fmt: skip
+    for name, parameter in game.generator.named_parameters():
+        parameter.data = average.values[name]
+    batches = (Tensor(rng.standard_normal((256, NOISE))) for _ in range(4))
+    reestimate_batch_norm(game.generator, batches)
+    game.eval()
+    return game, record, sketches
+
+
+def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
+    faces, others = load(quick)
+    epochs, width = (1, 4) if quick else (EPOCHS, WIDTH)
+    game, record, sketches = play(faces, epochs, width, folder)
+    rng = np.random.default_rng(2)
+    with no_grad():
+        parts = [game.generator(Tensor(rng.standard_normal((64, NOISE)))).data for _ in range(4)]
+    drawn = (np.concatenate(parts)[:, 0] + 1) / 2
+    real = others.parts[0][: len(drawn)] / np.float32(255)
+    share = {"drawn": share_of_faces(drawn), "real": share_of_faces(real)}
+    share |= {f"epoch {e}": share_of_faces((p + 1) / 2) for e, p in sketches.pictures.items()}
+    known = faces.parts[0] / np.float32(255)
+    copies, apart = nearest(drawn, known), nearest(real, known)
+    detail = {"drawn": detail_of(drawn), "real": detail_of(real)}
+    minutes = sum(row["minutes"] for row in record.rows)
+    good = share["drawn"] > 0.8 and copies > 0.7 * apart
+    holds = "yes" if good else "in part" if share["drawn"] > 0.4 else "no"
+    sketched = ", ".join(f"{share[f'epoch {e}']:.0%} after {e}" for e in sketches.pictures)
+    measured = (
+        f"After {epochs} epochs ({record.step:,} steps, {minutes:.1f} minutes of CPU time) the "
+        f"cascade finds a face in {share['drawn']:.0%} of {len(drawn)} drawn pictures "
+        f"({share['real']:.0%} of real ones; of sketches {sketched}). They are no copies: the "
+        f"nearest of the training faces is {copies:.3f} away (root of the mean square, median), of "
+        f"people not seen in training it is {apart:.3f}. Detail (mean change from pixel to "
+        f"pixel) is {detail['drawn'] / detail['real']:.0%} of that of real faces."
+    )
+    figure, axes = panels(1, 3, 2.7, 3.0)
+    first = next(iter(sketches.pictures.values()))
+    for place, tiles, title in zip(
+        axes[0],
+        ((first + 1) / 2, drawn, hidden(real)),
+        ("first sketches", "drawn", "real"),
+        strict=True,
+    ):
+        show(place, sheet(tiles[:48], 6), title)
+    numbers = {
+        "share": share,
+        "nearest": {"drawn": copies, "unseen people": apart},
+        "detail": detail,
+        "loss": [row["loss"] for row in record.rows],
+    }
+    return Finding(CLAIM, METHOD, measured, holds, numbers, figure, round(minutes, 2))
+
+
+def load(quick: bool) -> tuple[Arrays, Arrays]:
+    """Faces to learn, and others."""
+    if quick:
+        return Arrays(invented(64, 32)), Arrays(invented(64, 32, seed=1))
+    sides = data.faces(32)
+    return sides.train, sides.test
+
+
+def nearest(pictures: Array, others: Array) -> float:
+    """Median distance of pictures to the nearest one of others, the root of the mean square."""
+    a, b = (p.reshape(len(p), -1) for p in (pictures, others))
+    squares = (a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)
+    return float(np.median(np.sqrt(np.maximum(squares.min(1), 0) / a.shape[1])))

@@ -1,0 +1,1 @@
+"""Networks against onnxruntime, PyTorch and OpenCV's dnn module."""

@@ -1,1 +1,0 @@
-"""The lecture notes, run: one experiment a file."""

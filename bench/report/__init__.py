@@ -1,0 +1,1 @@
+"""Figures in the documentation, written from bench/results."""

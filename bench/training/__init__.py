@@ -1,0 +1,1 @@
+"""Training cascades and face networks."""
