@@ -1,17 +1,27 @@
-"""The API pages: every public name is on them."""
+"""The API pages show every public name, and CONTRIBUTING.md names real files."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import nets
 import vj
 
-pytest.importorskip("pdoc")
+ROOT = Path(__file__).parents[1]
+
+
+def test_contributing_names_files_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:vj|nets|bench|tests)/[\w/.-]*)", text))
+    assert len(paths) > 20
+    assert not [path for path in paths if not (ROOT / path).exists()]
 
 
 def test_every_public_name_has_an_entry(tmp_path):
+    pytest.importorskip("pdoc")
     command = [sys.executable, "-W", "ignore", "-m", "vj.app.docs", "-o", tmp_path]
     subprocess.run(command, check=True, capture_output=True)
     for package in (vj, nets):
