@@ -17,7 +17,7 @@ def test_contributing_names_files_that_are_there():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     paths = set(re.findall(r"`((?:vj|nets|bench|tests)/[\w/.-]*)", text))
     assert len(paths) > 20
-    assert not [path for path in paths if not (ROOT / path).exists()]
+    assert not [path for path in paths - {"nets/operators/FAMILY.py"} if not (ROOT / path).exists()]
 
 
 def test_every_public_name_has_an_entry(tmp_path):
