@@ -179,7 +179,7 @@ def batch_scale(stats, weight, bias, eps, coef):
     """
     channels, period = stats.shape[1], coef.size // 6
     for c in range(channels):
-        inverse = 1.0 / math.sqrt(stats[1, c] + eps)
+        inverse = float64(1) / math.sqrt(stats[1, c] + eps)
         scale = inverse * weight[c]
         stats[2, c], stats[3, c] = inverse, scale
         spread(coef, 0, period, c, channels, scale)

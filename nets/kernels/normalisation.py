@@ -44,7 +44,7 @@ def norm_group(arena, weights, bias, shape, lo, hi, first, last, scratch):
         for g in range(groups):
             total = 0.0
             for i in range(rows):
-                part = 0.0
+                part = float64(0)
                 for j in range(cols):
                     x = x0 + i * shape[X_ROW] + j * shape[X_PIXEL] + g * share
                     for c in range(share):
@@ -53,14 +53,14 @@ def norm_group(arena, weights, bias, shape, lo, hi, first, last, scratch):
             mean = total / count
             total = 0.0
             for i in range(rows):
-                part = 0.0
+                part = float64(0)
                 for j in range(cols):
                     x = x0 + i * shape[X_ROW] + j * shape[X_PIXEL] + g * share
                     for c in range(share):
                         d = arena[x + c] - mean
                         part += d * d
                 total += part
-            inverse = 1.0 / math.sqrt(total / count + lo)
+            inverse = float64(1) / math.sqrt(total / count + lo)
             for c in range(g * share, (g + 1) * share):
                 scratch[c] = inverse * weights[c]
                 scratch[channels + c] = bias[c] - mean * inverse * weights[c]

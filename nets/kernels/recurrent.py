@@ -6,6 +6,7 @@ has them. References: Hochreiter & Schmidhuber, 1997; Cho et al., 2014.
 
 import math
 
+import numpy as np
 from numba import float32, int64, void
 
 from vj.kernels.jit import device, kernel, ro, rw
@@ -13,7 +14,7 @@ from vj.kernels.jit import device, kernel, ro, rw
 
 @device
 def _sigmoid(x):
-    return float32(1) / (float32(1) + math.exp(-x))
+    return float32(1) / (float32(1) + np.exp(-x))
 
 
 @kernel(void(ro(float32, 2), ro(float32, 1), ro(int64, 1), int64, rw(float32, 2), rw(float32, 2)))

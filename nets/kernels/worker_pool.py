@@ -18,8 +18,8 @@ from vj.kernels.simd import (
     call_noted,
     call_plain,
     pause,
+    write_note,
 )
-from vj.kernels.simd.call_descriptors import write_note
 
 # Fields of a board; what threads write to is a cache line apart.
 OPEN, OVER, NEXT, BUSY, JOB = 0, 1, 8, 16, 24  # a job is posted, there will be no more; its next
@@ -48,7 +48,8 @@ def note(table, at, *args):
 def work(board):
     """Take units as long as there are any."""
     units, spans, total, step = board[UNITS], board[SPANS], board[TOTAL], board[STEP]
-    table, steps = array_i64(board[TABLE], LINE), (total + step - 1) // step
+    table = array_i64(board[TABLE], LINE if spans < 0 else spans + units + 1)
+    steps = (total + step - 1) // step
     while True:
         unit = atomic_add(board, NEXT, 1)
         if unit >= units:

@@ -12,7 +12,7 @@ from numba import int64, types, void
 from nets.arrays import Array
 from nets.kernels import worker_pool
 from vj.kernels.jit import Kernel, rw
-from vj.kernels.simd.call_descriptors import caller_of, places
+from vj.kernels.simd import caller_of, places
 
 
 class Form:
@@ -28,7 +28,7 @@ class Form:
 def _writer(kinds: tuple[types.Type, ...]) -> Callable[..., None]:
     """What writes ``(table, at, code, *args)`` down; args of other kinds are a TypeError."""
     note = void(rw(int64, 1), int64, types.Tuple((int64, *kinds)))
-    kernel = Kernel(worker_pool.note.py_func, note)
+    kernel = Kernel(getattr(worker_pool.note, "py_func", worker_pool.note), note)
     kernel.compile()
     writer: Callable[..., None] = kernel.dispatcher
     return writer

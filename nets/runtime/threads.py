@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-import numba
-
 from nets.arrays import Array
 from nets.runtime import memory
 from nets.runtime.worker_pool import Crew
@@ -195,8 +193,6 @@ def _enter() -> Crew | None:
     """The crew, for this thread alone; None if another thread has it or there is none."""
     crew = _State.crew
     if crew is None:
-        if numba.config.DISABLE_JIT:
-            return None
         with _State.making:
             crew = _State.crew = _State.crew or Crew()
     if not crew.lock.acquire(blocking=False):

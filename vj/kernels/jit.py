@@ -24,6 +24,7 @@ from numba import njit, types
 from numba.core import event
 
 from vj.codecache import Folders, Store, find_folders
+from vj.kernels.simd.plain import interpreted
 
 # Kernels never allocate, so they need no reference counts (which would cost calls in hot loops).
 FLAGS: dict[str, Any] = {
@@ -77,11 +78,13 @@ class Kernel:
         self.signature = signature
         self._lock = threading.Lock()
         self._ready = False
+        if numba.config.DISABLE_JIT:
+            self.dispatcher: Any = interpreted(function, signature)
+            return
         self.dispatcher = njit(**{**FLAGS, **flags})(function)
-        if not numba.config.DISABLE_JIT:
-            self.dispatcher._cache = Store(
-                function, partial(cache_folders, Path(code.co_filename).parent)
-            )
+        self.dispatcher._cache = Store(
+            function, partial(cache_folders, Path(code.co_filename).parent)
+        )
 
     def __call__(self, *args: Any) -> Any:
         if not self._ready:
@@ -102,8 +105,10 @@ class Kernel:
 
     @cached_property
     def address(self) -> int:
-        """Where the machine code lies."""
+        """Where the machine code lies; without it, the function, which `simd.plain.call` calls."""
         self.compile()
+        if numba.config.DISABLE_JIT:
+            return id(self.dispatcher)
         compiled = next(iter(self.dispatcher.overloads.values()))
         return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
@@ -148,7 +153,7 @@ def cache_folders(sources: Path) -> Folders:
     They are named by a hash of all files below ``sources`` and below this file's folder, because
     an edit to a file does not invalidate the cached kernels of another file that inline it.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"checked" if numba.config.BOUNDSCHECK else b"")
     for folder in sorted({Path(__file__).parent, sources}):
         for source in sorted(folder.rglob("*.py")):
             digest.update(source.read_bytes())

@@ -10,8 +10,14 @@ rank: the caller proves that ``0 <= i`` and ``i + lanes <= array.size``.
     acc = splat8(float32(0))
     acc = fma(load8(weights, k), load8(pixels, i), acc)
     alive = mask_bits(ge(acc, splat8(threshold)))
+
+Under ``NUMBA_DISABLE_JIT=1`` the words are those of `vj.kernels.simd.plain`. They check bounds, and
+so does machine code that is compiled under ``NUMBA_BOUNDSCHECK=1``.
 """
 
+from numba import config
+
+from vj.kernels.simd import plain
 from vj.kernels.simd.addresses import (
     address,
     array_f32,
@@ -40,6 +46,7 @@ from vj.kernels.simd.arithmetic import (
     to_u16,
     to_u32,
 )
+from vj.kernels.simd.call_descriptors import caller_of, places, write_note
 from vj.kernels.simd.comparison import eq, ge, gt, le, lt, mask_bits, select, vmax, vmin
 from vj.kernels.simd.lanes import (
     interleave,
@@ -79,3 +86,6 @@ from vj.kernels.simd.tiles import (
     tile_store,
 )
 from vj.kernels.simd.vectors import WIDEST
+
+if config.DISABLE_JIT:
+    globals().update((w, getattr(plain, w)) for w in dir(plain) if w in globals() and w[0] != "_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
@@ -57,7 +57,10 @@ def call(typing, address, args):
         given = [builder.extract_value(values[1], i) for i in range(len(kinds))]
         result, error = (cgutils.alloca_once(builder, t.pointee) for t in kind.args[:2])
         flat = context.get_arg_packer(kinds).as_arguments(builder, given)
-        builder.call(function, [result, error, *flat])
+        code = builder.call(function, [result, error, *flat])
+        if config.BOUNDSCHECK:
+            status = context.call_conv._get_return_status(builder, code, builder.load(error))
+            context.call_conv.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
     return types.void(types.int64, args), codegen

@@ -16,7 +16,7 @@ def _load(lanes):
         vec = vector(array.dtype, lanes)
 
         def codegen(context, builder, sig, args):
-            return vector_at(builder, vec, pointer(context, builder, sig.args[0], *args))
+            return vector_at(builder, vec, pointer(context, builder, sig.args[0], *args, lanes))
 
         return vec(array, index), codegen
 
@@ -33,7 +33,7 @@ def store(typing, array, index, value):
         raise TypeError(f"store of {value} into an array of {array.dtype}")
 
     def codegen(context, builder, sig, args):
-        at = pointer(context, builder, sig.args[0], args[0], args[1])
+        at = pointer(context, builder, sig.args[0], args[0], args[1], value.lanes)
         done = builder.store(args[2], builder.bitcast(at, value.ir.as_pointer()))
         done.align = value.elem.bitwidth // 8
         return context.get_dummy_value()
@@ -56,13 +56,18 @@ def _masked(builder, name, vec, before, after, count, result):
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), operands)
 
 
+def _at_most(builder, count, lanes):
+    limit = count.type(lanes)
+    return builder.select(builder.icmp_signed("<", count, limit), count, limit)
+
+
 @intrinsic
 def load8_part(typing, array, index, count):
     """The first ``count`` of eight numbers, with zeros behind them; nothing else is read."""
     vec = vector(array.dtype, 8)
 
     def codegen(context, builder, sig, args):
-        at = pointer(context, builder, sig.args[0], *args[:2])
+        at = pointer(context, builder, sig.args[0], *args[:2], _at_most(builder, args[2], 8))
         at = builder.bitcast(at, vec.ir.as_pointer())
         zero = ir.Constant(vec.ir, None)
         return _masked(builder, "load", vec, [at], [zero], args[2], vec.ir)
@@ -77,7 +82,7 @@ def store_part(typing, array, index, value, count):
         raise TypeError(f"store of {value} into an array of {array.dtype}")
 
     def codegen(context, builder, sig, args):
-        at = pointer(context, builder, sig.args[0], *args[:2])
+        at = pointer(context, builder, sig.args[0], *args[:2], _at_most(builder, args[3], 8))
         at = builder.bitcast(at, value.ir.as_pointer())
         _masked(builder, "store", value, [args[2], at], [], args[3], ir.VoidType())
         return context.get_dummy_value()
@@ -109,7 +114,8 @@ def load_like(typing, like, array, base, offset):
         bases = cgutils.unpack_tuple(builder, args[2], parts) if parts > 1 else [args[2]]
         pieces = []
         for start in bases:
-            where = pointer(context, builder, sig.args[1], args[1], builder.add(start, args[3]))
+            first = builder.add(start, args[3])
+            where = pointer(context, builder, sig.args[1], args[1], first, part.lanes)
             piece = builder.load(builder.bitcast(where, part.ir.as_pointer()))
             piece.align = vec.elem.bitwidth // 8
             pieces.append(piece)
@@ -131,7 +137,7 @@ def gather8(typing, array, index, start):
 
     def codegen(context, builder, sig, args):
         result = ir.Constant(vec.ir, ir.Undefined)
-        first = pointer(context, builder, sig.args[1], args[1], args[2])
+        first = pointer(context, builder, sig.args[1], args[1], args[2], 8)
         for lane in range(8):
             k = ir.Constant(ir.IntType(32), lane)
             where = builder.sext(builder.load(builder.gep(first, [k])), ir.IntType(64))

@@ -11,15 +11,26 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from vj.kernels.simd.vectors import broadcast, llvm_call, pointer, vector_at
+from vj.kernels.simd.vectors import broadcast, check_bounds, llvm_call, vector_at
 
 
-def _places(context, builder, sig, args, array, places, offset):
+def _places(context, builder, sig, args, array, places, offset, lanes):
     """Addresses ``array[places[i] + offset]``, ``array`` and so on being argument numbers."""
-    data = context.make_array(sig.args[array])(context, builder, args[array]).data
+    whole = context.make_array(sig.args[array])(context, builder, args[array])
     for i in range(len(sig.args[places])):
-        start = builder.gep(data, [builder.extract_value(args[places], i)])
+        place = builder.extract_value(args[places], i)
+        check_bounds(context, builder, whole, builder.add(place, args[offset]), lanes)
+        start = builder.gep(whole.data, [place])
         yield builder.gep(start, [args[offset]])
+
+
+def _line(context, builder, sig, args, count, lanes):
+    """Address of the first of ``count`` vectors; arguments 1 to 3 are array, start and step."""
+    whole = context.make_array(sig.args[1])(context, builder, args[1])
+    for k in (0, count - 1):
+        place = builder.add(args[2], builder.mul(args[3], ir.IntType(64)(k)))
+        check_bounds(context, builder, whole, place, lanes)
+    return builder.gep(whole.data, [args[2]])
 
 
 def _each(builder, tile, make):
@@ -36,7 +47,8 @@ def _tile_fma(spread):
 
         def codegen(context, builder, sig, args):
             fused = llvm_call("fma", vec, 3)
-            where = list(_places(context, builder, sig, args, 1, 2, 3))
+            lanes = 1 if spread else vec.lanes
+            where = list(_places(context, builder, sig, args, 1, 2, 3, lanes))
 
             def step(i, total):
                 if spread:
@@ -63,7 +75,7 @@ def tile_slide(typing, tile, x, start, step, w):
 
     def codegen(context, builder, sig, args):
         fused = llvm_call("fma", vec, 3)
-        address = pointer(context, builder, sig.args[1], args[1], args[2])
+        address = _line(context, builder, sig, args, count + taps - 1, vec.lanes)
         weights = cgutils.unpack_tuple(builder, args[4], taps)
         totals = cgutils.unpack_tuple(builder, args[0], count)
         for q in range(count + taps - 1):
@@ -84,7 +96,7 @@ def tile_load(typing, like, array, start, step):
     out = types.UniTuple(like, 4)
 
     def codegen(context, builder, sig, args):
-        address = pointer(context, builder, sig.args[1], args[1], args[2])
+        address = _line(context, builder, sig, args, 4, like.lanes)
         found = []
         for _ in range(4):
             found.append(vector_at(builder, like, address))
@@ -115,7 +127,7 @@ def tile_add(typing, tile, x, places, offset):
     """tile[i] += the vector at ``x[places[i] + offset]``."""
 
     def codegen(context, builder, sig, args):
-        where = list(_places(context, builder, sig, args, 1, 2, 3))
+        where = list(_places(context, builder, sig, args, 1, 2, 3, tile.dtype.lanes))
         return _each(
             builder,
             args[0],
@@ -180,8 +192,8 @@ def tile_store(typing, tile, y, places, offset):
     """
 
     def codegen(context, builder, sig, args):
-        where = list(enumerate(_places(context, builder, sig, args, 1, 2, 3)))
-        for i, address in reversed(where):
+        where = list(_places(context, builder, sig, args, 1, 2, 3, tile.dtype.lanes))
+        for i, address in reversed(list(enumerate(where))):
             at = builder.bitcast(address, tile.dtype.ir.as_pointer())
             builder.store(builder.extract_value(args[0], i), at).align = (
                 tile.dtype.elem.bitwidth // 8

@@ -61,10 +61,22 @@ def _has(feature):
 WIDEST = 16 if _has("avx512f") else 8
 
 
-def pointer(context, builder, array_type, array, index):
-    """Address of ``array.flat[index]``."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index])
+def pointer(context, builder, array_type, array, index, count=1):
+    """Address of ``array.flat[index]``, the first of ``count`` numbers."""
+    array = context.make_array(array_type)(context, builder, array)
+    check_bounds(context, builder, array, index, count)
+    return builder.gep(array.data, [index])
+
+
+def check_bounds(context, builder, array, index, count=1):
+    """Under ``NUMBA_BOUNDSCHECK=1``, raise IndexError unless ``count`` numbers exist there."""
+    if config.BOUNDSCHECK:
+        word = array.nitems.type
+        index = builder.sext(index, word) if index.type.width < word.width else index
+        count = word(count) if isinstance(count, int) else count
+        last = builder.sub(array.nitems, builder.sub(count, word(1)))
+        with builder.if_then(builder.icmp_signed(">", count, word(0))):
+            cgutils.do_boundscheck(context, builder, index, last)
 
 
 def vector_at(builder, vec, address):
