@@ -14,8 +14,8 @@ import numpy as np
 
 from nets.arrays import Array
 from nets.conv import winograd
-from nets.conv.descriptor import Layer, packing
 from nets.conv.loop_parameters import CACHE, gradient_fields, kernel_fields
+from nets.conv.spec import ConvSpec, packing
 from nets.kernels import conv
 from nets.kernels import weights as kernels
 from nets.runtime.memory import address, empty, scratch
@@ -26,147 +26,147 @@ WORTH = 1 << 20  # multiplications that are worth one
 INF = math.inf
 
 
-def run(layer: Layer, x: Array, w: Array, bias: Array | None = None) -> Array:
-    """The layer applied to images x (N, rows, cols, inputs)."""
-    images, whole, flat = len(x), _stored_bias(bias, layer), w.reshape(-1)
-    if layer.tile and images:
-        return winograd.run(layer, x, flat, whole)
-    y = empty(images, *layer.out, layer.stored)
+def run(spec: ConvSpec, x: Array, w: Array, bias: Array | None = None) -> Array:
+    """The convolution applied to images x (N, rows, cols, inputs)."""
+    images, whole, flat = len(x), _stored_bias(bias, spec), w.reshape(-1)
+    if spec.tile and images:
+        return winograd.run(spec, x, flat, whole)
+    y = empty(images, *spec.out, spec.stored)
     if not y.size:
-        return y[..., : layer.outputs]
-    weights = layer.inputs * layer.taps * layer.stored
-    if weights > CACHE // 4 and images * layer.pixels < 2048:
-        _by_outputs(layer, x, flat, whole, y)
+        return y[..., : spec.outputs]
+    weights = spec.inputs * spec.taps * spec.stored
+    if weights > CACHE // 4 and images * spec.pixels < 2048:
+        _by_outputs(spec, x, flat, whole, y)
     else:
-        _by_pixels(layer, x, flat, whole, y)
-    return _rows(y, layer.outputs)
+        _by_pixels(spec, x, flat, whole, y)
+    return _rows(y, spec.outputs)
 
 
-def _by_outputs(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None:
+def _by_outputs(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> None:
     """Many weights for few pixels: pack some of them, use them for all pixels, and so on."""
-    images, blocks = len(x), -(-layer.stored // 16)
-    source = address(_framed(layer, x))
-    group = max(1, CACHE // (16 * layer.inputs * layer.taps))
+    images, blocks = len(x), -(-spec.stored // 16)
+    source = address(_framed(spec, x))
+    group = max(1, CACHE // (16 * spec.inputs * spec.taps))
     target, arena = address(y), y.reshape(-1)
     start = (source - target) // 4
-    rows = kernel_fields(layer, images, layer.stored)[1]
+    rows = kernel_fields(spec, images, spec.stored)[1]
 
     def task(call: Caller, first: int, last: int) -> None:
         for block in range(first, last, group):
-            k, end = 16 * block, min(16 * min(block + group, last), layer.stored)
-            order = packing(layer, k, end - k)
-            packed = call.scratch("packed", layer.inputs * layer.taps * (end - k))
+            k, end = 16 * block, min(16 * min(block + group, last), spec.stored)
+            order = packing(spec, k, end - k)
+            packed = call.scratch("packed", spec.inputs * spec.taps * (end - k))
             call(kernels.pack_weights, w, packed, order, 0, -(-(end - k) // 16))
-            part = kernel_fields(layer, images, end - k)[0].copy()
+            part = kernel_fields(spec, images, end - k)[0].copy()
             part[conv.X] += start
             part[conv.Y] = k
             given = arena, packed, bias[k:end], part, -INF, INF
             call(conv.conv_direct, *given, 0, rows, packed[:0])
 
-    share(blocks, task, small=layer.work * images < LITTLE)
+    share(blocks, task, small=spec.work * images < LITTLE)
 
 
-def _by_pixels(layer: Layer, x: Array, w: Array, bias: Array, y: Array) -> None:
+def _by_pixels(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> None:
     """Many pixels: pack all weights, then share out the rows or the images."""
     images = len(x)
-    packed = empty(layer.inputs * layer.taps * layer.stored)
-    order = packing(layer, 0, layer.stored)
+    packed = empty(spec.inputs * spec.taps * spec.stored)
+    order = packing(spec, 0, spec.stored)
     share_kernel(
-        kernels.pack_weights, (w, packed, order), -(-layer.stored // 16), small=packed.size < SMALL
+        kernels.pack_weights, (w, packed, order), -(-spec.stored // 16), small=packed.size < SMALL
     )
-    target, arena, small = address(y), y.reshape(-1), layer.work * images < LITTLE
+    target, arena, small = address(y), y.reshape(-1), spec.work * images < LITTLE
 
     def given(source: int, image: int, count: int) -> tuple[Any, ...]:
-        shape = kernel_fields(layer, count, layer.stored)[0].copy()
+        shape = kernel_fields(spec, count, spec.stored)[0].copy()
         shape[conv.X] += (source - target) // 4
-        shape[conv.Y] = image * layer.pixels * layer.stored
+        shape[conv.Y] = image * spec.pixels * spec.stored
         return arena, packed, bias, shape, -INF, INF
 
-    chunk = _chunk(layer, images)
+    chunk = _chunk(spec, images)
     chunks = -(-images // chunk)
-    if layer.framed != layer.size and (thread_count() == 1 or chunks >= 2 * thread_count()):
+    if spec.framed != spec.size and (thread_count() == 1 or chunks >= 2 * thread_count()):
 
         def task(call: Caller, first: int, last: int) -> None:
             for n in range(first * chunk, min(last * chunk, images), chunk):
                 end = min(n + chunk, images)
-                source = address(_inside(layer, x[n:end], call))
-                rows = kernel_fields(layer, end - n, layer.stored)[1]
+                source = address(_inside(spec, x[n:end], call))
+                rows = kernel_fields(spec, end - n, spec.stored)[1]
                 call(conv.conv_direct, *given(source, n, end - n), 0, rows, packed[:0])
 
         share(chunks, task, small=small)
         return
-    source, rows = address(_framed(layer, x)), kernel_fields(layer, images, layer.stored)[1]
+    source, rows = address(_framed(spec, x)), kernel_fields(spec, images, spec.stored)[1]
     args = *given(source, 0, images), packed[:0]
     share_kernel(conv.conv_direct, args, rows, small=small)
 
 
-def weight_gradient(layer: Layer, x: Array, gy: Array, shape: tuple[int, ...]) -> Array:
-    """Gradient with regard to weights of `shape` of a `forward_layer`; gy (N, h, w, outputs)."""
+def weight_gradient(spec: ConvSpec, x: Array, gy: Array, shape: tuple[int, ...]) -> Array:
+    """Gradient of weights of ``shape`` of a `forward_spec`; gy (N, h, w, outputs)."""
     w = empty(*shape)
     if not w.size or not gy.size:
         w[...] = 0
         return w
-    gy = _rows(gy, layer.stored)
-    flat, size = w.reshape(-1), layer.inputs * layer.taps * layer.stored
-    if layer.tile:
-        winograd.weight_gradient(layer, x, gy, flat)
+    gy = _rows(gy, spec.stored)
+    flat, size = w.reshape(-1), spec.inputs * spec.taps * spec.stored
+    if spec.tile:
+        winograd.weight_gradient(spec, x, gy, flat)
         return w
     elif size > CACHE // 2:
-        _of_many_weights(layer, x, gy, flat)
+        _of_many_weights(spec, x, gy, flat)
     else:
-        _of_few_weights(layer, x, gy, flat)
+        _of_few_weights(spec, x, gy, flat)
     return w
 
 
-def _of_many_weights(layer: Layer, x: Array, gy: Array, w: Array) -> None:
+def _of_many_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
     """Some outputs after the other, each summed over all pixels."""
-    images, blocks, one = len(x), -(-layer.stored // 16), 16 * layer.inputs * layer.taps
-    source, grads = _framed(layer, x).reshape(-1), gy.reshape(-1)
+    images, blocks, one = len(x), -(-spec.stored // 16), 16 * spec.inputs * spec.taps
+    source, grads = _framed(spec, x).reshape(-1), gy.reshape(-1)
     group = max(1, CACHE // one)
 
     def task(call: Caller, first: int, last: int) -> None:
         for block in range(first, last, group):
-            k, end = 16 * block, min(16 * min(block + group, last), layer.stored)
+            k, end = 16 * block, min(16 * min(block + group, last), spec.stored)
             sums, fields = (
                 call.scratch("packed", one * (end - k) // 16),
-                gradient_fields(layer, images, end - k),
+                gradient_fields(spec, images, end - k),
             )
             fields = fields.copy()
             fields[[kernels.Y, kernels.FRESH]] = k, 1
             call(kernels.weight_gradient, source, grads, sums, fields)
-            order = packing(layer, k, end - k)
+            order = packing(spec, k, end - k)
             call(kernels.unpack_weights, sums.reshape(1, -1), w, order, 0, -(-(end - k) // 16))
 
-    share(blocks, task, small=layer.work * images < LITTLE)
+    share(blocks, task, small=spec.work * images < LITTLE)
 
 
-def _of_few_weights(layer: Layer, x: Array, gy: Array, w: Array) -> None:
+def _of_few_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
     """All outputs at once, summed over some images after the other."""
-    images, chunk = len(x), _chunk(layer, len(x))
-    parts = min(PARTS, images, max(-(-images // chunk), layer.work * images // WORTH))
-    sums = empty(parts, layer.inputs * layer.taps * layer.stored)
+    images, chunk = len(x), _chunk(spec, len(x))
+    parts = min(PARTS, images, max(-(-images // chunk), spec.work * images // WORTH))
+    sums = empty(parts, spec.inputs * spec.taps * spec.stored)
 
     def task(call: Caller, first: int, last: int) -> None:
         for p in range(first, last):
             begin, stop = p * images // parts, (p + 1) * images // parts
             for n in range(begin, stop, chunk):
                 end = min(n + chunk, stop)
-                fields = gradient_fields(layer, end - n, layer.stored)
+                fields = gradient_fields(spec, end - n, spec.stored)
                 if n == begin:
                     fields = fields.copy()
                     fields[kernels.FRESH] = 1
-                source, grads = _inside(layer, x[n:end], call).reshape(-1), gy[n:end].reshape(-1)
+                source, grads = _inside(spec, x[n:end], call).reshape(-1), gy[n:end].reshape(-1)
                 call(kernels.weight_gradient, source, grads, sums[p], fields)
 
-    share(parts, task, small=layer.work * images < LITTLE)
-    given = sums, w, packing(layer, 0, layer.stored)
-    share_kernel(kernels.unpack_weights, given, -(-layer.stored // 16), small=sums.size < SMALL)
+    share(parts, task, small=spec.work * images < LITTLE)
+    given = sums, w, packing(spec, 0, spec.stored)
+    share_kernel(kernels.unpack_weights, given, -(-spec.stored // 16), small=sums.size < SMALL)
 
 
-def _chunk(layer: Layer, images: int) -> int:
+def _chunk(spec: ConvSpec, images: int) -> int:
     """Images that stay in the cache."""
-    rows, cols = layer.framed
-    return max(1, min(images, 2 * CACHE // (rows * cols * layer.inputs)))
+    rows, cols = spec.framed
+    return max(1, min(images, 2 * CACHE // (rows * cols * spec.inputs)))
 
 
 def _rows(x: Array, channels: int) -> Array:
@@ -179,40 +179,40 @@ def _rows(x: Array, channels: int) -> Array:
     return y
 
 
-def _inside(layer: Layer, x: Array, call: Caller) -> Array:
-    """A chunk of images with zeros around them, as many as the layer needs."""
-    if layer.framed == layer.size:
+def _inside(spec: ConvSpec, x: Array, call: Caller) -> Array:
+    """A chunk of images with zeros around them, as many as the convolution needs."""
+    if spec.framed == spec.size:
         return x
-    out, sizes = call.scratch("chunk", _room(layer, len(x))), _sizes(layer)
+    out, sizes = call.scratch("chunk", _room(spec, len(x))), _sizes(spec)
     call(kernels.put_frame, x.reshape(-1), out, *sizes, 0, len(x))
     return out
 
 
-def _framed(layer: Layer, x: Array) -> Array:
+def _framed(spec: ConvSpec, x: Array) -> Array:
     """All images with zeros around them."""
-    if layer.framed == layer.size:
+    if spec.framed == spec.size:
         return x
-    out = scratch("all", _room(layer, len(x)))
-    given = x.reshape(-1), out, *_sizes(layer)
+    out = scratch("all", _room(spec, len(x)))
+    given = x.reshape(-1), out, *_sizes(spec)
     share_kernel(kernels.put_frame, given, len(x), small=out.size < SMALL)
     return out
 
 
-def _room(layer: Layer, images: int) -> int:
-    return images * layer.framed[0] * layer.framed[1] * layer.inputs
+def _room(spec: ConvSpec, images: int) -> int:
+    return images * spec.framed[0] * spec.framed[1] * spec.inputs
 
 
-def _sizes(layer: Layer) -> tuple[int, ...]:
+def _sizes(spec: ConvSpec) -> tuple[int, ...]:
     """Of images and their frames, for the kernel `put_frame`."""
-    top, left, _, _ = layer.frame
-    (rows, cols), (high, wide), channels = layer.size, layer.framed, layer.inputs
+    top, left, _, _ = spec.frame
+    (rows, cols), (high, wide), channels = spec.size, spec.framed, spec.inputs
     return rows, cols * channels, high, wide * channels, top, left * channels
 
 
-def _stored_bias(bias: Array | None, layer: Layer) -> Array:
-    if bias is not None and layer.outputs == layer.stored:
+def _stored_bias(bias: Array | None, spec: ConvSpec) -> Array:
+    if bias is not None and spec.outputs == spec.stored:
         return np.ascontiguousarray(bias)
-    whole = np.zeros(layer.stored, np.float32)
+    whole = np.zeros(spec.stored, np.float32)
     if bias is not None:
-        whole[: layer.outputs] = bias
+        whole[: spec.outputs] = bias
     return whole

@@ -8,6 +8,7 @@ import numpy as np
 
 from nets.arrays import Array
 from nets.conv.geometry import Geometry, Pair, Taps, forward_taps, transposed_taps
+from nets.conv.tensor_layout import padded
 from nets.kernels import depthwise_training as kernels
 from nets.runtime.memory import empty
 from nets.runtime.threads import Caller, share
@@ -61,13 +62,12 @@ def _run(x: Array, w: Array, bias: Array | None, fields: tuple[Array, int], out:
 
 def _stored(x: Array) -> int:
     """Channels, as many as are computed."""
-    channels: int = x.shape[3]
-    return -(-channels // 8) * 8
+    return padded(x.shape[3])
 
 
 def _eights(x: Array) -> Array:
-    """Images with zeros in channels that make their number a multiple of 8."""
-    more = -x.shape[3] % 8
+    """Images with channels of zeros behind their own, up to the number that is stored."""
+    more = _stored(x) - x.shape[3]
     return np.pad(x, ((0, 0), (0, 0), (0, 0), (0, more))) if more else x
 
 

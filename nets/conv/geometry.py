@@ -1,11 +1,13 @@
-"""Where a convolution reads for each of its outputs, and a transposed one for each of its own."""
+"""Which pixels a convolution, or a transposed one, reads for each of its outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 Pair = tuple[int, int]
+Place = TypeVar("Place", bound=tuple[int, ...])  # (row, col, ...)
+Border = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 class Geometry(NamedTuple):
@@ -18,7 +20,7 @@ class Geometry(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """One weight of the kernel: which pixel it multiplies, as seen from the output, and its number.
+    """One weight of the kernel: its index, and which pixel it multiplies, relative to the output.
 
     Output number n of a phase reads pixel ``row + n * walk`` (and so along columns).
     """
@@ -68,10 +70,8 @@ def transposed_taps(side: Pair, how: Geometry) -> tuple[Taps, ...]:
     )
 
 
-def extent(
-    phases: Sequence[Taps], size: Pair, out: Pair, step: Pair, walk: Pair
-) -> tuple[int, int, int, int]:
-    """How far beyond an image of `size` all taps read: top, left, bottom, right."""
+def extent(phases: Sequence[Taps], size: Pair, out: Pair, step: Pair, walk: Pair) -> Border:
+    """How far beyond an image of ``size`` all taps read."""
     reach = [0, 0, 0, 0]
     for phase in phases:
         start = (phase.row, phase.col)
@@ -83,3 +83,23 @@ def extent(
                     last = tap[axis] + (count - 1) * walk[axis]
                     reach[axis + 2] = max(reach[axis + 2], last - (size[axis] - 1))
     return reach[0], reach[1], reach[2], reach[3]
+
+
+def halo(side: Pair, size: Pair, out: Pair, how: Geometry, transposed: bool = False) -> Border:
+    """How far beyond an image of ``size`` a convolution to ``out`` pixels reads."""
+    if transposed:
+        return extent(transposed_taps(side, how), size, out, how.stride, (1, 1))
+    return extent(forward_taps(side, how), size, out, (1, 1), how.stride)
+
+
+def adjacent(taps: Sequence[Place]) -> list[list[Place]]:
+    """Runs of taps that are neighbours in a row, all equally long; else each tap by itself."""
+    runs: list[list[Place]] = []
+    for tap in taps:
+        if runs and tap[:2] == (runs[-1][-1][0], runs[-1][-1][1] + 1):
+            runs[-1].append(tap)
+        else:
+            runs.append([tap])
+    if all(len(run) == len(runs[0]) for run in runs):
+        return runs
+    return [[tap] for tap in taps]

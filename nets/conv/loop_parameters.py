@@ -1,6 +1,6 @@
 """What the kernels of dense convolutions are told: in which order to walk over which pixels.
 
-Fields are made once for every layer and count of images, and kept.
+Fields are made once for every spec and count of images, and kept.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nets.arrays import Array
-from nets.conv.descriptor import Layer
-from nets.conv.geometry import Tap, Taps
+from nets.conv.geometry import adjacent
+from nets.conv.spec import ConvSpec
 from nets.kernels import conv
 from nets.kernels import weights as kernels
 
@@ -32,17 +32,17 @@ class _Order(NamedTuple):
     plain: bool = False  # images, rows, columns, of which each phase has its own number
 
 
-def _order(layer: Layer, images: int, fewest: int, tiny: int) -> _Order:
+def _order(spec: ConvSpec, images: int, fewest: int, tiny: int) -> _Order:
     """In which order to walk over the pixels of some images: tiles fill the innermost two.
 
     Maps of at most `tiny` pixels are walked over side by side.
     """
-    (rows, cols), (high, wide), step, walk = layer.out, layer.framed, layer.step, layer.walk
+    (rows, cols), (high, wide), step, walk = spec.out, spec.framed, spec.step, spec.walk
     most = (-(-rows // step[0]), -(-cols // step[1]))
     source = (high * wide, walk[0] * wide, walk[1])
     target = (rows * cols, step[0] * cols, step[1])
-    plain = walk == (1, 1) == step and (high, wide) == (rows, cols) and layer.framed == layer.size
-    if plain and layer.taps == 1:
+    plain = walk == (1, 1) == step and (high, wide) == (rows, cols) and spec.framed == spec.size
+    if plain and spec.taps == 1:
         return _flat(images, rows, cols, fewest)
     even = rows % step[0] == 0 == cols % step[1]
     if even and most[0] < images and most[0] * most[1] <= tiny:
@@ -65,65 +65,52 @@ def _flat(images: int, rows: int, cols: int, fewest: int) -> _Order:
 
 
 @lru_cache(4096)
-def kernel_fields(layer: Layer, images: int, outputs: int) -> tuple[Array, int]:
+def kernel_fields(spec: ConvSpec, images: int, outputs: int) -> tuple[Array, int]:
     """Geometry for `conv_direct` with the source at 0, and its number of rows."""
-    order = _order(layer, images, 24, 64)
-    inputs, stored, (_, wide) = layer.inputs, layer.stored, layer.framed
+    order = _order(spec, images, 24, 64)
+    inputs, stored, (_, wide) = spec.inputs, spec.stored, spec.framed
     tables = [0] * -(-outputs // 16)
     phases, done = [], 0
-    for phase in layer.phases:
-        runs = _runs(phase)
+    for phase in spec.phases:
+        runs = adjacent(phase.taps)
         places = [(tap.row * wide + tap.col) * inputs for tap in (r[0] for r in runs)]
-        rows = -(-(layer.out[0] - phase.row) // layer.step[0])
-        cols = -(-(layer.out[1] - phase.col) // layer.step[1])
+        rows = -(-(spec.out[0] - phase.row) // spec.step[0])
+        cols = -(-(spec.out[1] - phase.col) // spec.step[1])
         if not order.plain:
             rows, cols = order.counts[1:]
         at = conv.FIELDS + len(tables)
         tables += places
         length = len(runs[0]) * inputs if runs else 0
-        target = (phase.row * layer.out[1] + phase.col) * stored
+        target = (phase.row * spec.out[1] + phase.col) * stored
         phases += [target, 0, max(rows, 0), max(cols, 0), at, len(runs), length]
         phases += [done * inputs * outputs]
         done += len(phase.taps)
     shape = np.zeros(conv.FIELDS + len(tables) + len(phases), np.int64)
-    top, left, _, _ = layer.frame
+    top, left, _, _ = spec.frame
     shape[conv.X] = (top * wide + left) * inputs
     shape[[conv.X_IMAGE, conv.X_ROW, conv.X_PIXEL]] = [s * inputs for s in order.source]
     shape[[conv.Y_IMAGE, conv.Y_ROW, conv.Y_PIXEL]] = [s * stored for s in order.target]
     shape[[conv.R, conv.SLOPE, conv.K]] = -1, -1, outputs
     shape[[conv.ROWS, conv.COLS]] = order.counts[1:]
-    pixels = max(1, order.counts[2] * max(layer.walk[1], 1))
+    pixels = max(1, order.counts[2] * max(spec.walk[1], 1))
     shape[conv.BLOCK] = max(1, CACHE // 2 // (pixels * inputs))
     shape[conv.CHANNELS] = conv.FIELDS
     shape[conv.PHASES] = conv.FIELDS + len(tables)
-    shape[conv.N_PHASES] = len(layer.phases)
+    shape[conv.N_PHASES] = len(spec.phases)
     shape[conv.FIELDS :] = tables + phases
     return shape, order.counts[0] * order.counts[1]
 
 
-def _runs(phase: Taps) -> list[list[Tap]]:
-    """Taps that lie side by side in the source, where all rows have equally many."""
-    runs: list[list[Tap]] = []
-    for tap in phase.taps:
-        if runs and (tap.row, tap.col) == (runs[-1][-1].row, runs[-1][-1].col + 1):
-            runs[-1].append(tap)
-        else:
-            runs.append([tap])
-    if all(len(run) == len(runs[0]) for run in runs):
-        return runs
-    return [[tap] for tap in phase.taps]
-
-
 @lru_cache(4096)
-def gradient_fields(layer: Layer, images: int, outputs: int) -> Array:
+def gradient_fields(spec: ConvSpec, images: int, outputs: int) -> Array:
     """Geometry for the kernel `weight_gradient`."""
-    order, (_, wide), inputs = _order(layer, images, 16, 16), layer.framed, layer.inputs
-    runs = _runs(layer.phases[0])
-    top, left, _, _ = layer.frame
+    order, (_, wide), inputs = _order(spec, images, 16, 16), spec.framed, spec.inputs
+    runs = adjacent(spec.phases[0].taps)
+    top, left, _, _ = spec.frame
     shape = np.zeros(kernels.GRADIENT + 2 * len(runs), np.int64)
     shape[kernels.X] = (top * wide + left) * inputs
     shape[[kernels.X_0, kernels.X_1, kernels.X_2]] = [s * inputs for s in order.source]
-    shape[[kernels.Y_0, kernels.Y_1, kernels.Y_2]] = [s * layer.stored for s in order.target]
+    shape[[kernels.Y_0, kernels.Y_1, kernels.Y_2]] = [s * spec.stored for s in order.target]
     shape[[kernels.N_0, kernels.N_1, kernels.N_2]] = order.counts
     shape[kernels.BLOCK] = max(1, math.ceil(PIXELS / order.counts[2]))
     shape[[kernels.K, kernels.RUN, kernels.TAPS]] = outputs, len(runs[0]) * inputs, len(runs)

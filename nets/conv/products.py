@@ -12,8 +12,8 @@ import numpy as np
 
 from nets.arrays import Array
 from nets.conv import dense, depthwise, plain
-from nets.conv.descriptor import backward_layer, forward_layer
 from nets.conv.geometry import Geometry, Pair
+from nets.conv.spec import forward_spec, transposed_spec
 from nets.kernels.weights import sum_rows
 from nets.runtime.memory import empty
 from nets.runtime.threads import SMALL, share_kernel
@@ -28,8 +28,8 @@ def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) ->
         return y if bias is None else y + bias
     if how.groups == 1:
         size = (x.shape[1], x.shape[2])
-        layer = forward_layer(size, x.shape[3], out, len(w), _side(w), how)
-        return dense.run(layer, x, w, bias)
+        spec = forward_spec(size, x.shape[3], out, len(w), _side(w), how)
+        return dense.run(spec, x, w, bias)
     if _is_depthwise(w, how):
         return depthwise.outputs(x, w, out, bias, how)
     y = empty(len(x), *out, len(w))
@@ -48,8 +48,8 @@ def to_inputs(gy: Array, w: Array, size: Pair, bias: Array | None, how: Geometry
     channels = w.shape[1] * how.groups
     if how.groups == 1:
         out = (gy.shape[1], gy.shape[2])
-        layer = backward_layer(out, gy.shape[3], size, channels, _side(w), how)
-        return dense.run(layer, gy, w, bias)
+        spec = transposed_spec(out, gy.shape[3], size, channels, _side(w), how)
+        return dense.run(spec, gy, w, bias)
     if _is_depthwise(w, how):
         return depthwise.to_inputs(gy, w, size, bias, how)
     x = empty(len(gy), *size, channels)
@@ -67,8 +67,8 @@ def to_weights(x: Array, gy: Array, shape: tuple[int, ...], how: Geometry) -> Ar
         return plain.to_weights(x, gy, side, how)
     if how.groups == 1:
         size, out = (x.shape[1], x.shape[2]), (gy.shape[1], gy.shape[2])
-        layer = forward_layer(size, x.shape[3], out, shape[0], side, how)
-        return dense.weight_gradient(layer, x, gy, shape)
+        spec = forward_spec(size, x.shape[3], out, shape[0], side, how)
+        return dense.weight_gradient(spec, x, gy, shape)
     if shape[1] == 1 and shape[0] == how.groups:
         return depthwise.to_weights(x, gy, side, how)
     w = empty(*shape)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nets.kernels import conv, layout
+from nets.runtime import memory
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
@@ -23,14 +24,9 @@ def padded(channels: int) -> int:
 
 def aligned(size: int) -> F32:
     """``size`` zeros that start at a cache line, as vectors of 16 like them."""
-    raw = np.zeros(size + 16, np.float32)
-    start = -raw.ctypes.data % 64 // 4
-    return raw[start : start + size]
-
-
-def reach(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> int:
-    """Halo rows (or columns) that a convolution reads behind the last input row (or column)."""
-    return max(0, (out - 1) * stride + (kernel - 1) * dilation - before - (size - 1))
+    array = memory.aligned(size)
+    array[:] = 0
+    return array
 
 
 class Slot(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nets.arrays import Array
-from nets.conv.descriptor import Layer, packing
+from nets.conv.spec import ConvSpec, packing
 from nets.kernels import weights as kernels
 from nets.kernels import winograd_training as steps
 from nets.runtime.memory import empty, scratch
@@ -18,19 +18,19 @@ from nets.runtime.threads import Caller, share
 CHUNK = 1 << 19  # floats of transformed tiles at a time
 
 
-def run(layer: Layer, x: Array, w: Array, bias: Array) -> Array:
-    """The layer applied to images x (N, rows, cols, inputs)."""
-    step, images, blocks = layer.tile, len(x), layer.outputs // 16
+def run(spec: ConvSpec, x: Array, w: Array, bias: Array) -> Array:
+    """The convolution applied to images x (N, rows, cols, inputs)."""
+    step, images, blocks = spec.tile, len(x), spec.outputs // 16
     elements = (step + 2) ** 2
-    y = empty(images, *layer.out, layer.outputs)
-    chunk = _chunk(layer, step, images)
-    stored = empty(blocks, elements * layer.inputs * 16) if chunk < images else None
+    y = empty(images, *spec.out, spec.outputs)
+    chunk = _chunk(spec, step, images)
+    stored = empty(blocks, elements * spec.inputs * 16) if chunk < images else None
     for n in range(0, images, chunk):
         part, out = x[n : n + chunk], y[n : n + chunk].reshape(-1)
-        shape, total = _shape(layer, step, len(part), layer.size, layer.inputs)
+        shape, total = _shape(spec, step, len(part), spec.size, spec.inputs)
         v = scratch("tiles", elements * shape[steps.PLANE])
         _enter(steps.enter_inputs, part, v, shape, total)
-        shape = _shape(layer, step, len(part), layer.out, layer.inputs)[0]
+        shape = _shape(spec, step, len(part), spec.out, spec.inputs)[0]
 
         def some(
             call: Caller, first: int, last: int, v: Array = v, shape: Array = shape,
@@ -38,37 +38,37 @@ def run(layer: Layer, x: Array, w: Array, bias: Array) -> Array:
         ) -> None:  # fmt: skip
             work = call.scratch("work", 1 << 14)
             for block in range(first, last):
-                u = call.scratch("weights", elements * layer.inputs * 16)
+                u = call.scratch("weights", elements * spec.inputs * 16)
                 u = u if stored is None else stored[block]
                 if fresh:
-                    packed = call.scratch("packed", 9 * layer.inputs * 16)
-                    call(kernels.pack_weights, w, packed, packing(layer, 16 * block, 16), 0, 1)
-                    call(steps.transform_weights, packed, u, step, layer.inputs, 1, work)
-                given = v, u, bias, out, shape, 16 * block, layer.outputs, work
+                    packed = call.scratch("packed", 9 * spec.inputs * 16)
+                    call(kernels.pack_weights, w, packed, packing(spec, 16 * block, 16), 0, 1)
+                    call(steps.transform_weights, packed, u, step, spec.inputs, 1, work)
+                given = v, u, bias, out, shape, 16 * block, spec.outputs, work
                 call(steps.leave_outputs, *given, 0, total)
 
         share(blocks, some)
     return y
 
 
-def weight_gradient(layer: Layer, x: Array, gy: Array, w: Array) -> None:
+def weight_gradient(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
     """Fill w, a flat array, with the gradient of the weights."""
-    step, images, blocks = layer.tile, len(x), layer.outputs // 16
+    step, images, blocks = spec.tile, len(x), spec.outputs // 16
     elements = (step + 2) ** 2
-    chunk = _chunk(layer, step, images)
-    size, sums = elements * layer.inputs * 16, None
+    chunk = _chunk(spec, step, images)
+    size, sums = elements * spec.inputs * 16, None
     if chunk < images:
         sums = empty(blocks, size)
     for n in range(0, images, chunk):
         part, grads = x[n : n + chunk], gy[n : n + chunk]
-        shape, total = _shape(layer, step, len(part), layer.size, layer.inputs)
+        shape, total = _shape(spec, step, len(part), spec.size, spec.inputs)
         v = scratch("tiles", elements * shape[steps.PLANE])
         _enter(steps.enter_inputs, part, v, shape, total)
-        other, _ = _shape(layer, step, len(part), layer.out, layer.outputs)
+        other, _ = _shape(spec, step, len(part), spec.out, spec.outputs)
         other[[steps.TOP, steps.LEFT]] = 0
         z = scratch("gradients", elements * other[steps.PLANE])
         _enter(steps.enter_gradients, grads, z, other, total)
-        fields = _products(layer, elements, len(part), total, shape, other)
+        fields = _products(spec, elements, len(part), total, shape, other)
         fields[kernels.FRESH] = n == 0
 
         def some(
@@ -76,33 +76,33 @@ def weight_gradient(layer: Layer, x: Array, gy: Array, w: Array) -> None:
             fields: Array = fields, done: bool = n + chunk >= images,
         ) -> None:  # fmt: skip
             work = call.scratch("work", 1 << 14)
-            packed = call.scratch("packed", 9 * layer.inputs * 16)
+            packed = call.scratch("packed", 9 * spec.inputs * 16)
             for block in range(first, last):
                 mine = fields.copy()
                 mine[kernels.Y] = 16 * block
                 u = call.scratch("weights", size) if sums is None else sums[block]
                 call(kernels.weight_gradient, v, z, u, mine)
                 if done:
-                    call(steps.transform_weights, u, packed, step, layer.inputs, 0, work)
-                    where = packing(layer, 16 * block, 16)
+                    call(steps.transform_weights, u, packed, step, spec.inputs, 0, work)
+                    where = packing(spec, 16 * block, 16)
                     call(kernels.unpack_weights, packed.reshape(1, -1), w, where, 0, 1)
 
         share(blocks, some)
 
 
-def _chunk(layer: Layer, step: int, images: int) -> int:
+def _chunk(spec: ConvSpec, step: int, images: int) -> int:
     """Images whose transformed tiles are computed together."""
-    one = (step + 2) ** 2 * layer.tiles(step) * max(layer.inputs, layer.outputs)
+    one = (step + 2) ** 2 * spec.tiles(step) * max(spec.inputs, spec.outputs)
     return min(images, max(1, CHUNK // one))
 
 
 def _shape(
-    layer: Layer, step: int, images: int, size: tuple[int, int], channels: int
+    spec: ConvSpec, step: int, images: int, size: tuple[int, int], channels: int
 ) -> tuple[Array, int]:
     """Geometry for the kernels, and the number of tiles; planes do not share cache sets."""
-    down, right = -(-layer.out[0] // step), -(-layer.out[1] // step)
+    down, right = -(-spec.out[0] // step), -(-spec.out[1] // step)
     total = images * down * right
-    first = layer.phases[0].taps[0]
+    first = spec.phases[0].taps[0]
     fields = [step, down, right, *size, channels, first.row, first.col, total * channels + 16]
     return np.array(fields, np.int64), total
 
@@ -116,15 +116,15 @@ def _enter(kernel, images: Array, v: Array, shape: Array, total: int) -> None:  
     share(total, task)
 
 
-def _products(layer: Layer, elements: int, images: int, total: int, x: Array, y: Array) -> Array:
+def _products(spec: ConvSpec, elements: int, images: int, total: int, x: Array, y: Array) -> Array:
     """Geometry for the kernel `weight_gradient`: a tap is an element of the tiles."""
     shape = np.zeros(kernels.GRADIENT + 2 * elements, np.int64)
     inner = total if total <= 256 else total // images
-    shape[[kernels.X_1, kernels.X_2]] = inner * layer.inputs, layer.inputs
-    shape[[kernels.Y_1, kernels.Y_2]] = inner * layer.outputs, layer.outputs
+    shape[[kernels.X_1, kernels.X_2]] = inner * spec.inputs, spec.inputs
+    shape[[kernels.Y_1, kernels.Y_2]] = inner * spec.outputs, spec.outputs
     shape[[kernels.N_0, kernels.N_1, kernels.N_2]] = 1, total // inner, inner
     shape[kernels.BLOCK] = max(1, 256 // inner)
-    shape[[kernels.K, kernels.RUN, kernels.TAPS]] = 16, layer.inputs, elements
+    shape[[kernels.K, kernels.RUN, kernels.TAPS]] = 16, spec.inputs, elements
     shape[kernels.GRADIENT :] = [
         *(e * x[steps.PLANE] for e in range(elements)),
         *(e * y[steps.PLANE] for e in range(elements)),

@@ -23,7 +23,6 @@ from nets.compiler import Model, program
 from nets.kernels import layout
 from nets.onnx.reader import parse_graph
 from nets.operators import OPERATORS
-from nets.operators.convolution.cost import options
 from nets.operators.convolution.layer import Conv
 from tests.nets.graph_builder import Made, build
 
@@ -114,7 +113,7 @@ def shuffled(plan, feeds, r):
 def chosen(plan, r):
     """Other kernels for some convolutions than the cost model would take."""
     layers = [layer for layer in plan.layers if isinstance(layer, Conv) and "+" not in layer.name]
-    return {layer.name: r.choice(options(layer)) for layer in layers if r.random() < 0.5}
+    return {layer.name: r.choice(layer.algorithms()) for layer in layers if r.random() < 0.5}
 
 
 def check(made, r):

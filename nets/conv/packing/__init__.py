@@ -14,7 +14,7 @@ from nets.conv.packing.direct import (
     transposed_shape,
 )
 from nets.conv.packing.winograd import pack_transposed_winograd, pack_winograd, winograd_shape
-from nets.conv.tensor_layout import Packed, Phase, Slot, aligned, padded, reach
+from nets.conv.tensor_layout import Packed, Phase, Slot, aligned, padded
 
 __all__ = [
     "Packed",
@@ -29,7 +29,6 @@ __all__ = [
     "pack_transposed_winograd",
     "pack_winograd",
     "padded",
-    "reach",
     "transposed_halo",
     "transposed_shape",
     "winograd_shape",

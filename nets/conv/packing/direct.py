@@ -6,11 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nets.conv.geometry import (
+    Border,
+    Geometry,
+    Pair,
+    Tap,
+    Taps,
+    adjacent,
+    extent,
+    forward_taps,
+    transposed_taps,
+)
 from nets.conv.tensor_layout import F32, I64, Packed, Phase, Slot, affine, aligned, geometry, padded
 from nets.kernels import conv
 
 CACHE = 1 << 17  # bytes of input that one block of rows may touch
-Taps = tuple[int, int, list[tuple[int, int]], F32]  # phase y, x; (dy, dx); weights (taps, K, C / g)
+Phases = list[tuple[int, int, list[Pair], F32]]  # row, col; taps; weights (taps, K, C / groups)
 
 
 def pack_direct(
@@ -18,24 +29,22 @@ def pack_direct(
     bias: F32 | None = None,
     *,
     pixel: int | None = None,
-    dilation: tuple[int, int] = (1, 1),
+    dilation: Pair = (1, 1),
     groups: int = 1,
     slope: F32 | None = None,
 ) -> Packed:
     """Pack (K, C / groups, kh, kw) weights for `conv_direct`; ``pixel`` is that of the input."""
-    outputs, per_group, rows, cols = weights.shape
-    taps = [(u * dilation[0], v * dilation[1]) for u in range(rows) for v in range(cols)]
-    dense = weights.transpose(2, 3, 0, 1).reshape(rows * cols, outputs, per_group)
-    return _pack([(0, 0, taps, dense)], bias, slope, groups, pixel)
+    phases = forward_taps(weights.shape[2:], Geometry((1, 1), (0, 0), dilation, groups))
+    return _pack(_weighted(phases, weights), bias, slope, groups, pixel)
 
 
 def pack_transposed(
     weights: F32,
     bias: F32 | None = None,
     *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    dilation: tuple[int, int] = (1, 1),
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
     groups: int = 1,
     pixel: int | None = None,
     slope: F32 | None = None,
@@ -50,40 +59,27 @@ def pack_transposed(
 
 
 def transposed_phases(
-    weights: F32,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    groups: int,
-) -> list[Taps]:
-    """Split a transposed convolution into ordinary ones.
+    weights: F32, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Phases:
+    """Split a transposed convolution into ordinary ones; phases of equal taps are neighbours."""
+    inputs, per_group, *side = weights.shape
+    by_group = weights.reshape(groups, inputs // groups, per_group, *side)
+    oihw = by_group.swapaxes(1, 2).reshape(groups * per_group, -1, *side)
+    phases = transposed_taps(oihw.shape[2:], Geometry(stride, padding, dilation, groups))
+    return sorted(_weighted(phases, oihw), key=lambda phase: phase[2])
 
-    Output row ``q * stride + a`` sums the kernel rows u for which ``a + padding - u * dilation``
-    is a multiple t of the stride, each times input row ``q + t``: every phase a is an ordinary
-    convolution with its own kernel rows. Phases of equal taps follow one another.
-    """
-    inputs, per_group, rows, cols = weights.shape
-    by_group = weights.reshape(groups, inputs // groups, per_group, rows, cols)
-    oihw = by_group.transpose(0, 2, 1, 3, 4).reshape(groups * per_group, -1, rows, cols)
 
-    def along(axis: int, phase: int, size: int) -> list[tuple[int, int]]:
-        """(input shift, kernel index) of the taps of one phase, shifts ascending."""
-        shifts = [phase + padding[axis] - u * dilation[axis] for u in range(size)]
-        found = [(t // stride[axis], u) for u, t in enumerate(shifts) if t % stride[axis] == 0]
-        return sorted(found)
-
-    phases = []
-    for y in range(stride[0]):
-        for x in range(stride[1]):
-            pairs = [(r, c) for r in along(0, y, rows) for c in along(1, x, cols)]
-            taps = [(r[0], c[0]) for r, c in pairs]
-            chosen = [oihw[:, :, r[1], c[1]] for r, c in pairs]
-            phases.append((y, x, taps, np.array(chosen).reshape(len(taps), *oihw.shape[:2])))
-    return sorted(phases, key=lambda phase: phase[2])
+def _weighted(phases: Sequence[Taps], weights: F32) -> Phases:
+    """The taps of each phase with their weights, of (K, C / groups, kh, kw)."""
+    by_tap = weights.reshape(*weights.shape[:2], -1).transpose(2, 0, 1)
+    return [
+        (row, col, [tap[:2] for tap in taps], by_tap[[tap.weight for tap in taps]])
+        for row, col, taps in phases
+    ]
 
 
 def _pack(
-    phases: Sequence[Taps],
+    phases: Phases,
     bias: F32 | None,
     slope: F32 | None,
     groups: int,
@@ -123,22 +119,10 @@ def _channel_ranges(first: I64, per_group: int) -> tuple[int, I64]:
     return span, np.minimum(low, first[-1] + per_group - span)
 
 
-def _merge(
-    taps: list[tuple[int, int]], dense: bool, pixel: int, span: int
-) -> list[list[tuple[int, int]]]:
-    """Group the taps that lie side by side in the input: their channels are one run.
-
-    Only where all runs are equally long and the channels that pad a pixel cost little.
-    """
-    runs: list[list[tuple[int, int]]] = []
-    for tap in taps:
-        if runs and tap == (runs[-1][-1][0], runs[-1][-1][1] + 1):
-            runs[-1].append(tap)
-        else:
-            runs.append([tap])
-    length = len(runs[0]) if runs else 0
-    if dense and all(len(run) == length for run in runs) and 5 * (pixel - span) <= pixel:
-        return runs
+def _merge(taps: list[Pair], dense: bool, pixel: int, span: int) -> list[list[Pair]]:
+    """Group adjacent taps: their channels are one run, if channels that pad a pixel cost little."""
+    if dense and 5 * (pixel - span) <= pixel:
+        return adjacent(taps)
     return [[tap] for tap in taps]
 
 
@@ -147,8 +131,8 @@ def direct_shape(
     x: Slot,
     y: Slot,
     *,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
     residual: Slot | None = None,
 ) -> I64:
     """Geometry for `conv_direct`; ``padding`` is top and left, the halo must cover the rest."""
@@ -160,33 +144,25 @@ def transposed_shape(
     x: Slot,
     y: Slot,
     *,
-    stride: tuple[int, int] = (1, 1),
+    stride: Pair = (1, 1),
     residual: Slot | None = None,
 ) -> I64:
     """Geometry for `conv_direct` of a transposed convolution; ``x`` has a `transposed_halo`."""
     return _shape(packed, x, x, y, residual, stride)
 
 
-def transposed_halo(
-    packed: Packed, size: tuple[int, int], out: tuple[int, int], stride: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Halo (top, left, bottom, right) that a transposed convolution reads around its input.
-
-    ``size`` and ``out`` are rows and columns of input and output.
-    """
-    halo = [0, 0, 0, 0]
-    for phase in packed.phases:
-        for axis, start in enumerate((phase.y, phase.x)):
-            count = -(-(out[axis] - start) // stride[axis])
-            if count > 0 and phase.taps:
-                halo[axis] = max(halo[axis], -phase.taps[0][axis])
-                behind = count - 1 + phase.last[axis] - (size[axis] - 1)
-                halo[axis + 2] = max(halo[axis + 2], behind)
-    return halo[0], halo[1], halo[2], halo[3]
+def transposed_halo(packed: Packed, size: Pair, out: Pair, stride: Pair) -> Border:
+    """Halo that a transposed convolution from ``size`` to ``out`` reads around its input."""
+    phases = [
+        Taps(phase.y, phase.x, (Tap(*phase.taps[0], 0), Tap(*phase.last, 0)))
+        for phase in packed.phases
+        if phase.taps
+    ]
+    return extent(phases, size, out, stride, (1, 1))
 
 
 def _shape(
-    packed: Packed, x: Slot, origin: Slot, y: Slot, residual: Slot | None, step: tuple[int, int]
+    packed: Packed, x: Slot, origin: Slot, y: Slot, residual: Slot | None, step: Pair
 ) -> I64:
     rows, cols = -(-y.height // step[0]), -(-y.width // step[1])
     tables = [*packed.channels]

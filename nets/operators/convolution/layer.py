@@ -8,13 +8,12 @@ from math import prod
 import numpy as np
 
 from nets.conv import packing
+from nets.conv.algorithm import Workload, choose, cost, options
+from nets.conv.geometry import Geometry, Pair, halo
 from nets.conv.tensor_layout import F32, I64, Packed
 from nets.kernels import conv, depthwise, winograd
-from nets.operators.convolution.cost import choose, cost, options
 from nets.operators.layer import Halo, Image, Layer, Places, Step
 from vj.kernels.jit import Kernel
-
-Pair = tuple[int, int]
 
 
 class Conv(Layer):
@@ -60,12 +59,21 @@ class Conv(Layer):
     @property
     def how(self) -> str:
         """The kernel that computes it: the caller's choice, or that of the cost model."""
-        return self.algorithm if self.algorithm != "auto" else choose(self)
+        return self.algorithm if self.algorithm != "auto" else choose(self.workload)
 
     @property
     def kernel(self) -> Pair:
         """Rows and columns of the filters."""
         return self.weights.shape[2], self.weights.shape[3]
+
+    @property
+    def workload(self) -> Workload:
+        """What the cost model asks."""
+        return Workload(
+            self.x.channels, self.y.channels, self.y[2:], self.kernel, self.stride, self.dilation,
+            self.macs() // self.y.images, self.weights.size, self.groups,
+            transposed=self.kind == "transposed", depthwise=self.depthwise, pooled=self.pooled,
+        )  # fmt: skip
 
     @property
     def inner(self) -> Image:
@@ -93,15 +101,12 @@ class Conv(Layer):
     def halo(self, name: str) -> Halo:
         if name != self.inputs[0]:
             return Halo()
-        sides = zip(
-            self.x[2:], self.inner[2:], self.kernel, self.stride, self.dilation, self.padding,
-            strict=True,
-        )  # fmt: skip
-        bottom, right = (packing.reach(*side) for side in sides)
-        return Halo(*self.padding, bottom, right)
+        how = Geometry(self.stride, self.padding, self.dilation, self.groups)
+        transposed = self.kind == "transposed"
+        return Halo(*halo(self.kernel, self.x[2:], self.inner[2:], how, transposed))
 
     def estimate(self, step: Step) -> float:
-        return self.y.images * cost(self, "direct")
+        return self.y.images * cost(self.workload, "direct")
 
     @property
     def description(self) -> str:
@@ -113,7 +118,7 @@ class Conv(Layer):
         return " + ".join(parts)
 
     def algorithms(self) -> list[str]:
-        return options(self)
+        return options(self.workload)
 
     def reads_unpadded(self, name: str) -> bool:
         return self.how == "direct" and self.residual != name
@@ -209,26 +214,6 @@ class Transposed(Conv):
         grouped = weights.reshape(self.groups, c // self.groups, per_group, *kernel)
         by_output = factor.reshape(self.groups, 1, per_group, 1, 1)
         return (grouped * by_output).reshape(weights.shape).astype(np.float32)
-
-    def halo(self, name: str) -> Halo:
-        if name != self.inputs[0]:
-            return Halo()
-        sides = [self._side(axis) for axis in (0, 1)]
-        return Halo(sides[0][0], sides[1][0], sides[0][1], sides[1][1])
-
-    def _side(self, axis: int) -> Pair:
-        """Input rows (columns) read before and behind the image."""
-        size, out = self.x[2 + axis], self.y[2 + axis]
-        stride, pad, dilation = self.stride[axis], self.padding[axis], self.dilation[axis]
-        low = high = 0
-        for phase in range(min(stride, out)):
-            steps = -(-(out - phase) // stride)
-            for u in range(self.kernel[axis]):
-                shift = phase + pad - u * dilation
-                if shift % stride == 0:
-                    first = shift // stride
-                    low, high = min(low, first), max(high, first + steps - size)
-        return -low, high
 
     def macs(self) -> int:
         return self.x.images * prod(self.x[2:]) * self.weights.size

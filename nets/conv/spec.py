@@ -1,4 +1,4 @@
-"""What is known of a dense convolution before its numbers are."""
+"""What is known of a dense convolution before its values are."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from nets.arrays import Array
-from nets.conv.geometry import Geometry, Pair, Taps, extent, forward_taps, transposed_taps
-
-LEAST = 32  # channels and outputs with which Winograd's transforms pay
+from nets.conv.algorithm import tiles, winograd_tile
+from nets.conv.geometry import Border, Geometry, Pair, Taps, forward_taps, halo, transposed_taps
+from nets.conv.tensor_layout import padded
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class ConvSpec:
     """A dense convolution, or a transposed one, of images (rows, cols, channels).
 
     There is one object for each; that makes it a quick key of what else is known of it.
@@ -27,7 +27,7 @@ class Layer:
     phases: tuple[Taps, ...]  # of the target pixels
     step: Pair  # pixels from one target of a phase to the next one
     walk: Pair  # and in the source
-    frame: tuple[int, int, int, int]  # zeros around the source: top, left, bottom, right
+    frame: Border  # zeros around the source
     along: Pair  # in the weights: from one output to the next one, from one input to the next one
 
     @cached_property
@@ -38,7 +38,7 @@ class Layer:
     @cached_property
     def stored(self) -> int:
         """Outputs, as many as are computed."""
-        return -(-self.outputs // 8) * 8
+        return padded(self.outputs)
 
     @cached_property
     def framed(self) -> Pair:
@@ -61,45 +61,42 @@ class Layer:
         """Outputs of Winograd's tiles along each side, 0 where these do not fit or pay."""
         taps = self.phases[0].taps
         origin = [(tap.row - taps[0].row, tap.col - taps[0].col) for tap in taps]
-        if origin != [(u, v) for u in range(3) for v in range(3)] or self.step != (1, 1):
+        square = origin == [(u, v) for u in range(3) for v in range(3)]
+        if not square or self.step != (1, 1) or self.walk != (1, 1):
             return 0
-        if self.inputs % 16 or self.outputs % 16 or min(self.inputs, self.outputs) < LEAST:
-            return 0
-        cost = {m: 1.3 * (m + 2) ** 2 * self.tiles(m) for m in (2, 4)}
-        best = min(cost, key=lambda m: cost[m])
-        return best if self.walk == (1, 1) and cost[best] < 9 * self.pixels else 0
+        return winograd_tile(self.inputs, self.outputs, self.out)
 
     def tiles(self, side: int) -> int:
         """How many tiles of side x side outputs an image has."""
-        return -(-self.out[0] // side) * -(-self.out[1] // side)
+        return tiles(self.out, side)
 
 
 @lru_cache(4096)
-def forward_layer(
+def forward_spec(
     size: Pair, inputs: int, out: Pair, outputs: int, side: Pair, how: Geometry
-) -> Layer:
+) -> ConvSpec:
     """The convolution of an image of `size`."""
     phases = forward_taps(side, how)
-    frame = extent(phases, size, out, (1, 1), how.stride)
+    frame = halo(side, size, out, how)
     along = (inputs * side[0] * side[1], side[0] * side[1])
-    return Layer(size, inputs, out, outputs, phases, (1, 1), how.stride, frame, along)
+    return ConvSpec(size, inputs, out, outputs, phases, (1, 1), how.stride, frame, along)
 
 
 @lru_cache(4096)
-def backward_layer(
+def transposed_spec(
     size: Pair, inputs: int, out: Pair, outputs: int, side: Pair, how: Geometry
-) -> Layer:
-    """From outputs of a convolution (inputs here) to its inputs; see `forward_layer`."""
+) -> ConvSpec:
+    """From outputs of a convolution (inputs here) to its inputs; see `forward_spec`."""
     phases = transposed_taps(side, how)
-    frame = extent(phases, size, out, how.stride, (1, 1))
+    frame = halo(side, size, out, how, transposed=True)
     along = (side[0] * side[1], outputs * side[0] * side[1])
-    return Layer(size, inputs, out, outputs, phases, how.stride, (1, 1), frame, along)
+    return ConvSpec(size, inputs, out, outputs, phases, how.stride, (1, 1), frame, along)
 
 
 @lru_cache(4096)
-def packing(layer: Layer, first: int, count: int) -> Array:
+def packing(spec: ConvSpec, first: int, count: int) -> Array:
     """Fields of `pack_weights`."""
-    fields = [layer.outputs, first, count, layer.inputs, *layer.along, len(layer.phases)]
-    for phase in layer.phases:
+    fields = [spec.outputs, first, count, spec.inputs, *spec.along, len(spec.phases)]
+    for phase in spec.phases:
         fields += [len(phase.taps), *(tap.weight for tap in phase.taps)]
     return np.array(fields, np.int64)
