@@ -1,1 +1,5 @@
-"""Reverse-mode differentiation: tensors, the tape, and operations with their backward passes."""
+"""Tensors, the tape, and the differentiable ops."""
+
+from nets.autograd.ops import arithmetic
+
+__all__ = ["arithmetic"]

@@ -11,38 +11,48 @@ Reference: Griewank & Walther, Evaluating Derivatives, 2008, chapter 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from nets.arrays import Array
 from vj.errors import NetError
-
-if TYPE_CHECKING:
-    from nets.autograd.tensor import Tensor
 
 Needs = tuple[bool, ...]
 Grads = tuple[Array | None, ...]
 Vjp = Callable[[Any, Needs], Grads]
 
 
+class Variable(Protocol):
+    """What the tape needs of a tensor."""
+
+    grad: Array | None
+    requires_grad: bool
+    source: Source | None
+    index: int  # which result of the source
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+
+
 class Source:
-    """An op that happened: its arguments, and the way back to them.
+    """An op that was computed: its arguments, and the backward pass through it.
 
     Attributes
     ----------
     name : str
-    inputs : tuple of Tensor
+    inputs : tuple of tensors
     needs : tuple of bool
         Which of them want a gradient.
     shapes : tuple of shapes
         Of the results.
     vjp : callable or None
-        None once the way back has been gone.
+        None once the backward pass has used it.
     """
 
     __slots__ = ("inputs", "name", "needs", "shapes", "vjp")
 
     def __init__(
-        self, name: str, inputs: tuple[Tensor, ...], vjp: Vjp, shapes: tuple[tuple[int, ...], ...]
+        self, name: str, inputs: tuple[Variable, ...], vjp: Vjp, shapes: tuple[tuple[int, ...], ...]
     ) -> None:
         self.name, self.inputs, self.shapes = name, inputs, shapes
         self.vjp: Vjp | None = vjp
@@ -61,7 +71,7 @@ class Source:
         return found
 
 
-def walk(end: Tensor, start: Array) -> None:
+def walk(end: Variable, start: Array) -> None:
     """Go back from ``end``, whose gradient is ``start``: each op after all that used its results.
 
     Gradients of leaves are added to their ``grad``; what ops kept for the way back is let go.

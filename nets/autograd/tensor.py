@@ -35,7 +35,7 @@ Axes = int | tuple[int, ...] | None
 
 
 class Recorder(Protocol):
-    """Who wants to see every op as it happens (`nets.tracing`)."""
+    """Is shown every op when it is computed (`nets.autograd.recording`)."""
 
     def record(
         self,
@@ -53,6 +53,7 @@ class _Mode(threading.local):
 
 
 mode = _Mode()
+SYNTAX: dict[str, Callable[..., Tensor]] = {}  # set by `nets.autograd.ops.arithmetic`
 
 
 class Tensor:
@@ -153,55 +154,55 @@ class Tensor:
             raise NetError(f"backward: `grad` must have shape {self.shape}, got {start.shape}")
         walk(self, start)
 
-    # What follows is syntax for `nets.autograd.ops.arithmetic`.
+    # What follows is syntax for the ops of `nets.autograd.ops.arithmetic`.
 
     def __add__(self, other: Operand) -> Tensor:
-        return arithmetic.add(self, other)
+        return SYNTAX["add"](self, other)
 
     def __sub__(self, other: Operand) -> Tensor:
-        return arithmetic.subtract(self, other)
+        return SYNTAX["subtract"](self, other)
 
     def __mul__(self, other: Operand) -> Tensor:
-        return arithmetic.multiply(self, other)
+        return SYNTAX["multiply"](self, other)
 
     def __truediv__(self, other: Operand) -> Tensor:
-        return arithmetic.divide(self, other)
+        return SYNTAX["divide"](self, other)
 
     def __rsub__(self, other: Operand) -> Tensor:
-        return arithmetic.subtract(other, self)
+        return SYNTAX["subtract"](other, self)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        return arithmetic.divide(other, self)
+        return SYNTAX["divide"](other, self)
 
     __radd__, __rmul__ = __add__, __mul__
 
     def __neg__(self) -> Tensor:
-        return arithmetic.multiply(self, -1.0)
+        return SYNTAX["multiply"](self, -1.0)
 
     def __pow__(self, exponent: float) -> Tensor:
-        return arithmetic.power(self, exponent=float(exponent))
+        return SYNTAX["power"](self, exponent=float(exponent))
 
     def __matmul__(self, other: Operand) -> Tensor:
-        return arithmetic.matmul(self, other)
+        return SYNTAX["matmul"](self, other)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return arithmetic.take(self, key=key)
+        return SYNTAX["take"](self, key=key)
 
     def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Sum over axes."""
-        return arithmetic.sum(self, axis=axis, keepdims=keepdims)
+        return SYNTAX["sum"](self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         """Mean over axes."""
-        return arithmetic.mean(self, axis=axis, keepdims=keepdims)
+        return SYNTAX["mean"](self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape: int) -> Tensor:
         """The same numbers in another shape, read in (N, C, H, W) order."""
-        return arithmetic.reshape(self, shape=shape)
+        return SYNTAX["reshape"](self, shape=shape)
 
     def permute(self, *axes: int) -> Tensor:
         """Axes in another order."""
-        return arithmetic.permute(self, axes=axes)
+        return SYNTAX["permute"](self, axes=axes)
 
 
 Operand = Tensor | ArrayLike
@@ -266,6 +267,3 @@ def recording(recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         mode.recorder = before
-
-
-from nets.autograd.ops import arithmetic  # noqa: E402  (ops need the definitions above)

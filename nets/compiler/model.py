@@ -115,10 +115,8 @@ class Model:
         profile : bool
             Run the network and add the measured time of each layer.
         """
-        from nets.compiler.report import table
-
         plan = self.plan(self.shapes(size))
-        return table(plan, _noise(self, plan) if profile else None)
+        return plan.report(_noise(self, plan) if profile else None)
 
     def _checked(self, feeds: Mapping[str, ArrayLike]) -> dict[str, Array]:
         source = self.graph.source

@@ -179,10 +179,29 @@ class Plan:
     # ----------------------------------------------------------------- looking at it
 
     def report(self, feeds: Feeds | None = None) -> str:
-        """One line for each layer; with ``feeds`` the network is run and timed."""
-        from nets.compiler.report import table
-
-        return table(self, feeds)
+        """A table of the layers; with ``feeds`` the network is run and timed."""
+        times = {} if feeds is None else self.profile(feeds)
+        lines = [
+            f"{'layer':32} {'algorithm':30} {'output':>20} {'MMACs':>9} {'kB':>8} {'us':>8} "
+            f"{'GF/s':>7}"
+        ]
+        for at, layer in enumerate(self.layers):
+            shapes = [self.special.specs[n].shape for n in layer.outputs if n in self.special.specs]
+            form = self.lowering.forms.get(layer.output)
+            shape: Any = shapes[0] if shapes else tuple(form or ())
+            size = 4 * int(np.prod(shape)) / 1e3 if shape is not None else 0
+            seconds, macs = times.get(at, 0.0), layer.macs()
+            rate = 2 * macs / seconds / 1e9 if seconds and macs else 0
+            lines.append(
+                f"{layer.name[-32:]:32} {layer.description[:30]:30} {str(shape)[:20]:>20} "
+                f"{macs / 1e6:9.2f} {size:8.1f} {seconds * 1e6:8.1f} {rate:7.1f}"
+            )
+        total = sum(layer.macs() for layer in self.layers) / 1e6
+        lines.append(
+            f"{'total':32} {'':30} {'':>20} {total:9.2f} {4 * self.arena.size / 1e3:8.1f} "
+            f"{sum(times.values()) * 1e6:8.1f}"
+        )
+        return "\n".join(lines)
 
     def profile(self, feeds: Feeds, repeats: int = 5) -> dict[int, float]:
         """Least seconds of each layer, by its position."""

@@ -7,7 +7,8 @@ from nets.training.datasets import Arrays, Dataset, Pictures, from_folder, from_
 from nets.training.evaluation import accuracy, evaluate, predict
 from nets.training.finetune import Adapted, Advice, adapt, advise, probe
 from nets.training.loader import Batches, Loader
-from nets.training.loop import Run, fit
+from nets.training.loop import fit
+from nets.training.run import Run
 
 __all__ = [
     "Adapted", "Advice", "Arrays", "Averaging", "Bar", "Batches", "Callback", "Card", "Chain",

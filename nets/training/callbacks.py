@@ -7,14 +7,12 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from nets.nn.optim import Average
+from nets.training.run import Run
 from vj.errors import ParameterError
 from vj.io.files import replacing, writing
-
-if TYPE_CHECKING:
-    from nets.nn.optim import Average
-    from nets.training.loop import Run
 
 Row = dict[str, Any]
 INTERRUPTED, FAILED = "interrupted", "failed"  # why a training ended that may go on

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nets.nn.layers.module import Module
-from nets.training.loop import Run
+from nets.training.run import Run
 from vj.errors import NetError, SourceError
 from vj.io.files import replacing
 

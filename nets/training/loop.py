@@ -6,13 +6,11 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nets.autograd.tensor import Tensor
 from nets.nn.layers.modes import learning
 from nets.nn.layers.module import Module
 from nets.nn.optim import Optimiser, Schedule, clip_grad_norm
@@ -21,45 +19,11 @@ from nets.training.datasets import Sample
 from nets.training.evaluation import Metric, as_argument, evaluate, targets_of
 from nets.training.loader import Batches
 from nets.training.nan_check import bad_gradients, explain
+from nets.training.run import Loss, Run
 from nets.training.run_checkpoint import Keeper
 from vj.errors import ParameterError, TrainingError
 
-Loss = Callable[..., Tensor]
 CHECKPOINT = "checkpoint.safetensors"
-
-
-@dataclass
-class Run:
-    """A training and how far it has come.
-
-    Attributes
-    ----------
-    model, loss, data, optimiser : as given to `fit`
-    epoch, batch, step : int
-        Finished epochs, finished batches of the epoch after them, finished batches in all.
-    rows : list of dict
-        What was measured, one record an epoch: "epoch", "step", "loss", "rate", "val_loss" ...
-    stopped : str or None
-        Why it ended before the last epoch; None if it did not.
-    """
-
-    model: Module
-    loss_function: Loss
-    data: Batches
-    optimiser: Optimiser
-    schedule: Schedule | None = None
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    loss: float = math.nan  # of the last batch
-    total: float = 0.0  # of the losses of this epoch
-    rows: list[Row] = field(default_factory=list)
-    stopped: str | None = None
-
-    @property
-    def mean_loss(self) -> float:
-        """Mean over the batches of this epoch."""
-        return self.total / self.batch if self.batch else math.nan
 
 
 def fit(

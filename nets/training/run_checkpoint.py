@@ -6,14 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nets.training.callbacks import INTERRUPTED, Callback
 from nets.training.checkpoint import load_checkpoint, save_checkpoint
+from nets.training.run import Run
 from vj.errors import SinkError, TrainingError
-
-if TYPE_CHECKING:
-    from nets.training.loop import Run
 
 _POSITION = ("epoch", "batch", "step", "loss", "total", "rows", "stopped")
 

@@ -9,7 +9,7 @@ import numpy as np
 from nets.arrays import Array
 from nets.autograd.ops.base import unbroadcast
 from nets.autograd.ops.matmul import product
-from nets.autograd.tensor import Axes, Grads, Needs, Vjp, op
+from nets.autograd.tensor import SYNTAX, Axes, Grads, Needs, Vjp, op
 from vj.errors import NetError
 
 
@@ -202,3 +202,9 @@ def stack(*xs: Array, axis: int = 0) -> tuple[Array, Vjp]:
         return tuple(np.moveaxis(g, axis, 0))
 
     return np.stack(xs, axis), vjp
+
+
+SYNTAX.update(
+    add=add, divide=divide, matmul=matmul, mean=mean, multiply=multiply, permute=permute,
+    power=power, reshape=reshape, subtract=subtract, sum=sum, take=take,
+)  # fmt: skip

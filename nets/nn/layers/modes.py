@@ -1,17 +1,44 @@
-"""A model as it learns, and as it is used."""
+"""A model in training mode, or for a while in evaluation mode."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
-from nets.nn.layers.module import Module
+
+class ModuleLike(Protocol):
+    """What is needed of a `nets.nn.layers.module.Module`, which builds on the users of this."""
+
+    training: bool
+
+    def modules(self) -> Iterable[ModuleLike]:
+        """The module itself and all its parts."""
+
+    def parameters(self) -> Iterable[Any]:
+        """Of all its parts."""
+
+    def train(self) -> Any:
+        """Training mode for all its parts."""
+
+    def eval(self) -> Any:
+        """Evaluation mode for all its parts."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters and buffers by name."""
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers are learnt."""
+
+    def __call__(self, *args: Any) -> Any:
+        """The forward pass."""
 
 
-def learning(model: Module) -> None:
-    """Training mode, but for parts whose parameters are all frozen: these are as in use.
+def learning(model: ModuleLike) -> None:
+    """Training mode, except for parts whose parameters are all frozen: evaluation mode.
 
-    So batch normalisation that is frozen goes on with the mean and variance it has learnt.
+    So frozen batch normalisation keeps using its running mean and variance.
     """
     model.train()
     for module in model.modules():
@@ -21,8 +48,8 @@ def learning(model: Module) -> None:
 
 
 @contextmanager
-def in_use(model: Module) -> Iterator[None]:
-    """The model in evaluation mode, then in the modes that its layers had."""
+def in_use(model: ModuleLike) -> Iterator[None]:
+    """The model in evaluation mode; afterwards its layers are in the modes that they had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

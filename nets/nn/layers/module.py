@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nets.arrays import Array
 from nets.autograd.tensor import Tensor
+from nets.nn.layers.summary import Summary, summarise
 from nets.nn.state import load_state, save_state
 from vj.errors import NetError
-
-if TYPE_CHECKING:
-    from nets.nn.layers.summary import Summary
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Module")
@@ -237,8 +235,6 @@ class Module:
         Summary
             Its rows, their totals; ``print`` it for the table.
         """
-        from nets.nn.layers.summary import summarise
-
         return summarise(self, self.example(size) if example is None else example)
 
     def example(self, size: tuple[int, int] | None = None, batch: int = 1) -> Array:

@@ -8,20 +8,19 @@ import numpy as np
 
 from nets.autograd.recording import Recording
 from nets.autograd.tensor import Tensor, no_grad, recording
-from nets.nn.layers.modes import in_use
-from nets.nn.layers.module import Module
+from nets.nn.layers.modes import ModuleLike, in_use
 from vj.errors import NetError
 
 
-def record(model: Module, *inputs: Any) -> Recording:
-    """Run a model once, as it is after training, and write down what it does.
+def record(model: ModuleLike, *inputs: Any) -> Recording:
+    """Run a model once in evaluation mode and write down what it does.
 
     Parameters
     ----------
     model : Module
-        Its modes (training or not) are afterwards as they were.
+        Its modes (training or not) are restored afterwards.
     inputs : arrays
-        What it is called with: float32 arrays are handed over as tensors, others as they are.
+        Arguments of the model: float32 arrays are passed as tensors, others as they are.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import Any
 
 from nets.autograd.recording import Call, Recording
 from nets.autograd.tensor import Tensor
-from nets.nn.layers.module import Module
+from nets.nn.layers.modes import ModuleLike
 from nets.nn.layers.record import record
 
 WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
@@ -79,7 +79,7 @@ class Summary:
         return "\n".join([text[0], "-" * len(text[0]), *text[1:], total])
 
 
-def summarise(model: Module, *inputs: Any) -> Summary:
+def summarise(model: ModuleLike, *inputs: Any) -> Summary:
     """Run a model once on inputs and make a table of what happened; moves are left out."""
     recording = record(model, *inputs)
     sights: dict[int, Sight] = {
