@@ -1,6 +1,7 @@
 """The rules of the house that a machine can check."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,62 @@ def test_arrows_point_down_in_vj():
 
 def test_arrows_point_down_in_nets():
     assert not list(upward("nets", NETS_FLOORS))
+
+
+def edges(package, *, all_levels):
+    """For each module the modules that it imports: at the top, or anywhere in the file."""
+    names = {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+        for p in files(package)
+    }
+    found = {}
+    for name, path in names.items():
+        tree = ast.parse(path.read_text())
+        found[name] = set()
+        for node in ast.walk(tree) if all_levels else tree.body:
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                targets = [f"{node.module}.{alias.name}" for alias in node.names]
+                targets = [t if t in names else node.module for t in targets]
+            else:
+                continue
+            found[name] |= {t for t in targets if t in names and t != name}
+    return found
+
+
+def by_package(graph):
+    """The same between the folders (and files) right below the package."""
+    found = {}
+    for name, targets in graph.items():
+        here = ".".join(name.split(".")[:2])
+        found.setdefault(here, set()).update(".".join(t.split(".")[:2]) for t in targets)
+    return {name: targets - {name} for name, targets in found.items()}
+
+
+def cycles(graph):
+    """Modules that import each other in a circle, one circle of them; empty if there is none."""
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as exc:
+        return exc.args[1]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("package", "all_levels"), [("vj", False), ("nets", False), ("nets", True)]
+)
+def test_no_imports_in_a_circle(package, all_levels):
+    """Not even inside functions or for type checkers: what is below can be read first."""
+    graph = edges(package, all_levels=all_levels)
+    assert not cycles(graph)
+    assert not cycles(by_package(graph))
+
+
+def test_circles_are_found():
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})
+    assert not cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+    assert cycles(by_package({"p.a.x": {"p.b"}, "p.b": {"p.a.y"}, "p.a.y": set()}))
 
 
 def test_vj_does_not_know_nets_and_nets_uses_only_the_ground_floors_of_vj():
