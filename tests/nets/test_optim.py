@@ -166,6 +166,7 @@ REFUSED = {
     "`step_size` must be at least 1": lambda p: optim.Step(optim.SGD([p]), 0),
     "`warm_up` must not be negative": lambda p: optim.Constant(optim.SGD([p]), warm_up=-1),
     "`steps` must be at least 1": lambda p: optim.Cosine(optim.SGD([p]), 0),
+    "`decay` of at least 1, got 5 and 0": lambda p: optim.Trapezoid(optim.SGD([p]), 5, 0),
     "wants `steps` of at least 2": lambda p: optim.OneCycle(optim.SGD([p]), 1),
     '`mode` must be "min" or "max"': lambda p: optim.Plateau(optim.SGD([p]), mode="up"),
     "`max_norm` must be positive": lambda p: optim.clip_grad_norm([p], 0),
@@ -227,6 +228,10 @@ SCHEDULES = {
         lambda o, **k: optim.Cosine(o, 20, floor=0.1, **k),
         lambda o, s: s.CosineAnnealingLR(o, 20, 0.03),
     ),
+    "trapezoid": (
+        lambda o, **k: optim.Trapezoid(o, 6, 9, floor=0.1, **k),
+        lambda o, s: s.LambdaLR(o, lambda k: np.interp(k, [6, 15], [1.0, 0.1])),
+    ),
     "one cycle": (
         lambda o, **k: optim.OneCycle(o, 20, **k),
         lambda o, s: s.OneCycleLR(o, 0.3, total_steps=20, cycle_momentum=False),
@@ -250,6 +255,16 @@ def test_rates_as_in_pytorch(name):
 
         np.testing.assert_allclose(warm, pytorch_rates(after_warm_up, 24), rtol=1e-9)
     np.testing.assert_allclose(warm[5:], found, rtol=1e-12)
+
+
+def test_a_trapezoid_is_the_same_up_to_where_it_falls():
+    """So what has not begun to fall may go on for longer than was planned."""
+    start = [Tensor([1.0], True)]
+    short = optim.Trapezoid(optim.SGD(start, lr=0.3), 4, 3, floor=0.1, warm_up=2)
+    long = optim.Trapezoid(optim.SGD(start, lr=0.3), 40, 9, warm_up=2)
+    found = rates(short, 12)
+    assert found[:7] == rates(long, 7)
+    np.testing.assert_allclose(found[6:], [0.3, 0.21, 0.12, 0.03, 0.03, 0.03])
 
 
 def test_schedule_resumes():

@@ -13,6 +13,7 @@ from nets.nn.optim.schedules import (
     Plateau,
     Schedule,
     Step,
+    Trapezoid,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "RMSprop",
     "Schedule",
     "Step",
+    "Trapezoid",
     "clip_grad_norm",
     "clip_grad_value",
     "reestimate_batch_norm",

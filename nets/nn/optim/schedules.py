@@ -139,6 +139,52 @@ class Cosine(Schedule):
         return _glide(1.0, self.floor, min(1.0, count / self.steps))
 
 
+class Trapezoid(Schedule):
+    """The first rate for long, then straight down to ``floor`` times it (warm-up, stable, decay).
+
+    However long the middle becomes, the way down needs about a tenth of it: a training can be
+    finished at any time, and one that was not finished goes on.
+
+    Parameters
+    ----------
+    optimiser : Optimiser
+    steps : int
+        At the first rate, those of the warm-up not counted.
+    decay : int
+        Steps of the way down; afterwards the rate stays.
+    floor : float
+        Share of the first rate at its end.
+    warm_up : int
+
+    References
+    ----------
+    Haegele et al., Scaling laws and compute-optimal training beyond fixed training durations,
+    NeurIPS 2024.
+    """
+
+    def __init__(
+        self,
+        optimiser: Optimiser,
+        steps: int,
+        decay: int,
+        *,
+        floor: float = 0.0,
+        warm_up: int = 0,
+    ) -> None:
+        if steps < 0 or decay < 1:
+            raise NetError(
+                f"Trapezoid: wants `steps` of at least 0 and `decay` of at least 1, got {steps} "
+                f"and {decay}"
+            )
+        self.steps, self.decay, self.floor = steps, decay, floor
+        super().__init__(optimiser, warm_up=warm_up)
+
+    def factor(self, count: int) -> float:
+        """1, then linearly to ``floor``."""
+        share = min(max((count - self.steps) / self.decay, 0.0), 1.0)
+        return 1 + (self.floor - 1) * share
+
+
 class OneCycle(Schedule):
     """Up from ``1 / div`` to the whole rate, then down to almost nothing, along half waves.
 
