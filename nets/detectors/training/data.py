@@ -19,15 +19,44 @@ from numpy.typing import NDArray
 
 from nets.detectors.training.locate import locate
 from nets.detectors.training.store import Entry, Store
+from nets.detectors.training.wild import free_names, wild_names
 from vj.boxes import as_boxes, to_xyxy
 from vj.errors import SourceError
 from vj.io.files import data_folder
 
 F32 = NDArray[np.float32]
-PICTURES = ("boxes_train", "boxes_more")
-BACKGROUNDS = ("backgrounds_train", "backgrounds_more")
+HARD, WIDER = "backgrounds_hard", "boxes_wider"
+# Pictures that show what one of a development set shows, a moment earlier or later (`NEAR` of
+# `nets.detectors.gather.hashes`): never trained on either.
+TOO_ALIKE = (
+    "mask_maksssksksss157.jpg", "mask_maksssksksss222.jpg",
+    "wider_01810.avif", "wider_01842.avif", "wider_01859.avif",
+)  # fmt: skip
 SURE = 0.7  # machine labels with a lower score are ignored, not learned
 SURE_LARGE = 0.85  # the same for boxes over a third of the picture, where most errors are
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Names of the folders that are learned from, besides faces_train.
+
+    Attributes
+    ----------
+    pictures : sequence of str
+        Annotated pictures; those of boxes_train come first.
+    backgrounds : sequence of str
+        Pictures without faces.
+    """
+
+    pictures: tuple[str, ...] = ("boxes_train", "boxes_more")
+    backgrounds: tuple[str, ...] = ("backgrounds_train", "backgrounds_more")
+
+
+WORLD = Sets(
+    ("boxes_train", "boxes_more", WIDER, "wider_full", "occluded", "landmarks", "masks_ilc",
+     "masks_yolo", "heads"),
+    ("backgrounds_train", "backgrounds_more", HARD, "objects"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +106,11 @@ class Data:
     backgrounds: Sequence[Entry]
 
 
-def read_data(folder: str | os.PathLike[str] | None = None) -> tuple[Data, Data]:
+def read_data(
+    folder: str | os.PathLike[str] | None = None,
+    sets: Sets | None = None,
+    gathered: str | os.PathLike[str] | None = None,
+) -> tuple[Data, Data]:
     """The parts for training and for validation.
 
     No person, and no group of neighbouring frames where a source has them, is in both parts.
@@ -85,19 +118,23 @@ def read_data(folder: str | os.PathLike[str] | None = None) -> tuple[Data, Data]
     Parameters
     ----------
     folder : path, optional
-        Holds boxes_train, boxes_more, faces_train, backgrounds_train and backgrounds_more; by
-        default the environment variable ``VJ_DATA``.
+        Holds faces_train and the sets; by default the environment variable ``VJ_DATA``.
+    sets : Sets, optional
+        By default those that need not be gathered.
+    gathered : path, optional
+        Folder of the sets that ``python -m nets.detectors.gather`` has made.
 
     Raises
     ------
     SourceError
-        The folder or one of its annotations is missing or cannot be understood.
+        The folder, one of the sets or of their annotations is missing or cannot be understood.
     """
-    root = Path(folder or data_folder())
+    root, sets = Path(folder or data_folder()), sets or Sets()
+    places = [root] if gathered is None else [root, Path(gathered)]
     try:
         faces = list(_faces(root / "faces_train"))
-        pictures = [picture for name in PICTURES for picture in read_pictures(root / name)]
-        backgrounds = [entry for name in BACKGROUNDS for entry in _backgrounds(root / name)]
+        pictures = [p for name in sets.pictures for p in _pictures(_place(name, places))]
+        backgrounds = [e for name in sets.backgrounds for e in _backgrounds(_place(name, places))]
     except OSError as exc:
         reason = exc.strerror or exc
         raise SourceError(f"{exc.filename or root}: {reason}: name the folder of the data "
@@ -114,6 +151,25 @@ def read_data(folder: str | os.PathLike[str] | None = None) -> tuple[Data, Data]
         )
 
     return part(False), part(True)
+
+
+def _place(name: str, places: Sequence[Path]) -> Path:
+    """Folder of a set."""
+    for place in places:
+        if (place / name).is_dir():
+            return place / name
+    if name in (*Sets().pictures, *Sets().backgrounds, HARD, WIDER):
+        return places[0] / name  # part of the data: reading it says what is missing
+    raise SourceError(
+        f"{places[-1]}: has no {name}: `python -m nets.detectors.gather CLONES -o FOLDER` gathers "
+        "it, and the training wants to know of the FOLDER (--gathered)"
+    )
+
+
+def _pictures(folder: Path) -> Iterator[Picture]:
+    """Those that may be trained on."""
+    kept_off = {*TOO_ALIKE, *(wild_names(folder.parent) if folder.name == WIDER else ())}
+    return (p for p in read_pictures(folder) if p.entry.name not in kept_off)
 
 
 def read_pictures(folder: Path) -> Iterator[Picture]:
@@ -163,9 +219,14 @@ def _faces(folder: Path) -> Iterator[Face]:
 
 
 def _backgrounds(folder: Path) -> Iterator[Entry]:
+    if (folder / "annotations.json").is_file():  # gathered
+        yield from (picture.entry for picture in read_pictures(folder))
+        return
+    kept_off = free_names(folder.parent) if folder.name == HARD else {}
     with (folder / f"{folder.name}.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            yield Entry(folder / "backgrounds.zip", row["file"], row["source"], row["file"])
+            if row["file"] not in kept_off:
+                yield Entry(folder / "backgrounds.zip", row["file"], row["source"], row["file"])
 
 
 def _with_landmarks(pictures: list[Picture], faces: list[Face]) -> list[Picture]:

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from nets.detectors.training.augment import Cropping, Frame, crop_picture
@@ -23,8 +23,9 @@ from vj.errors import ParameterError
 
 Item = TypeVar("Item")
 Weights = tuple[tuple[str, float], ...]
-KINDS = ("picture", "composite", "crowded", "background")
+KINDS = ("picture", "composite", "crowded", "background", "alarm")
 BACKGROUND = Cropping(scale=(0.4, 1.0), magnify=3.5)
+ALARM = Cropping((0.3, 1.2), about_faces=1.0, sized=0.6, faces=(0.05, 0.6))
 NO_BOXES, NO_POINTS = np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32)
 
 
@@ -36,9 +37,12 @@ class Mixture:
     ----------
     kinds : pairs of str and float
         Relative numbers of: "picture", squares of annotated pictures; "composite", faces set into
-        backgrounds; "crowded", faces set into annotated pictures; "background", no face at all.
+        backgrounds; "crowded", faces set into annotated pictures; "background", no face at all;
+        "alarm", backgrounds about a false alarm handed to `Scenes`, its surroundings included.
     pictures, crops : pairs of str and float
         How often a picture or a crop of a source is taken, relative to the others.
+    crowds : float
+        A picture of n faces is taken n to the power of this as often.
     colour : float
         Share of coloured backgrounds, most of the backgrounds being gray.
     hard : float
@@ -55,6 +59,7 @@ class Mixture:
     crops: Weights = (
         ("all_age_faces", 1.0), ("lfwexpr", 1.0), ("utk", 0.7),
     )  # fmt: skip
+    crowds: float = 0.0
     colour: float = 0.5
     hard: float = 0.5
     cropping: Cropping = field(default_factory=Cropping)
@@ -116,12 +121,18 @@ class Scenes:
         self._shares = np.array([shares.get(kind, 0.0) for kind in KINDS])
         self._shares[[0, 2]] *= bool(data.pictures)
         self._shares[[1, 2]] *= bool(data.faces)
-        self._shares[[1, 3]] *= bool(data.backgrounds)
+        self._shares[[1, 3, 4]] *= bool(data.backgrounds)
         if not self._shares.sum() > 0:
             raise ParameterError("`mixture` wants only kinds of frames that the data has not")
         self._shares /= self._shares.sum()
-        pictures = [p for p in data.pictures if len(p.boxes)]
-        self._pictures = _Draw(pictures, [p.entry.source for p in pictures], self.mixture.pictures)
+        # With `crowds`, pictures whose faces are all to be ignored show what else there is.
+        pictures = [
+            p for p in data.pictures if len(p.boxes) or (self.mixture.crowds and len(p.ignore))
+        ]
+        self._pictures = _Draw(
+            pictures, [p.entry.source for p in pictures], self.mixture.pictures,
+            [max(len(p.boxes), 1) ** self.mixture.crowds for p in pictures],
+        )  # fmt: skip
         self._faces = _Draw(data.faces, [f.entry.source for f in data.faces], self.mixture.crops)
         gray = [entry.source in ("haarneg", "scene15") for entry in data.backgrounds]
         self._gray, self._coloured = np.flatnonzero(gray), np.flatnonzero(~np.array(gray, bool))
@@ -144,6 +155,8 @@ class Scenes:
         kind = KINDS[int(np.searchsorted(self._shares.cumsum(), rng.random(), side="right"))]
         if kind in ("picture", "crowded"):
             frame = self._of_picture(rng)
+        elif kind == "alarm" and self.alarms:
+            frame = self._about_alarm(rng)
         else:
             frame = self._of_background(rng)
         if kind in ("composite", "crowded"):
@@ -156,6 +169,15 @@ class Scenes:
         picture = self._pictures.draw(rng)
         pixels = self.store.pixels(picture.entry)
         return crop_picture(picture, pixels, self.size, rng, self.mixture.cropping)
+
+    def _about_alarm(self, rng: Rng) -> Frame:
+        number, box = self.alarms[int(rng.integers(len(self.alarms)))]
+        entry = self.data.backgrounds[number]
+        pixels, at = self.store.pixels(entry), np.array([box], np.float32)
+        unknown = np.full((1, 5, 2), np.nan, np.float32)
+        taken = Picture(entry, pixels.shape[:2], at, unknown, NO_BOXES)
+        frame = crop_picture(taken, pixels, self.size, rng, ALARM)
+        return Frame(frame.image, NO_BOXES, NO_POINTS, NO_BOXES)
 
     def _of_background(self, rng: Rng) -> Frame:
         pixels = self._background(rng)
@@ -234,10 +256,14 @@ class _Draw(Generic[Item]):
     """Items drawn with a weight by their source; sources that are not named weigh 1."""
 
     def __init__(
-        self, items: Sequence[Item], sources: Sequence[str], weights: Iterable[tuple[str, float]]
+        self,
+        items: Sequence[Item],
+        sources: Sequence[str],
+        weights: Iterable[tuple[str, float]],
+        own: ArrayLike = 1.0,
     ) -> None:
         by_name = dict(weights)
-        weight = np.array([by_name.get(source, 1.0) for source in sources], float)
+        weight = np.array([by_name.get(source, 1.0) for source in sources], float) * own
         self.items, self.upto = items, weight.cumsum()
 
     def draw(self, rng: Rng) -> Item:
