@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("name", choices=RECIPES)
     parser.add_argument("-o", "--output", required=True, help="folder for checkpoint and weights")
     parser.add_argument("--data", help="folder of the data (default: VJ_DATA)")
+    parser.add_argument("--gathered", help="folder of the sets of nets.detectors.gather")
+    parser.add_argument("--start", help="weights to begin with, where the recipe wants any")
+    parser.add_argument("--finish", help="folder of a training whose rate is to fall in --epochs")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--until", type=int, help="stop after so many epochs of the recipe")
     parser.add_argument("--epochs", type=int, help="a shorter or longer recipe")
@@ -35,17 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", help="of PyTorch (default: cuda where there is one)")
     args = parser.parse_args(argv)
     recipe = RECIPES[args.name]
-    if args.epochs:
+    if args.epochs and not args.finish:
         recipe = replace(recipe, epochs=args.epochs)
     try:
         if args.device and not args.torch:
             raise ParameterError("--device needs --torch")
         threads(args.threads)
-        parts = read_data(args.data)
+        parts = read_data(args.data, recipe.sets, args.gathered)
         path = train(
             recipe, args.output, data=parts[0], epochs=args.until,
             resume=args.resume, workers=args.workers, bar=sys.stderr.isatty(),
-            torch=(args.device or "auto") if args.torch else None,
+            torch=(args.device or "auto") if args.torch else None, start=args.start,
+            finish=(args.finish, args.epochs or recipe.cooling) if args.finish else None,
         )  # fmt: skip
         card = write_card(path, args.name, parts, args.data)
     except VJError as exc:

@@ -1,5 +1,6 @@
 """Our own face nets: what they learn, what the engine and other programs make of them."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import nets
 from nets.autograd.tensor import Tensor, no_grad
 from nets.detectors.facenet import FaceNetDetector, model_of, read_net
+from nets.detectors.training import recipe as recipe_module
 from nets.detectors.training.assign import targets
 from nets.detectors.training.data import Data, read_data
 from nets.detectors.training.encode import decode_boxes, grid
@@ -19,8 +21,10 @@ from nets.detectors.training.frames import as_input
 from nets.detectors.training.objective import Objective
 from nets.detectors.training.recipe import RECIPES, Recipe, save_net, train
 from nets.models.face import FaceNet
+from nets.nn.state import load_state
+from nets.training.loop import CHECKPOINT
 from vj.boxes import iou
-from vj.errors import NetError
+from vj.errors import NetError, TrainingError
 
 SMALL = {"stem": (8, 8), "width": 16}
 KINDS = [SMALL, {**SMALL, "separable": True}]
@@ -279,20 +283,99 @@ QUICK = Recipe(
 )  # fmt: skip
 
 
+def logged(folder):
+    """Records of the epochs."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
 def test_an_interrupted_training_becomes_the_same(data, tmp_path):
     whole = train(QUICK, tmp_path / "whole", data=data, workers=0)
     train(QUICK, tmp_path / "parts", data=data, workers=0, epochs=1)
     with nets.threads(2):
         parts = train(QUICK, tmp_path / "parts", data=data, workers=0, resume=True)
     assert whole.read_bytes() == parts.read_bytes()
-    rows = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
-    assert "alarms" in rows[0]
+    assert "alarms" in logged(tmp_path / "whole")[0]
     assert read_net(whole).n_parameters == FaceNet(**QUICK.net).n_parameters
+
+
+LONG = replace(QUICK, epochs=6, cooling=2, mining=(), mine_every=2, zooms=(1.0, 2.0))
+
+
+def test_a_training_that_is_finished_early_is_the_shorter_recipe(data, tmp_path, monkeypatch):
+    """Bit for bit, wherever it was interrupted; and the long one goes on as if nothing was."""
+    monkeypatch.setattr(recipe_module, "WARM_UP", 0)
+    shorter = train(replace(LONG, epochs=3, cooling=1), tmp_path / "shorter", data=data, workers=0)
+    train(LONG, tmp_path / "long", data=data, workers=0, epochs=2)
+    kept = (tmp_path / "long" / CHECKPOINT).read_bytes()
+    how = {"data": data, "workers": 0, "finish": (tmp_path / "long", 1)}
+    early = train(LONG, tmp_path / "early", **how)
+    assert early.read_bytes() == shorter.read_bytes()
+    assert (tmp_path / "long" / CHECKPOINT).read_bytes() == kept
+    assert train(LONG, tmp_path / "early", **how).read_bytes() == shorter.read_bytes()
+    assert json.loads(load_state(early)[1]["recipe"])["epochs"] == 3
+    whole = train(LONG, tmp_path / "whole", data=data, workers=0)
+    on = train(LONG, tmp_path / "long", data=data, workers=0, resume=True)
+    assert whole.read_bytes() == on.read_bytes()
+    rates = [row["rate"] for row in logged(tmp_path / "whole")]
+    assert rates == pytest.approx([0.01] * 4 + [0.00505, 0.0001])
+
+
+def test_what_cannot_be_finished_early(data, tmp_path):
+    how = {"data": data, "workers": 0}
+    with pytest.raises(TrainingError, match=r"nothing.*: "):
+        train(LONG, tmp_path / "early", finish=(tmp_path / "nothing", 1), **how)
+    train(QUICK, tmp_path / "cosine", epochs=1, **how)
+    with pytest.raises(TrainingError, match="epoch 1, batch 0, cannot be finished within 1 epochs"):
+        train(QUICK, tmp_path / "early", finish=(tmp_path / "cosine", 1), **how)
+    assert not (tmp_path / "early").exists()
+
+
+def test_a_recipe_begins_with_the_weights_that_it_names(data, tmp_path):
+    net = FaceNet(**QUICK.net)
+    weights = save_net(tmp_path / "w.safetensors", net, QUICK)
+    recipe = replace(QUICK, start=hashlib.sha256(weights.read_bytes()).hexdigest(), rate=1e-12)
+    made = train(recipe, tmp_path / "run", data=data, workers=0, start=weights)
+    ours, theirs = load_state(made)[0], load_state(weights)[0]
+    same = [name for name in ours if name.endswith("weight")]
+    assert all(np.array_equal(ours[name], theirs[name]) for name in same)
+    with pytest.raises(TrainingError, match="name the weights to begin with: those of SHA-256"):
+        train(recipe, tmp_path / "other", data=data, workers=0)
+    with pytest.raises(TrainingError, match=r"x.safetensors: the recipe begins with other weights"):
+        train(recipe, tmp_path / "other", data=data, workers=0,
+              start=save_net(tmp_path / "x.safetensors", net, recipe))  # fmt: skip
+    with pytest.raises(TrainingError, match=r"none.safetensors: No such file"):
+        train(recipe, tmp_path / "other", data=data, workers=0, start=tmp_path / "none.safetensors")
+    assert not (tmp_path / "other").exists()
+
+
+class Looks:
+    """Remembers which backgrounds are looked at, and at which size; all of them are alarms."""
+
+    def __init__(self, monkeypatch):
+        self.seen = []
+        monkeypatch.setattr(recipe_module, "mine", self.mine)
+
+    def mine(self, detector, entries, store, *, zoom):
+        self.seen.append((frozenset(entries), zoom))
+        for number, _ in enumerate(entries):
+            yield number, (zoom, 0.0, 9.0, 9.0), 0.5
+
+
+def test_all_backgrounds_are_mined_in_turn_and_old_alarms_stay(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe_module, "WARM_UP", 0)
+    looks = Looks(monkeypatch)
+    entries = data.backgrounds
+    recipe = replace(LONG, epochs=12, backgrounds=len(entries) // 3, mine_every=1,
+                     zooms=(1.0, 2.0, 0.5))  # fmt: skip
+    train(recipe, tmp_path, data=data, workers=0)
+    parts = [part for part, _ in looks.seen]
+    assert len(parts) == 11
+    assert frozenset().union(*parts[:3]) == {*entries}
+    assert len({*looks.seen[:9]}) == 9  # each at each size
+    assert [row["alarms"] for row in logged(tmp_path)[2:11]] == [len(entries)] * 9
 
 
 def test_other_recipes_do_not_go_on_from_a_checkpoint(data, tmp_path):
     train(QUICK, tmp_path, data=data, workers=0, epochs=1)
-    from vj.errors import TrainingError
-
     with pytest.raises(TrainingError, match="batch_size: 2 then, 3 now"):
         train(replace(QUICK, batch_size=3), tmp_path, data=data, workers=0, resume=True)
