@@ -54,7 +54,12 @@ def below(package: str, *rows: tuple[str, float, str]) -> Iterator[Benchmark]:
 
 CATALOGUE = [
     Benchmark("detectors", "bench.detection.detectors", 40, "VJ_DATA, onnxruntime"),
-    *below("detection", ("opencv", 6, "opencv-python<5"), ("shipped", 2, "opencv-python<5")),
+    *below(
+        "detection",
+        ("wild", 5, "VJ_DATA"),
+        ("opencv", 6, "opencv-python<5"),
+        ("shipped", 2, "opencv-python<5"),
+    ),
     *below("features", ("integral", 1, ""), ("haar", 1, ""), ("correlation", 4, "")),
     *below(
         "nets",
