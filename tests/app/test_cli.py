@@ -4,8 +4,10 @@ import io
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 import vj
 from vj.app import pipeline
 from vj.draw import draw
+from vj.io import memory
 from vj.io.images import read_image
 from vj.kernels import jit
 
@@ -225,10 +228,15 @@ def truncated():
     return file.getvalue()[:3000]
 
 
-def bomb():
-    file = io.BytesIO()
-    Image.new("1", (12_000, 12_000)).save(file, "PNG")
-    return file.getvalue()
+def bomb(side=1_000_000):
+    """A PNG that says it has so many pixels a side, by default more than any memory holds."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -267,6 +275,62 @@ def test_the_limit_of_pixels_can_be_raised_and_lowered(command, photos, monkeypa
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     assert command("in/a.png", "--max-pixels", 2399).status == 3
     assert command("in/a.png", "--max-pixels", 2400).status == 0
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_large_picture_is_refused_only_where_memory_forbids_it(command, photos, monkeypatch):
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.new("1", (12_000, 9_000)).save("large.png")  # 108 million pixels
+    done = command("large.png", "--json", "-")
+    assert done.status == 0
+    assert json.loads(done.out)["results"][0]["width"] == 12_000
+    monkeypatch.setattr(memory, "free_memory", lambda: 1_000_000_000)
+    done = command("large.png", "in/a.png")
+    assert done.status == 1
+    assert done.err.splitlines()[0] == (
+        "vj-detect: large.png: too many pixels, which is how a decompression bomb looks: if you "
+        "trust it, raise PIL.Image.MAX_IMAGE_PIXELS (--max-pixels of the command) to 108000000; "
+        "it takes about 1.7 GB of memory"
+    )
+    assert command("large.png", "--max-pixels", 108_000_000).status == 0
+    monkeypatch.setattr(memory, "free_memory", lambda: None)  # then Pillow's own limit holds
+    assert command("large.png").status == 3
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_what_is_free_in_a_container(tmp_path):
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 100\ninactive_file 50000\n")
+    names = [str(tmp_path / name) for name in ("memory.max", "memory.current")]
+    assert memory._free_of_container(*names, "inactive_file") == 150_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._free_of_container(*names, "inactive_file") is None
+    assert memory._free_of_container("/gone", "/gone", "x") is None
+
+
+def test_a_folder_says_what_it_left_out(command, photos):
+    for name in ("a.txt", "b.TXT", "c.pdf", "d.heic", "e.zip", "f.json", "g.csv", "h", ".hidden"):
+        (photos / "in" / name).write_bytes(b"text")
+    (photos / "in" / "link").symlink_to("deep")
+    done = command("in", "-o", "out/")
+    assert done.err.splitlines()[-1] == (
+        "9 files ignored: 3 .txt, 1 .pdf, 1 .heic, 1 .zip, 1 .json, 2 others; "
+        "2 folders not searched"
+    )
+    assert command("in", "-r").err.splitlines()[-1].endswith("; 1 folder not searched")
+    assert command("in", "-q").err == ""
+    assert "ignored" not in command("in/a.png", "in/*.png").err
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "JPEG2000"])
+@pytest.mark.parametrize("name", ["IMG_0001", "photo.jpg_large", "photo.jpg~"])
+def test_a_picture_is_known_by_its_content(command, photos, kind, name):
+    Image.open("in/a.png").save(photos / "in" / "deep" / name, kind)
+    done = command("in/deep", "-o", "out/", "--jsonl", "found")
+    assert done.status == 0
+    assert f"in/deep/{name}: 1 face" in done.out
+    assert files("out") == sorted([f"{name}.png", "d.png"])
 
 
 def test_empty_standard_input(command, photos):

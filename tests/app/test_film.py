@@ -10,6 +10,7 @@ import av
 import clips
 import numpy as np
 import pytest
+from PIL import Image
 
 from vj.io.files import data_folder, replacing
 
@@ -320,6 +321,64 @@ def test_what_was_not_searched_is_not_taken_for_empty(command, clip, content, sa
     assert says in done.err
     assert "see out.mp4" not in done.err
     assert not Path("out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"size": (160, 72)}, "in.mp4: has 128x72 pixels, and found is about a file of 160x72"),
+        (
+            {"times": range(0, 4000, 40)},
+            "in.mp4: lasts 2.00 s, and found is about a file with a frame at 3.96 s",
+        ),
+        ({"name": "b.mp4"}, "in.mp4: found has nothing about it, only about b.mp4"),
+    ],
+)
+def test_detections_of_another_video_are_not_painted(command, clip, tmp_path, other, says):
+    name = other.pop("name", "in.mp4")
+    Path("other").mkdir()
+    clips.make_clip(Path("other") / name, **{"times": range(0, 2000, 40), **other})
+    assert command(f"other/{name}", "--jsonl", "found").status == 0
+    Path("found").write_text(Path("found").read_text().replace("other/", ""))
+    done = command("in.mp4", "--from", "found", "-o", "out.mp4", "--redact", "solid")
+    assert (done.status, done.err) == (2, f"vj-detect: {says}\n")
+    assert not Path("out.mp4").exists()
+
+
+def test_detections_of_more_frames_than_there_are_are_not_painted(command, clip):
+    clips.make_clip(Path("more.mp4"), range(0, 2000, 20))
+    command("more.mp4", "--jsonl", "found")
+    Path("found").write_text(Path("found").read_text().replace("more.mp4", "in.mp4"))
+    done = command("in.mp4", "--from", "found", "-o", "out.mp4", "--redact", "solid")
+    assert done.status == 1
+    assert "in.mp4: has 50 frames, and found is about a file of 100\n" in done.err
+    assert not Path("out.mp4").exists()
+
+
+def test_detections_of_another_picture_are_not_painted(command, photos):
+    command("in/a.png", "--json", "found")
+    Image.new("RGB", (40, 60)).save("in/a.png")
+    done = command("in/a.png", "--from", "found", "-o", "out.png", "--redact", "solid")
+    assert (done.status, done.err) == (
+        2, "vj-detect: in/a.png: has 40x60 pixels, and found is about a file of 60x40\n"
+    )  # fmt: skip
+
+
+OF_VIDEOS = [
+    *(["--track"], ["--every", 2], ["--hold", 5], ["--smooth"], ["--start", 1], ["--stats"]),
+    *(["--duration", 1], ["--max-frames", 3], ["--fps-limit", 5], ["--no-audio"], ["--show"]),
+    *(["--codec", "libx264"], ["--crf", 20]),
+]
+
+
+@pytest.mark.parametrize("option", OF_VIDEOS, ids=lambda option: option[0])
+def test_options_of_videos_are_refused_where_there_is_none(command, photos, option):
+    done = command("in", "-o", "out/", *option)
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"vj-detect: {option[0]} is for videos, cameras and streams\n"
+    assert not Path("out").exists()
+    missing = command("no*match", *option, "-q")
+    assert (missing.status, missing.err) == (3, "vj-detect: no*match: nothing matches\n")
 
 
 def test_crops(command, clip, photos):

@@ -11,7 +11,6 @@ import time
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from vj.app.options import DATA, METHODS, information, parse
 from vj.app.progress import ClosedPipe, Console, Talk, abandon_stdout
 from vj.app.status import Status, status_of
 from vj.errors import CascadeError, ParameterError, SourceError, VJError
-from vj.io.files import sweep, writing
+from vj.io.files import sweep
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,14 +64,18 @@ def run(args: Namespace, console: Console) -> Status:
     if args.help or args.version or args.list_detectors or args.list_cameras:
         console.write(information(args).encode())
         return Status.DONE
+    from vj.io.images import pixel_limit
+
     console.talk = Talk.QUIET if args.quiet else Talk.VERBOSE if args.verbose else Talk.NORMAL
+    with pixel_limit(args.max_pixels):
+        return _run(args, console)
+
+
+def _run(args: Namespace, console: Console) -> Status:
+    from vj.app.inputs import find_tasks
     from vj.app.sink import has_film
 
-    if args.max_pixels:
-        from PIL import Image
-
-        Image.MAX_IMAGE_PIXELS = args.max_pixels
-    tasks = _tasks(args, console)
+    tasks, ignored = find_tasks(args, console)
     jobs = args.jobs or min(8, _processors())
     # One picture has all threads; the pictures of a crowd and of a film share them.
     alone = len(tasks) == 1 and (not has_film(tasks) or tasks[0].item.live)
@@ -86,8 +89,12 @@ def run(args: Namespace, console: Console) -> Status:
         from vj.app.page.command import serve
 
         return serve(args, tasks, jobs, console)
-    work = _explain if args.explain else _detect
-    return work(args, tasks, detector, jobs, console)
+    if args.explain:
+        return _explain(args, tasks, detector, console)
+    status = _detect(args, tasks, detector, jobs, console)
+    if ignored:
+        console.say(ignored)
+    return status
 
 
 def _detect(
@@ -98,8 +105,6 @@ def _detect(
     from vj.app.sink import data_sink, has_film
 
     film = has_film(tasks)
-    if args.show and not film:
-        raise ParameterError("--show is for videos, cameras and streams")
     todo = [t for t in tasks if not (args.skip_existing and t.path and t.path.exists())]
     for folder in {t.path.parent for t in tasks if t.path}:  # also where all is there
         sweep(folder)
@@ -138,7 +143,7 @@ def _detect(
 
 
 def _explain(
-    args: Namespace, tasks: list[Task], detector: Detector | None, jobs: int, console: Console
+    args: Namespace, tasks: list[Task], detector: Detector | None, console: Console
 ) -> Status:
     from vj.app.explanation import explanation_picture
     from vj.app.sink import has_film, picture_sink
@@ -161,37 +166,6 @@ def _explain(
                 write(explanation_picture(detector, frame.image, explanation))
             announced()
     return Status.DONE
-
-
-def _tasks(args: Namespace, console: Console) -> list[Task]:
-    """What is to be done, in order."""
-    from vj.app.sink import is_file, plan
-    from vj.io.live import Live
-    from vj.io.source import Picture, find_inputs
-    from vj.io.video_source import Span
-
-    out = Path(args.output) if args.output else None
-    span = Span(args.start, args.duration, args.max_frames, args.fps_limit)
-    items = find_inputs(
-        args.inputs,
-        console.stdin,
-        recursive=args.recursive,
-        leave_out=out,
-        span=span,
-        stdin_format=args.stdin_format,
-    )
-    if args.sample:
-        from vj.io.images import sample_path
-
-        items.append(Picture("astronaut", sample_path(), Path("astronaut.png")))
-    items = [replace(item, say=console.say) if isinstance(item, Live) else item for item in items]
-    tasks = plan(items, args.output, args.suffix)
-    if len(tasks) < len(items):
-        console.say(f"{count(len(items) - len(tasks), 'file')} of an earlier run left out")
-    if args.output and not is_file(args.output):
-        with writing(args.output):  # now, because data may be wanted in it
-            Path(args.output).mkdir(parents=True, exist_ok=True)
-    return tasks
 
 
 def _film(args: Namespace, jobs: int) -> Film:

@@ -14,6 +14,14 @@ from vj.errors import ParameterError
 
 DATA = ("json", "jsonl", "csv", "coco", "parquet")
 METHODS = ("blur", "pixelate", "solid")
+OF_VIDEOS = (
+    *("track", "every", "hold", "smooth", "start", "duration", "max_frames", "fps_limit"),
+    *("no_audio", "codec", "crf", "stats", "show"),
+)
+OF_DETECTORS = (
+    *("detector", "scale_factor", "min_neighbors", "min_score", "min_size", "max_size"),
+    "second_pass",
+)
 EXIT_STATUS = """\
 exit status:
   0 done, faces or not       3 input missing or unreadable   6 output cannot be written
@@ -130,7 +138,7 @@ def _add_input(add: Any) -> None:
         "--max-pixels",
         type=positive,
         metavar="N",
-        help="refuse larger pictures (default: 89478485, against decompression bombs)",
+        help="refuse larger pictures (default: what memory allows)",
     )
 
 
@@ -235,6 +243,10 @@ def _check(args: argparse.Namespace) -> None:
         (args.explain and (args.redact or args.draw), "--explain and --draw or --redact"),
         (args.saved and args.every > 1, "--from and --every"),
         (args.saved and args.explain, "--from and --explain"),
+        *(
+            (args.saved and getattr(args, name) is not None, f"--from and --{name}")
+            for name in OF_DETECTORS
+        ),
         (args.explain and args.crops, "--explain and --crops"),
         (args.page is not None and args.show, "--page and --show"),
         (args.page is not None and (pictures or args.explain or args.saved), "--page and output"),
@@ -242,7 +254,7 @@ def _check(args: argparse.Namespace) -> None:
     ]
     for clash, what in together:
         if clash:
-            raise ParameterError(f"{what} exclude each other")
+            raise ParameterError(f"{what.replace('_', '-')} exclude each other")
     alone = [
         (args.draw, pictures, "--draw", "-o"),
         (args.redact, pictures, "--redact", "-o"),

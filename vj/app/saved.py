@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vj.io.source import Frame
 
 Key = float | int
+Size = tuple[int, int]  # width and height
+_SLACK = 0.5  # seconds by which a file may last longer than it says
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Saved:
     """
 
     path: str
-    found: dict[str, dict[Key, Detections]]
+    found: dict[str, dict[Key, tuple[Detections, Size | None]]]
 
     def of(self, name: str, frame: Frame) -> Detections:
         """What was found in a frame of the input ``name``.
@@ -35,18 +37,53 @@ class Saved:
         ------
         SourceError
             The frame was not searched: then nobody knows what is in it.
+        ParameterError
+            What was searched is another file: its name, or its size, is another.
         """
-        frames = self.found.get(name)
-        if frames is None:  # the file may have moved since
-            same = [n for n in self.found if Path(n).name == Path(name).name]
-            frames = self.found[same[0]] if len(same) == 1 else None
-        if frames is None:
-            raise SourceError(f"{name}: {self.path} has nothing about it")
+        frames = self._frames(name)
         key = frame.index if frame.time is None else float(frame.time)
         if key not in frames:
             what = f"frame {frame.index}" if frame.time is None else f"{key:.3f} s"
             raise SourceError(f"{name}: {self.path} has nothing about {what}")
-        return frames[key]
+        detections, size = frames[key]
+        height, width = frame.image.shape[:2]
+        if size not in (None, (width, height)):
+            raise ParameterError(
+                f"{name}: has {width}x{height} pixels, and {self.path} is about a file of "
+                "{}x{}".format(*size)
+            )
+        return detections
+
+    def check_length(self, name: str, seconds: float | None) -> None:
+        """Raise ParameterError if frames beyond the end of a video were searched."""
+        last = max(self._frames(name))
+        if seconds is not None and last > seconds + _SLACK:
+            raise ParameterError(
+                f"{name}: lasts {seconds:.2f} s, and {self.path} is about a file with a frame "
+                f"at {last:.2f} s"
+            )
+
+    def check_count(self, name: str, n: int) -> None:
+        """Raise ParameterError if more frames than the ``n`` of a whole video were searched."""
+        known = len(self._frames(name))
+        if n < known:
+            raise ParameterError(
+                f"{name}: has {n} frames, and {self.path} is about a file of {known}"
+            )
+
+    def _frames(self, name: str) -> dict[Key, tuple[Detections, Size | None]]:
+        if name in self.found:
+            return self.found[name]
+        # The file may have moved since.
+        same = [n for n in self.found if Path(n).name == Path(name).name]
+        if len(same) == 1:
+            return self.found[same[0]]
+        if not self.found:
+            raise SourceError(f"{name}: {self.path} has nothing about it")
+        others = f" and {len(self.found) - 1} more" if len(self.found) > 1 else ""
+        raise ParameterError(
+            f"{name}: {self.path} has nothing about it, only about {min(self.found)}{others}"
+        )
 
 
 def read_saved(path: str) -> Saved:
@@ -57,11 +94,11 @@ def read_saved(path: str) -> Saved:
     SourceError
         The file is missing, or holds something else; the message names the line.
     """
-    found: dict[str, dict[Key, Detections]] = {}
+    found: dict[str, dict[Key, tuple[Detections, Size | None]]] = {}
     data = read_bytes(path)
     try:
         for row in _rows(data):
-            found.setdefault(row.text("source"), {})[_key(row)] = _detections(row)
+            found.setdefault(row.text("source"), {})[_key(row)] = _detections(row), _size(row)
     except (SourceError, ParameterError) as exc:
         raise SourceError(f"{path}: not what --json or --jsonl writes: {exc}") from exc
     return Saved(path, found)
@@ -79,6 +116,12 @@ def _rows(data: bytes) -> Iterator[Record]:
 def _key(row: Record) -> Key:
     """Time of a frame of a video, number of one of a picture."""
     return row.number("time_s") if row.raw("time_s") is not None else row.whole("frame", COUNTS)
+
+
+def _size(row: Record) -> Size | None:
+    if "width" not in row:
+        return None
+    return row.whole("width", COUNTS), row.whole("height", COUNTS)
 
 
 def _detections(row: Record) -> Detections:

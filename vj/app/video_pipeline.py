@@ -14,6 +14,7 @@ from vj.app.stages import Ahead, Clock, Stop, mapped, stopping
 from vj.app.window import window
 from vj.errors import ParameterError, SourceError
 from vj.io.video_sink import Encoding
+from vj.io.video_source import Span, Video
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,10 @@ class Film:
             Ctrl-C or SIGTERM, after the video so far is finished.
         """
         clock, started, n = Clock(), time.perf_counter(), 0
-        source, console = _Source(task.item), pipeline.console
+        source, console, whole = _Source(task.item), pipeline.console, False
+        if pipeline.saved is not None and isinstance(task.item, Video):
+            whole = task.item.span == Span()
+            pipeline.saved.check_length(task.item.name, task.item.seconds())
         with contextlib.ExitStack() as stack:
             stop = stack.enter_context(stopping())
             write = stack.enter_context(frame_sink(task, self.encoding))
@@ -78,6 +82,8 @@ class Film:
                 yield pipeline.record(task, frame, detections)
                 n += 1
                 advance()
+            if pipeline.saved is not None and whole and not stop and not source.trouble:
+                pipeline.saved.check_count(task.item.name, n)
         for line in clock.lines(n, time.perf_counter() - started):
             (console.say if self.stats else console.detail)(line)
         source.complain()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vj.errors import ImageError, ParameterError, SinkError, SourceError, VJError
 from vj.io.files import replacing
+from vj.io.memory import BYTES_PER_PIXEL, pixels_that_fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -138,9 +139,12 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO) -> Pixels:
     with _opened(source) as (file, name):
         try:
             with Image.open(file) as picture:
-                limit = Image.MAX_IMAGE_PIXELS or np.inf
-                if picture.width * picture.height > limit:  # Pillow itself only warns
-                    raise ImageError(f"{name}: {_BOMB}")
+                pixels = picture.width * picture.height
+                if pixels > (Image.MAX_IMAGE_PIXELS or np.inf):  # Pillow itself only warns
+                    gigabytes = pixels * BYTES_PER_PIXEL / 1e9
+                    raise ImageError(
+                        f"{name}: {_BOMB} to {pixels}; it takes about {gigabytes:.1f} GB of memory"
+                    )
                 picture.load()
                 with suppress(Exception):  # a malformed EXIF block costs the orientation only
                     ImageOps.exif_transpose(picture, in_place=True)
@@ -199,6 +203,19 @@ def write_image(path: str | os.PathLike[str], image: Any, *, quality: int = 95) 
         raise SinkError(f"{path}: not written as {format_}: {reason}") from exc
     with replacing(path) as file:
         file.write(encoded.getbuffer())
+
+
+@contextmanager
+def pixel_limit(most: int | None) -> Iterator[None]:
+    """Read pictures of up to so many pixels; by default, as many as there is memory for."""
+    from PIL import Image
+
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = most or pixels_that_fit() or before
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def image_format(path: str | os.PathLike[str]) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # outright is read whatever its name is.
 PICTURES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"}
 PICTURES |= {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+# How the content of a picture begins, in the formats whose files are known to come without the
+# suffix; raw files of cameras and many documents begin as TIFF does.
+_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  \r\n")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # nothing like "concat:file://"
 
@@ -78,6 +82,8 @@ class Missing:
 
 Item = Picture | Video | Missing
 
+FOLDERS = "/"  # among the suffixes of what a search leaves out
+
 
 def find_inputs(
     specs: Sequence[str],
@@ -87,6 +93,7 @@ def find_inputs(
     leave_out: Path | None = None,
     span: Span | None = None,
     stdin_format: str | None = None,
+    ignored: Counter[str] | None = None,
 ) -> list[Item]:
     """What the arguments name, in their order, each file once.
 
@@ -104,13 +111,17 @@ def find_inputs(
         Which part of the videos is read.
     stdin_format : str, optional
         What kind of video "-" is; by default it is a picture.
+    ignored : Counter, optional
+        Filled with the suffixes of what folders hold beside pictures and videos, and with the
+        number of `FOLDERS` in them that are not searched.
     """
+    search = _Search(recursive, leave_out, Counter() if ignored is None else ignored)
     found: dict[str, Item] = {}
     for spec in specs:
         standard: Item = Picture("-", stdin, Path("stdin"))
         if stdin_format is not None:
             standard = Video("-", stdin, Path("stdin"), format=stdin_format)
-        for item in [standard] if spec == "-" else _expand(spec, recursive, leave_out):
+        for item in [standard] if spec == "-" else _expand(spec, search):
             if span is not None and isinstance(item, Video):
                 item = replace(item, span=span)
             found.setdefault(item.path or item.name, item)
@@ -153,7 +164,7 @@ def frames(source: Any, **span: Any) -> Iterator[Frame]:
         yield from (frame for frame in item.frames() if frame is not None)
 
 
-def _expand(spec: str, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
+def _expand(spec: str, search: _Search) -> Iterator[Item]:
     path = Path(spec)
     if not spec:  # as an unset variable of the shell leaves it; Path("") is the current folder
         yield _missing("''", "an empty name")
@@ -165,40 +176,69 @@ def _expand(spec: str, recursive: bool, leave_out: Path | None) -> Iterator[Item
         except SourceError as exc:
             yield Missing(spec, exc)
     elif path.is_dir():
-        found = list(_search(path, path, recursive, leave_out))
-        hint = "" if recursive else " (--recursive searches the folders in it)"
+        found = list(search.folder(path, path))
+        hint = "" if search.recursive else " (--recursive searches the folders in it)"
         yield from found or [_missing(spec, f"no pictures or videos in this folder{hint}")]
     elif glob.has_magic(spec) and not path.exists():
-        yield from list(_matches(path, recursive, leave_out)) or [_missing(spec, "nothing matches")]
+        yield from list(search.matches(path)) or [_missing(spec, "nothing matches")]
     else:
         yield _file(spec, path, Path(path.name))
 
 
-def _search(folder: Path, base: Path, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
-    """Files in a folder by name, placed in relation to ``base``; hidden ones are left out."""
-    unreadable: list[OSError] = []
-    shut = None if leave_out is None else os.path.realpath(leave_out)
-    for root, folders, files in os.walk(folder, onerror=unreadable.append):
-        below = [d for d in sorted(folders) if not d.startswith(".")]
-        folders[:] = [d for d in below if recursive and os.path.realpath(Path(root, d)) != shut]
-        for name in sorted(files):
-            if Path(name).suffix.lower() in PICTURES | VIDEOS and not name.startswith("."):
+@dataclass(frozen=True)
+class _Search:
+    """Files in folders by name; hidden ones are left out."""
+
+    recursive: bool
+    leave_out: Path | None
+    ignored: Counter[str]
+
+    def folder(self, folder: Path, base: Path) -> Iterator[Item]:
+        """Files in a folder, placed in relation to ``base``."""
+        unreadable: list[OSError] = []
+        for root, folders, files in os.walk(folder, onerror=unreadable.append):
+            folders[:] = self._searched(root, folders)
+            for name in sorted(files):
                 path = Path(root, name)
+                if name.startswith("."):
+                    continue
+                if path.suffix.lower() in PICTURES | VIDEOS or _begins_as_picture(path):
+                    yield _file(str(path), path, path.relative_to(base))
+                else:
+                    self.ignored[path.suffix.lower()] += 1
+        for error in unreadable:
+            yield _missing(str(error.filename), f"cannot read: {error.strerror}")
+
+    def matches(self, pattern: Path) -> Iterator[Item]:
+        """What a glob matches, placed in relation to its part without wildcards."""
+        parts = pattern.parts
+        base = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+        for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207
+            path = Path(name)
+            if path.is_dir():
+                yield from self.folder(path, base)
+            else:
                 yield _file(str(path), path, path.relative_to(base))
-    for error in unreadable:
-        yield _missing(str(error.filename), f"cannot read: {error.strerror}")
+
+    def _searched(self, root: str, folders: list[str]) -> list[str]:
+        """Those of the folders in a folder that are searched; links are not, they may go round."""
+        shut = None if self.leave_out is None else os.path.realpath(self.leave_out)
+        seen = [d for d in sorted(folders) if not d.startswith(".")]
+        seen = [d for d in seen if os.path.realpath(Path(root, d)) != shut]
+        below = [d for d in seen if self.recursive and not Path(root, d).is_symlink()]
+        self.ignored[FOLDERS] += len(seen) - len(below)
+        return below
 
 
-def _matches(pattern: Path, recursive: bool, leave_out: Path | None) -> Iterator[Item]:
-    """What a glob matches, placed in relation to its part without wildcards."""
-    parts = pattern.parts
-    base = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
-    for name in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207
-        path = Path(name)
-        if path.is_dir():
-            yield from _search(path, base, recursive, leave_out)
-        else:
-            yield _file(str(path), path, path.relative_to(base))
+def _begins_as_picture(path: Path) -> bool:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith(_HEADS) or head[4:] == b"ftypavif" or head[:4] + head[8:] == b"RIFFWEBP"
 
 
 def _file(name: str, path: Path, place: Path) -> Item:

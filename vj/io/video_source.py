@@ -115,6 +115,13 @@ class Video:
             limits = [total, self.span.max_frames, round(rate * seconds)]
             return min((n for n in limits if n), default=None)
 
+    def seconds(self) -> float | None:
+        """How long the whole of it lasts, if the file says so."""
+        if self.path is None:
+            return None
+        with opened(self.source, self.name) as container:
+            return container.duration / 1e6 if container.duration else None
+
     def _all(self) -> Iterator[Frame]:
         with opened(self.source, self.name, format=self.format) as container:
             if self.span.start > 0 and self.path is not None:
