@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-import nets
 from bench.harness.timing import Call, Case, several
 from bench.nets import peers
+from nets.compiler import Model
 from nets.conv import packing
 from nets.kernels.conv import ROWS, conv_direct
 from nets.kernels.depthwise import conv_depthwise
 from nets.kernels.winograd import conv_winograd2, conv_winograd3, conv_winograd4
+from nets.nn.layers import Conv2d, ConvTranspose2d, Module, ReLU, Sequential
+from nets.onnx.reader import parse_graph
 
 WINOGRAD = {2: conv_winograd2, 3: conv_winograd3, 4: conv_winograd4}
 INF = np.float32(np.inf)
@@ -156,32 +156,14 @@ def _call(layer: Layer, packed: packing.Packed, x, pair, pool, threads: int) -> 
     return lambda: list(pool.map(band, range(threads)))
 
 
-def graph(layer: Layer, w, b) -> bytes:
-    """The layer as an ONNX model."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    attributes = {
-        "strides": [layer.stride] * 2,
-        "pads": [layer.padding] * 4,
-        "dilations": [layer.dilation] * 2,
-        "group": layer.groups,
-    }
-    op, out = ("ConvTranspose", "y") if layer.transposed else ("Conv", "c")
-    nodes = [helper.make_node(op, ["x", "w", "b"], [out], **attributes)]
-    if not layer.transposed:
-        nodes.append(helper.make_node("Relu", ["c"], ["y"]))
-    dims = [1, layer.inputs, layer.size, layer.size], [1, layer.outputs, layer.out, layer.out]
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, d)
-        for name, d in zip("xy", dims, strict=True)
-    ]
-    constants = [numpy_helper.from_array(w, "w"), numpy_helper.from_array(b, "b")]
-    body = helper.make_graph(nodes, "layer", ends[:1], ends[1:], constants)
-    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
+def model(layer: Layer) -> Module:
+    """The layer as a model of ours."""
+    kind = ConvTranspose2d if layer.transposed else Conv2d
+    conv = kind(
+        layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding,
+        dilation=layer.dilation, groups=layer.groups,
+    )  # fmt: skip
+    return conv if layer.transposed else Sequential(conv, ReLU())
 
 
 def pytorch(layer: Layer, x, w, b, threads: int) -> dict[str, Call]:
@@ -191,6 +173,7 @@ def pytorch(layer: Layer, x, w, b, threads: int) -> dict[str, Call]:
 
     torch.set_num_threads(threads)
     inductor.freezing = True
+    torch._dynamo.reset()  # or it gives up on compiling after eight layers
     found = {}
     for name, form in peers.formats(torch).items():
         tx, tw = (torch.from_numpy(a).to(memory_format=form) for a in (x, w))
@@ -209,31 +192,23 @@ def _torch_module(layer: Layer, torch, w, b):
     return torch.nn.Sequential(*parts).eval()
 
 
-def in_and_out(model: bytes, x, threads: int) -> Call:
-    """Ours as a model of one layer."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "layer.onnx"
-        path.write_bytes(model)
-        return partial(nets.load_onnx(path, n_jobs=threads).run, {"x": x})
-
-
 def calls(layer: Layer, threads: int) -> dict[str, Call]:
     """Everything that can compute the layer."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, layer.inputs, layer.size, layer.size), dtype=np.float32)
-    rows = (layer.inputs, layer.outputs) if layer.transposed else (layer.outputs, layer.inputs)
-    side = (layer.kernel,) * 2
-    w = rng.standard_normal((rows[0], rows[1] // layer.groups, *side), dtype=np.float32)
-    b = rng.standard_normal(layer.outputs, dtype=np.float32)
+    net = model(layer)
+    w, b = (np.array(p.data) for p in net.parameters())
+    shape = (1, layer.inputs, layer.size, layer.size)
+    x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    data = peers.exported(net, layer.size).SerializeToString()
+    alone = Model(parse_graph(data, layer.name), n_jobs=threads)
     pool = ThreadPoolExecutor(threads) if threads > 1 else None
-    model = graph(layer, w, b)
+    feeds = {"input": x}
     return {
         **ours(layer, x, w, b, pool, threads),
-        "vj, NCHW in and out": in_and_out(model, x, threads),
+        "vj, NCHW in and out": partial(alone.run, feeds),
         **peers.available(
-            partial(peers.onnxruntime, model, {"x": x}, threads),
+            partial(peers.onnxruntime, data, feeds, threads),
             partial(pytorch, layer, x, w, b, threads),
-            partial(peers.opencv, model, {"x": x}, threads),
+            partial(peers.opencv, data, feeds, threads),
         ),
     }
 

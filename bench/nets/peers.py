@@ -1,13 +1,18 @@
-"""The other engines, at their best settings."""
+"""The other engines, at their best settings, and the graphs they are given."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
+import nets
 from bench.harness.timing import Call
+from nets.nn.layers import Module
 
 
 def available(*makers: Callable[[], dict[str, Call]]) -> dict[str, Call]:
@@ -20,6 +25,14 @@ def available(*makers: Callable[[], dict[str, Call]]) -> dict[str, Call]:
             what = getattr(make, "func", make).__name__
             print(f"  left out: {what}: {type(exc).__name__} {str(exc).splitlines()[0][:80]}")
     return found
+
+
+def exported(model: Module, size: int) -> onnx.ModelProto:
+    """A model of ours as an ONNX graph for square images."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        nets.export_onnx(model, path, (size, size))
+        return onnx.load(path)
 
 
 def onnxruntime(model: bytes, feeds: dict[str, Any], threads: int) -> dict[str, Call]:

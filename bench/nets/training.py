@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import nets
 from bench.harness.timing import Call, Case, several
-from bench.nets import peers, torch_twins
+from bench.nets import peers, torch_models
 from nets.autograd.tensor import Tensor
 from nets.conv.geometry import Geometry
 from nets.conv.products import outputs, to_inputs, to_weights
@@ -43,20 +43,32 @@ class Net(NamedTuple):
 NETS = [
     Net(
         "LeNet-5 32x32 batch 64",
-        lambda: LeNet5(activation="relu", pooling="max"),
-        torch_twins.LeNet5,
+        partial(LeNet5, activation="relu", pooling="max"),
+        partial(torch_models.LeNet5, torch.relu, functional.max_pool2d),
         (64, 1, 32, 32),
         10,
     ),
-    Net("ResNet-18 64x64 batch 16", resnet18, torch_twins.ResNet18, (16, 3, 64, 64), 1000),
     Net(
-        "MobileNet v2 64x64 batch 16",
-        lambda: mobilenet_v2(dropout=0.0),
-        torch_twins.MobileNetV2,
+        "ResNet-18 64x64 batch 16",
+        resnet18,
+        partial(torch_models.ResNet, torch_models.Basic, (2, 2, 2, 2), 1, 1000),
         (16, 3, 64, 64),
         1000,
     ),
-    Net("YuNet-like 320x320 batch 8", YuNet, torch_twins.YuNet, (8, 3, 320, 320), 0),
+    Net(
+        "MobileNet v2 64x64 batch 16",
+        partial(mobilenet_v2, dropout=0.0),
+        partial(torch_models.mobilenet_v2, 1, 1000),
+        (16, 3, 64, 64),
+        1000,
+    ),
+    Net(
+        "YuNet-like 320x320 batch 8",
+        YuNet,
+        partial(torch_models.YuNet, 64),
+        (8, 3, 320, 320),
+        0,
+    ),
 ]
 
 
@@ -119,7 +131,12 @@ def our_step(net: Net, model, x: np.ndarray, labels: np.ndarray) -> Call:
 def their_step(net: Net, state: dict, x: np.ndarray, labels: np.ndarray, form) -> Call:
     """A step of PyTorch in one of the memory formats."""
     model = net.theirs()
-    torch_twins.load(model, state)
+    model.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.ReLU | torch.nn.ReLU6):
+            layer.inplace = True  # as fast as PyTorch can
+        elif isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
     model = model.to(memory_format=form)
     optimiser = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
     images = torch.from_numpy(np.ascontiguousarray(x)).to(memory_format=form)

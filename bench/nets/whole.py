@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
 
+import nets
 from bench.harness.timing import Call, Case, several
 from bench.nets import peers
 from nets.compiler import Model
 from nets.compiler.specialise import specialise
+from nets.detectors.facenet import read_net
+from nets.models import mobilenet_v2, resnet18
+from nets.nn.layers import Conv2d, Module, ReLU, Sequential
 from nets.onnx.reader import parse_graph
 from vj.io.files import data_folder
 
@@ -21,111 +25,43 @@ FILES = {
     "YuNet-n": "yunet/yunet_n_dynamic.onnx",
     "SCRFD-500M": "scrfd/scrfd_500m_kps.onnx",
     "SCRFD-2.5G": "scrfd/scrfd_2.5g_kps.onnx",
-    "RFB-320": "ulfg/version-RFB-320_simplified.onnx",
+    "Ultra-Light RFB": "ulfg/version-RFB-320_simplified.onnx",
 }
+SHIPPED = ("face-cnn", "face-fast", "face-tiny")
 ABOUT = (
     "All take a ready float32 NCHW array and return their outputs. Peers at their best settings: "
     "constant weights (a file that also lists them as inputs is rewritten, or onnxruntime folds "
     "nothing), as many threads as ours, PyTorch traced and frozen. The detectors are the files of "
-    "their authors (VJ_DATA); the other networks have random weights."
+    "their authors (VJ_DATA) and those of this package; the other networks have random weights."
 )
 
 
-class Graph:
-    """An ONNX graph of convolutions with random weights, layer by layer."""
-
-    def __init__(self, size: int) -> None:
-        self.nodes, self.constants, self.size = [], [], size
-        self.rng, self.count = np.random.default_rng(0), 0
-
-    def add(self, op: str, *inputs: str, **attributes) -> str:
-        self.count += 1
-        self.nodes.append(helper.make_node(op, list(inputs), [f"t{self.count}"], **attributes))
-        return f"t{self.count}"
-
-    def constant(self, array) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(array, name))
-        return name
-
-    def conv(self, x: str, c: int, k: int, size: int, stride=1, groups=1, act="Relu") -> str:
-        """Convolution and activation; weights that keep the variance."""
-        scale = np.sqrt(2 / (c // groups * size * size))
-        w = self.rng.standard_normal((k, c // groups, size, size)) * scale
-        b = self.rng.standard_normal(k) * 0.1
-        names = [self.constant(a.astype(np.float32)) for a in (w, b)]
-        y = self.add("Conv", x, *names, strides=[stride] * 2, pads=[size // 2] * 4, group=groups)
-        if act == "Relu6":
-            limits = [self.constant(np.array(v, np.float32)) for v in (0, 6)]
-            return self.add("Clip", y, *limits)
-        return self.add(act, y) if act else y
-
-    def classify(self, x: str, c: int, classes: int = 1000) -> str:
-        x = self.add("Flatten", self.add("GlobalAveragePool", x))
-        w = (self.rng.standard_normal((classes, c)) / np.sqrt(c)).astype(np.float32)
-        b = np.zeros(classes, np.float32)
-        return self.add("Gemm", x, self.constant(w), self.constant(b), transB=1)
-
-    def model(self, output: str) -> onnx.ModelProto:
-        ends = [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, self.size, self.size]),
-            helper.make_tensor_value_info(output, TensorProto.FLOAT, None),
-        ]
-        body = helper.make_graph(self.nodes, "net", ends[:1], ends[1:], self.constants)
-        model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)])
-        model.ir_version = 9
-        return model
-
-
-def plain(size: int) -> onnx.ModelProto:
-    """3x3 convolutions only: the net of a detector without depthwise layers."""
-    g = Graph(size)
-    x, c = g.conv("x", 3, 16, 3, 2), 16
-    for k, depth in ((32, 2), (64, 2), (64, 3), (64, 2)):
-        x, c = g.conv(x, c, k, 3, 2), k
-        for _ in range(depth):
-            x = g.conv(x, c, c, 3)
-    return g.model(g.conv(x, c, 16, 3, act=""))
-
-
-def resnet18(size: int) -> onnx.ModelProto:
-    """He et al., CVPR 2016."""
-    g = Graph(size)
-    x = g.conv("x", 3, 64, 7, 2)
-    x, c = g.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), 64
-    for k in (64, 128, 256, 512):
-        for block in range(2):
-            stride = 2 if block == 0 and k > 64 else 1
-            y = g.conv(g.conv(x, c, k, 3, stride), k, k, 3, act="")
-            side = g.conv(x, c, k, 1, stride, act="") if (c, stride) != (k, 1) else x
-            x, c = g.add("Relu", g.add("Add", y, side)), k
-    return g.model(g.classify(x, c))
-
-
-def mobilenet_v2(size: int) -> onnx.ModelProto:
-    """Sandler et al., CVPR 2018, width 1.0."""
-    g = Graph(size)
-    x, c = g.conv("x", 3, 32, 3, 2, act="Relu6"), 32
-    for t, k, n, s in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
-                       (6, 160, 3, 2), (6, 320, 1, 1)):  # fmt: skip
-        for i in range(n):
-            stride, wide = (s if i == 0 else 1), c * t
-            y = g.conv(x, c, wide, 1, act="Relu6") if t > 1 else x
-            y = g.conv(y, wide, wide, 3, stride, wide, act="Relu6")
-            y = g.conv(y, wide, k, 1, act="")
-            x, c = (g.add("Add", x, y) if stride == 1 and c == k else y), k
-    return g.model(g.classify(g.conv(x, c, 1280, 1, act="Relu6"), 1280))
+def plain() -> Module:
+    """3x3 convolutions only: the network of a detector without depthwise layers."""
+    layers: list[Module] = [Conv2d(3, 16, 3, 2, 1), ReLU()]
+    width = 16
+    for outputs, depth in ((32, 2), (64, 2), (64, 3), (64, 2)):
+        for stride in (2, *[1] * depth):
+            layers += [Conv2d(width, outputs, 3, stride, 1), ReLU()]
+            width = outputs
+    return Sequential(*layers, Conv2d(width, 16, 3, padding=1))
 
 
 def networks() -> Iterator[tuple[str, Callable[[], onnx.ModelProto]]]:
     """Name and maker of every network."""
     for name, file in FILES.items():
-        for size in (320, 640):
-            if (DATA / "ref_models" / file).is_file():
-                yield f"{name} @{size}", lambda f=file, s=size: resized(f, s)
-    yield "plain 3x3 @320", lambda: plain(320)
-    yield "ResNet-18 @224", lambda: resnet18(224)
-    yield "MobileNet v2 @224", lambda: mobilenet_v2(224)
+        if (DATA / "ref_models" / file).is_file():
+            for size in (320, 640):
+                yield f"{name} @{size}", partial(resized, file, size)
+    folder = Path(nets.__file__).parent / "data"
+    for name in SHIPPED:
+        net = read_net(folder / f"{name}.safetensors")
+        yield f"{name} @320", partial(peers.exported, net, 320)
+    for name, make, size in (
+        ("plain 3x3", plain, 320), ("ResNet-18", resnet18, 224),
+        ("MobileNet v2", partial(mobilenet_v2, dropout=0.0), 224),
+    ):  # fmt: skip
+        yield f"{name} @{size}", lambda make=make, size=size: peers.exported(make(), size)
 
 
 def resized(file: str, size: int) -> onnx.ModelProto:
@@ -187,25 +123,35 @@ def _torch_node(torch, f, special, node, args):
     kernel, strides = node.get("kernel_shape"), node.get("strides")
     pads = node.get("pads", [0] * 4)[:2]
     shape = special.specs[node.outputs[0]].shape
+    x, (weight, bias) = args[0], (*args[1:3], None, None)[:2]
     return {
-        "Conv": lambda: f.conv2d(*args, strides, pads,
+        "Conv": lambda: f.conv2d(x, weight, bias, strides, pads,
                                  node.get("dilations", [1, 1]), node.get("group", 1)),
-        "Relu": lambda: f.relu(args[0]),
-        "Clip": lambda: f.relu6(args[0]),
-        "Add": lambda: args[0] + args[1],
-        "Mul": lambda: args[0] * args[1],
-        "MaxPool": lambda: f.max_pool2d(args[0], kernel, strides, pads),
-        "AveragePool": lambda: f.avg_pool2d(args[0], kernel, strides),
-        "GlobalAveragePool": lambda: args[0].mean((2, 3), keepdim=True),
-        "Resize": lambda: f.interpolate(args[0], size=shape[2:]),
+        "BatchNormalization": lambda: f.batch_norm(x, *args[3:], weight, bias,
+                                                   eps=node.get("epsilon", 1e-5)),
+        "Slice": lambda: sliced(x, shape, *(special.specs[n].value for n in node.inputs[1:4])),
+        "Relu": lambda: f.relu(x),
+        "Clip": lambda: f.relu6(x),
+        "Add": lambda: x + args[1],
+        "Mul": lambda: x * args[1],
+        "MaxPool": lambda: f.max_pool2d(x, kernel, strides, pads),
+        "AveragePool": lambda: f.avg_pool2d(x, kernel, strides),
+        "GlobalAveragePool": lambda: x.mean((2, 3), keepdim=True),
+        "Resize": lambda: f.interpolate(x, size=shape[2:]),
         "Concat": lambda: torch.cat(args, node.get("axis")),
-        "Sigmoid": lambda: torch.sigmoid(args[0]),
-        "Softmax": lambda: torch.softmax(args[0], node.get("axis", -1)),
-        "Transpose": lambda: args[0].permute(*node.get("perm")),
-        "Reshape": lambda: args[0].reshape(shape),
-        "Flatten": lambda: args[0].flatten(1),
+        "Sigmoid": lambda: torch.sigmoid(x),
+        "Softmax": lambda: torch.softmax(x, node.get("axis", -1)),
+        "Transpose": lambda: x.permute(*node.get("perm")),
+        "Reshape": lambda: x.reshape(shape),
+        "Flatten": lambda: x.flatten(1),
         "Gemm": lambda: f.linear(*args),
     }[node.op]()  # fmt: skip
+
+
+def sliced(x, shape, starts, _, axes):
+    for start, axis in zip(starts.tolist(), axes.tolist(), strict=True):
+        x = x.narrow(axis, start, shape[axis])
+    return x
 
 
 def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

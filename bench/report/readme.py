@@ -19,7 +19,6 @@ from bench.report.detectors import cells
 Results = Mapping[str, Mapping[str, Any]]
 MARKED = re.compile(r"(<!-- bench:([\w-]+) -->\n|<!--fig:([\w-]+)-->).*?(<!-- /bench -->|<!--/-->)",
                     re.DOTALL)  # fmt: skip
-PARTS: dict[str, Callable[[Results], str]] = {}
 
 SHIPPED = {
     "face-fast": "the default",
@@ -42,29 +41,12 @@ DETECTORS = {
     "vj frontalface_alt2": "haarcascade_frontalface_alt2, on our engine",
     "pico": "pico, in Numba",
 }
-NETWORKS = {
-    "YuNet-n @320": "YuNet-n, 320x320",
-    "SCRFD-500M @320": "SCRFD-500M, 320x320",
-    "SCRFD-2.5G @320": "SCRFD-2.5G, 320x320",
-    "RFB-320 @320": "Ultra-Light RFB, 320x320",
-    "plain 3x3 @320": "3x3 convolutions only, 320x320",
-    "ResNet-18 @224": "ResNet-18, 224x224",
-    "MobileNet v2 @224": "MobileNet v2, 224x224",
-}
 CASCADES = {
     "default": "frontalface_default",
     "alt": "frontalface_alt",
     "alt2": "frontalface_alt2",
     "LBP": "lbp frontalface",
 }
-
-
-def part(name: str) -> Callable[[Callable[[Results], str]], Callable[[Results], str]]:
-    def add(function: Callable[[Results], str]) -> Callable[[Results], str]:
-        PARTS[name] = function
-        return function
-
-    return add
 
 
 def filled(text: str, results: Results) -> str:
@@ -107,26 +89,17 @@ def ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f}" if seconds < 9.95e-3 else f"{seconds * 1e3:.0f}"
 
 
-@part("speed-up")
-def speed_up(results: Results) -> str:
-    return f"{median(tables.ratios(table(results, 'Detection, one thread'))):.0f}"
-
-
-@part("opencv")
 def opencv(results: Results) -> str:
     found = times(results, "Detection, one thread")
     pictures = list(dict.fromkeys(case.partition(": ")[2] for case in found))
     version = results["detection.opencv"]["machine"]["versions"]["opencv-python"]
     lines = [[f"vj / OpenCV {'.'.join(version.split('.')[:2])}, ms", *pictures]]
     for name, title in CASCADES.items():
-        pairs = [(row["vj"], row["opencv"]) for p in pictures for row in [found[f"{name}: {p}"]]]
-        lines.append(
-            [title, *(f"{a * 1e3:.0f} / {b * 1e3:.0f} **{b / a:.1f}x**" for a, b in pairs)]
-        )
+        pairs = ([1e3 * t for t in found[f"{name}: {p}"].values()] for p in pictures)
+        lines.append([title, *(f"{a:.0f} / {b:.0f} **{b / a:.1f}x**" for a, b in pairs)])
     return rows(*lines)
 
 
-@part("shipped")
 def shipped(results: Results) -> str:
     found, cards = results["detectors"], results["cards"]
     lines = [["network", f"AP on {found['faces']} faces", "weights", "ms a picture", ""]]
@@ -138,7 +111,6 @@ def shipped(results: Results) -> str:
     return rows(*lines)
 
 
-@part("detectors")
 def detectors(results: Results) -> str:
     found = results["detectors"]["detectors"]
     head = ["detector", "AP", "recall at 50 false positives", "the same on CMU-MIT B", "ms"]
@@ -146,19 +118,6 @@ def detectors(results: Results) -> str:
     return rows(head, *([DETECTORS[name], cells(found[name])] for name in kept))
 
 
-@part("boxes-learned")
-def boxes_learned(results: Results) -> str:
-    data = results["cards"]["face-cnn"]["data"]
-    return f"{sum(row.get('faces', 0) for row in data):,}"
-
-
-@part("crops-learned")
-def crops_learned(results: Results) -> str:
-    data = results["cards"]["face-cnn"]["data"]
-    return f"{sum(row.get('crops', 0) for row in data):,}"
-
-
-@part("engine")
 def engine(results: Results) -> str:
     found = times(results, "Whole networks, 1 thread")
     yunet = found["YuNet-n @320"]
@@ -172,15 +131,15 @@ def engine(results: Results) -> str:
     )
 
 
-@part("networks")
 def networks(results: Results) -> str:
     found = times(results, "Whole networks, 1 thread")
     head = ["nets", "onnxruntime", "OpenCV's dnn", "torch, frozen, the better layout"]
     lines = [["CPU time of one thread, ms", *head]]
-    for case, title in NETWORKS.items():
-        row = found[case]
+    for case, row in found.items():
+        name, _, size = case.rpartition(" @")
         engines = [row["vj"], *(fastest(row, n) for n in ("onnxruntime", "cv2.dnn", "torch"))]
-        lines.append([title, *best_in_bold(engines)])
+        if size != "640":
+            lines.append([f"{name}, {size}x{size}", *best_in_bold(engines)])
     return rows(*lines)
 
 
@@ -189,17 +148,16 @@ def paragraph(text: str) -> str:
     return textwrap.fill(text, 120, break_on_hyphens=False, break_long_words=False) + "\n"
 
 
-def best_in_bold(seconds: list[float]) -> list[str]:
-    return [f"**{ms(t)}**" if t == min(seconds) else ms(t) for t in seconds]
-
-
-@part("share-of-peak")
 def share_of_peak(results: Results) -> str:
+    """The least of the matrix products, in percent."""
     found = table(results, "Convolution layers, 1 thread")["cases"]
     return f"{100 * min(row['share'] for row in found if row['case'].startswith('1x1')):.0f}"
 
 
-@part("training-steps")
+def best_in_bold(seconds: list[float]) -> list[str]:
+    return [f"**{ms(t)}**" if t == min(seconds) else ms(t) for t in seconds]
+
+
 def training_steps(results: Results) -> str:
     one, two = (times(results, f"Training steps, {n}") for n in ("1 thread", "2 threads"))
     lines = [["ms a step", "nets", "PyTorch", "", "two threads: nets", "PyTorch", ""]]
@@ -212,43 +170,6 @@ def training_steps(results: Results) -> str:
     return rows(*lines)
 
 
-@part("lenet-minutes")
-def lenet_minutes(results: Results) -> str:
-    return f"{results['lecture.face_or_not']['numbers']['LeNet-5']['minutes']:.1f}"
-
-
-@part("lenet-right")
-def lenet_right(results: Results) -> str:
-    return f"{100 * results['lecture.face_or_not']['numbers']['LeNet-5']['test']['accuracy']:.2f}"
-
-
-@part("first-start")
-def first_start(results: Results) -> str:
-    return f"{times(results, 'First start')['vj-detect --sample']['vj']:.0f}"
-
-
-@part("install")
-def install(results: Results) -> str:
-    return f"{sum(results['install']['megabytes'].values()):.0f}"
-
-
-@part("install-llvm")
-def install_llvm(results: Results) -> str:
-    sizes = results["install"]["megabytes"]
-    return f"{100 * sizes['llvmlite'] / sum(sizes.values()):.0f}"
-
-
-@part("parity-cases")
-def parity_cases(results: Results) -> str:
-    return f"{results['parity']['cases']:,}"
-
-
-@part("parity-cascades")
-def parity_cascades(results: Results) -> str:
-    return f"{results['parity']['cascades']}"
-
-
-@part("unseen")
 def unseen(results: Results) -> str:
     found = results["recorded"]["pictures that no schedule was chosen on"]
     masks, streets = found["masked people"], found["sports, streets and crowds"]
@@ -266,7 +187,6 @@ def unseen(results: Results) -> str:
     )
 
 
-@part("shipped-runs")
 def shipped_runs(results: Results) -> str:
     found, runs = results["recorded"]["training of the shipped networks"], []
     for name in SHIPPED:
@@ -284,3 +204,40 @@ def shipped_runs(results: Results) -> str:
         f"of {others['seed 0, alarm 0.3']}. Small steps are the better bargain: after more frames "
         "in steps of 64, 320 pixels wide, both larger networks were less accurate."
     )
+
+
+def install_llvm(results: Results) -> str:
+    sizes = results["install"]["megabytes"]
+    return f"{100 * sizes['llvmlite'] / sum(sizes.values()):.0f}"
+
+
+def learned(kind: str) -> Callable[[Results], str]:
+    """How many of the boxes or crops of the data face-cnn was trained on."""
+    return lambda r: f"{sum(row.get(kind, 0) for row in r['cards']['face-cnn']['data']):,}"
+
+
+def lenet(results: Results) -> Mapping[str, Any]:
+    return results["lecture.face_or_not"]["numbers"]["LeNet-5"]
+
+
+PARTS: dict[str, Callable[[Results], str]] = {
+    "boxes-learned": learned("faces"),
+    "crops-learned": learned("crops"),
+    "detectors": detectors,
+    "engine": engine,
+    "first-start": lambda r: f"{times(r, 'First start')['vj-detect --sample']['vj']:.0f}",
+    "install": lambda r: f"{sum(r['install']['megabytes'].values()):.0f}",
+    "install-llvm": install_llvm,
+    "lenet-minutes": lambda r: f"{lenet(r)['minutes']:.1f}",
+    "lenet-right": lambda r: f"{100 * lenet(r)['test']['accuracy']:.2f}",
+    "networks": networks,
+    "opencv": opencv,
+    "parity-cascades": lambda r: f"{r['parity']['cascades']}",
+    "parity-cases": lambda r: f"{r['parity']['cases']:,}",
+    "share-of-peak": share_of_peak,
+    "shipped": shipped,
+    "shipped-runs": shipped_runs,
+    "speed-up": lambda r: f"{median(tables.ratios(table(r, 'Detection, one thread'))):.0f}",
+    "training-steps": training_steps,
+    "unseen": unseen,
+}

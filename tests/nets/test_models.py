@@ -15,8 +15,9 @@ from nets.nn import init, losses, optim
 from vj.errors import NetError
 
 torch = pytest.importorskip("torch", reason="the oracle is torch")
-import torch_models as T  # noqa: E402
 from traced import by_onnxruntime, by_opencv, by_tape, lively, noise, same  # noqa: E402
+
+from bench.nets import torch_models as T  # noqa: E402
 
 COUNTS = {
     M.LeNet5: 61_706, M.AlexNet: 61_100_840, M.vgg16: 138_357_544, M.vgg16_bn: 138_365_992,

@@ -1,11 +1,13 @@
-"""The architectures in PyTorch, written down a second time: torchvision's where it has them."""
+"""The architectures of `nets.models` in PyTorch, as torchvision builds them where it does."""
 
+from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+relu = partial(F.relu, inplace=True)  # as fast as PyTorch can
 torch.set_num_threads(1)  # threads of several libraries in one process wait for each other
 
 
@@ -92,9 +94,9 @@ class Basic(nn.Module):
             self.downsample = conv_norm(i, w, 1, s, act=None)
 
     def forward(self, x):
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        y = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
         side = self.downsample(x) if hasattr(self, "downsample") else x
-        return F.relu(y + side if self.shortcut else y)
+        return relu(y + side if self.shortcut else y)
 
 
 class Bottleneck(nn.Module):
@@ -108,9 +110,9 @@ class Bottleneck(nn.Module):
             self.downsample = conv_norm(i, o, 1, s, act=None)
 
     def forward(self, x):
-        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        y = relu(self.bn2(self.conv2(relu(self.bn1(self.conv1(x))))))
         side = self.downsample(x) if hasattr(self, "downsample") else x
-        return F.relu(self.bn3(self.conv3(y)) + side)
+        return relu(self.bn3(self.conv3(y)) + side)
 
 
 class ResNet(nn.Module):
@@ -134,7 +136,7 @@ class ResNet(nn.Module):
             self.fc = nn.Linear(i, n)
 
     def maps(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = relu(self.bn1(self.conv1(x)))
         x = x if self.small else F.max_pool2d(x, 3, 2, 1)
         for stage in self.stages:
             x = getattr(self, stage)(x)
@@ -343,7 +345,7 @@ class Unit(nn.Module):
 
     def forward(self, x):
         y = self.conv2(self.conv1(x))
-        return F.relu(self.bn(y)) if hasattr(self, "bn") else y
+        return relu(self.bn(y)) if hasattr(self, "bn") else y
 
 
 class YuNet(nn.Module):
