@@ -14,7 +14,7 @@ WINDOW_SIDES = range(3, 1025)  # a 3x3 grid fits, and box sums of 8-bit pixels f
 
 # Annotations and saved detections. Those of LVIS, the largest common set, have 1.1 GB.
 TEXT_BYTES = 4 << 30
-NESTING = 100  # levels of JSON objects and lists; COCO has 6. Python's own parser takes about 1000
+NESTING = 100  # levels of JSON or XML; COCO has 6. Python's recursion ends at about 1000
 NAME = 4096  # characters of a name or path: PATH_MAX of Linux
 COORDINATE = 1 << 24  # pixels: from here on float32 does not tell neighbouring ones apart
 COUNTS = range(10**9)  # of boxes, frames, classes: a number of more digits is none

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from reprlib import Repr
@@ -35,15 +36,24 @@ def shown(value: Any) -> str:
     return _SHOWN.repr(value)
 
 
+def brief(exc: BaseException) -> str:
+    """What another library's error says, on one line of bounded length."""
+    text = " ".join(str(exc).split()) or type(exc).__name__
+    return text if len(text) <= 300 else f"{text[:140]} ... {text[-140:]}"
+
+
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The content of a text file of at most `limits.TEXT_BYTES`."""
+    most = limits.TEXT_BYTES
     try:
         with Path(path).open("rb") as file:
-            data = file.read(limits.TEXT_BYTES + 1)
+            found = os.fstat(file.fileno())
+            # read() makes room for as much as it is asked for; a pipe does not tell its size.
+            data = file.read(1 + min(most, found.st_size if stat.S_ISREG(found.st_mode) else most))
     except (OSError, ValueError) as exc:  # ValueError: a null in the path
         raise SourceError(f"{path}: cannot read: {getattr(exc, 'strerror', None) or exc}") from exc
-    if len(data) > limits.TEXT_BYTES:
-        raise SourceError(f"{path}: more than {limits.TEXT_BYTES >> 30} GiB of text: split it")
+    if len(data) > most:
+        raise SourceError(f"{path}: more than {most >> 30} GiB of text: split it")
     return data
 
 
@@ -70,7 +80,7 @@ def parse_json(data: bytes, where: str) -> Any:
     except json.JSONDecodeError as exc:
         raise SourceError(f"{where}:{exc.lineno}: not JSON: {exc.msg}") from exc
     except ValueError as exc:  # no UTF-8, or a number of thousands of digits
-        raise SourceError(f"{where}: not JSON: {exc}") from exc
+        raise SourceError(f"{where}: not JSON: {brief(exc)}") from exc
 
 
 def _nesting(data: bytes) -> int:

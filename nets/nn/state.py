@@ -14,6 +14,7 @@ import safetensors.numpy
 from nets.arrays import Array
 from vj.errors import NetError
 from vj.io.files import replacing
+from vj.records import brief
 
 
 def save_state(
@@ -88,4 +89,6 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str
     except OSError as exc:
         raise NetError(f"{path}: cannot be read: {exc}") from exc
     except safetensors.SafetensorError as exc:
-        raise NetError(f"{path}: is truncated, damaged or no safetensors file: {exc}") from exc
+        raise NetError(
+            f"{path}: is truncated, damaged or no safetensors file: {brief(exc)}"
+        ) from exc

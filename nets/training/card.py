@@ -16,6 +16,7 @@ from nets.nn.layers.module import Module
 from nets.training.run import Run
 from vj.errors import NetError, SourceError
 from vj.io.files import replacing
+from vj.records import Record, parse_json, read_bytes
 
 _HOW = ("batch_size", "shuffle", "augment", "mean", "std", "seed", "drop_last")
 
@@ -104,13 +105,23 @@ def read_card(path: str | os.PathLike[str]) -> Card:
         It belongs to other weights.
     """
     place = _beside(path)
+    data = read_bytes(place)
     try:
-        card = Card(**json.loads(place.read_text()))
-    except (OSError, ValueError, TypeError) as exc:
+        card = _card(Record(parse_json(data, "line"), "the document"))
+    except SourceError as exc:
         raise SourceError(f"{place}: cannot read as a weight card: {exc}") from exc
     if card.sha256 != _sha256(Path(path)):
         raise NetError(f"{path}: is not the file that {place.name} describes: its digest differs")
     return card
+
+
+def _card(known: Record) -> Card:
+    parts = {
+        key: dict(Record(known.raw(key), f"{known.where}, {key}").values)
+        for key in ("architecture", "data", "recipe", "scores", "notes")
+        if key == "architecture" or key in known
+    }
+    return Card(**parts, sha256=known.text("sha256", ""))
 
 
 def _recipe(run: Run) -> dict[str, Any]:

@@ -217,12 +217,18 @@ def test_pictures_in_a_zip(tmp_path, picture):
         # files that are nested without end, or of an encoding that does not exist
         ("l.json", "[" * 100_000, r"l\.json: nested in more than 100 levels"),
         ("l.json", '{"a":' * 100_000, r"l\.json: nested in more than 100 levels"),
+        (
+            "c.xml",
+            CVAT.replace("<image", "<d>\n" * 2000 + "<image"),
+            r"c\.xml:101: nested in more than",
+        ),
         ("x.xml", '<?xml version="1.0" encoding="klingon"?><annotation/>', r"x\.xml"),
         (
             "t.csv",
             f"file,box_x,box_y,box_w,box_h\na.png,{'1' * 200_000},1,1,1\n",
             r"t\.csv:\d: not CSV",
         ),
+        ("t.csv", "file,box_x,box_y,box_w,box_h\na.png,1 1,1,9,9\n", r"t\.csv:2: wanted 4 numbers"),
         (
             "t.csv",
             "file,box_x,box_y,box_w,box_h,roll_deg\na.png,1,1,9,9,left\n",
@@ -276,6 +282,8 @@ def test_missing_things_are_named(tmp_path):
         read_annotations(tmp_path / "nothing")
     with pytest.raises(SourceError, match="no box files"):
         read_annotations(tmp_path)
+    with pytest.raises(SourceError, match=r"no \.csv file in this folder"):
+        read_annotations(tmp_path, format="table")
     with pytest.raises(SourceError, match="unknown format 'vox'"):
         read_annotations(tmp_path, format="vox")
     (got,) = read_annotations(write(tmp_path, "info.txt", "gone.png 1 2 1 10 10\n"))

@@ -14,7 +14,7 @@ import numpy as np
 from vj import limits
 from vj.datasets.annotations import PICTURES, Picture, Shelf, boxes_from_xywh, is_file
 from vj.errors import SourceError
-from vj.records import digits, numbers, read_text, shown, whole
+from vj.records import brief, digits, numbers, read_text, shown, whole
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
@@ -159,7 +159,11 @@ def read_yolo(path: Path) -> list[Picture]:
 
 def read_table(path: Path) -> list[Picture]:
     """CSV with a header: file, box_x, box_y, box_w, box_h; optional group, roll_deg, source."""
-    path = next(iter(sorted(path.glob("*.csv")))) if path.is_dir() else path
+    if path.is_dir():
+        tables = sorted(path.glob("*.csv"))
+        if not tables:
+            raise SourceError(f"{path}: no .csv file in this folder")
+        path = tables[0]
     shelf = Shelf(path.parent)
     rows: dict[str, list[dict[str, str]]] = {}
     lines: dict[str, int] = {}
@@ -177,7 +181,7 @@ def read_table(path: Path) -> list[Picture]:
     pictures = []
     for name, found in rows.items():
         line = lines[name]
-        boxes = [_floats(" ".join(row[c] or "?" for c in columns), 4, path, line) for row in found]
+        boxes = [numbers([row[c] for c in columns], 4, f"{path}:{line}") for row in found]
         pictures.append(
             Picture(
                 name,
@@ -205,6 +209,5 @@ def picture_size(path: Path | zipfile.Path) -> tuple[int, int]:
             ):  # a malformed EXIF block costs the orientation only
                 turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
     except Exception as exc:  # Pillow's parsers raise whatever a broken file makes them meet
-        reason = " ".join(str(exc).split()) or type(exc).__name__
-        raise SourceError(f"{path}: no picture that can be read: {reason}") from exc
+        raise SourceError(f"{path}: no picture that can be read: {brief(exc)}") from exc
     return (height, width) if turned else (width, height)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vj import limits
 from vj.datasets import lists
 from vj.datasets.annotations import Picture, Shelf, boxes_from_xywh
 from vj.errors import SourceError
@@ -136,10 +137,21 @@ def _load_xml(path: Path) -> Any:
     from defusedxml.ElementTree import DefusedXMLParser, ParseError, parse
 
     class Parser(DefusedXMLParser):  # type: ignore[misc]
+        depth = 0
+
         def _start(self, *args: Any) -> Any:
             element = super()._start(*args)
             element.line = self.parser.CurrentLineNumber
+            self.depth += 1
+            if self.depth > limits.NESTING:
+                raise SourceError(
+                    f"{path}:{element.line}: nested in more than {limits.NESTING} levels"
+                )
             return element
+
+        def _end(self, *args: Any) -> Any:
+            self.depth -= 1
+            return super()._end(*args)
 
     try:
         return parse(BytesIO(read_bytes(path)), parser=Parser()).getroot()
