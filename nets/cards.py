@@ -48,6 +48,8 @@ class ModelCard:
         and recall, by the protocol of `vj.metrics` and as ``vj-eval`` prints them.
     calibration : (slope, intercept) or None
         Of the logit of the score, to that of the probability of a face.
+    score_threshold : float or None
+        Default of the detector, where it is not that of its class.
     path : Path or None
         The weights, if they come with the package.
     details : mapping
@@ -66,6 +68,7 @@ class ModelCard:
     sha256: tuple[str, ...]
     scores: Mapping[str, float]
     calibration: tuple[float, float] | None = None
+    score_threshold: float | None = None
     path: Path | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -82,6 +85,12 @@ class ModelCard:
                     f"card of {self.name!r}: `calibration` must be a positive slope and an "
                     f"intercept, got {self.calibration}"
                 )
+
+        if self.score_threshold is not None and not 0 < self.score_threshold < 1:
+            raise NetError(
+                f"card of {self.name!r}: `score_threshold` must be between 0 and 1, got "
+                f"{self.score_threshold}"
+            )
 
     def __str__(self) -> str:
         return f"{self.name}: {self.description} ({self.licence}; {self.source})"
@@ -174,9 +183,12 @@ def _card(name: str, entries: Record, path: Path | None = None) -> ModelCard:
         "sha256": tuple(_hex(text, entries.where) for text in entries.entries("sha256")),
         "scores": {key: scores.number(key) for key in scores.values},
         "calibration": None,
+        "score_threshold": None,
     }
     if "calibration" in entries:
         known["calibration"] = tuple(entries.numbers("calibration", 2))
+    if "score_threshold" in entries:
+        known["score_threshold"] = entries.number("score_threshold")
     for key in ("description", "detector", "channels", "training_data", "licence", "source"):
         known[key] = entries.text(key)
     details = {key: value for key, value in entries.values.items() if key not in known}

@@ -11,6 +11,7 @@ from nets.cards import card_of, list_models
 from vj.errors import NetError, ParameterError
 
 if TYPE_CHECKING:
+    from nets.cards import ModelCard
     from nets.detectors.base import NetDetector
 
 OPTIONS = (
@@ -77,12 +78,15 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
     from nets.onnx.reader import load_onnx
 
     path = _path(name_or_path)
+    card = card_of(path)
+    if card is not None and card.score_threshold is not None:
+        options = {"score_threshold": card.score_threshold, **options}
     if path.suffix.lower() == WEIGHTS:
-        return _with_card(FaceNetDetector(path, **options), path)
+        return _with_card(FaceNetDetector(path, **options), card)
     model = load_onnx(path, n_jobs=options.get("n_jobs", 1))
     for kind in (YuNetDetector, UltraLightDetector, ScrfdDetector):
         if kind.recognises(model.graph):
-            return _with_card(kind(model, **options), path)
+            return _with_card(kind(model, **options), card)
     outputs = ", ".join(port.name for port in model.outputs)
     raise NetError(
         f"{path}: is no face detector that is known here (YuNet, SCRFD, Ultra-Light): "
@@ -90,8 +94,8 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
     )
 
 
-def _with_card(detector: NetDetector, path: Path) -> NetDetector:
-    detector.card = card_of(path)
+def _with_card(detector: NetDetector, card: ModelCard | None) -> NetDetector:
+    detector.card = card
     return detector
 
 

@@ -19,9 +19,9 @@ import nets
 from bench.detection.competitors import DATA, MODELS, OUR_NETS, SCORE
 from bench.detection.detectors import FALSE_POSITIVES
 from bench.harness import records
-from nets.detectors.training.data import Picture, read_pictures
+from nets.detectors.training.data import Picture, read_pictures, read_wild
 from nets.detectors.training.store import Entry, Store
-from nets.detectors.training.wild import free_names, wild_names
+from nets.detectors.training.wild import free_names
 from vj.evaluate import Curve, match
 
 RESULTS = Path(__file__).parents[1] / "results" / "detection.wild.json"
@@ -104,8 +104,7 @@ def figures(name: str, data: Path) -> dict:
     model = str(MODELS / PEERS[name]) if name in PEERS else name
     default = nets.load(model).score_threshold
     detector = nets.load(model, score_threshold=SCORE, size=None)
-    development, names = list(read_pictures(data / "boxes_dev")), set(wild_names(data))
-    wild = [p for p in read_pictures(data / "boxes_wider") if p.entry.name in names]
+    development, wild = list(read_pictures(data / "boxes_dev")), read_wild(data)
     old = [p for p in development if p.entry.source == "cmu_mit_B"]
     row = {"default": default} | {
         key: on_faces(detector, pictures, default)
@@ -113,7 +112,22 @@ def figures(name: str, data: Path) -> dict:
     }
     row["face_free"] = on_nothing(detector, face_free(data), default)
     row["scikit_image"] = on_nothing(detector, scikit_image(), default)
+    row["confidence"] = calibration_error(detector, wild)
     return rounded(row)
+
+
+def calibration_error(detector, pictures: Sequence[Picture], least: float = 0.3) -> dict:
+    """Expected calibration error of confidences from ``least`` on, in ten equal bins."""
+    store, parts = Store(), []
+    for picture in pictures:
+        found = detector.detect(store.pixels(picture.entry)[..., :3])
+        verdict = match(found.xyxy, found.score, picture.boxes, picture.ignore).verdict
+        parts.append(np.stack([found.confidence, verdict], 1)[verdict >= 0])
+    confidence, hit = np.concatenate(parts).T
+    confidence, hit = confidence[confidence >= least], hit[confidence >= least]
+    bins = np.minimum((confidence * 10).astype(int), 9)
+    gaps = [abs((hit[bins == k] - confidence[bins == k]).sum()) for k in range(10)]
+    return {"detections": len(hit), "expected_calibration_error": float(sum(gaps) / len(hit))}
 
 
 def rounded(value):

@@ -25,6 +25,7 @@ from vj.records import Record, parse_json, shown
 
 SCALE = 1 / 64  # pixels reach the net times this; nothing is subtracted, so zeros are black
 OUTPUT = "answers"
+DEFAULT = 0.77  # score threshold of weights whose card names none
 
 
 class Cells(Module):
@@ -116,9 +117,9 @@ class FaceNetDetector(NetDetector):
     model : str, path or Model
         Weights (``.safetensors``).
     **options
-        Those of `NetDetector`; unless given, ``score_threshold`` is 0.77, at which about seven of
-        ten detections are faces by held-out pictures, and ``iou_threshold`` 0.4, which boxes_dev
-        prefers to 0.3 and held-out pictures hardly tell from it.
+        Those of `NetDetector`; unless given, ``score_threshold`` is 0.77, or what the card says
+        (`nets.load`), and ``iou_threshold`` 0.4, which boxes_dev prefers to 0.3 and held-out
+        pictures hardly tell from it.
     """
 
     pixels = Pixels(scale=SCALE)
@@ -127,7 +128,7 @@ class FaceNetDetector(NetDetector):
     def __init__(self, model: str | os.PathLike[str] | Model, **options: Any) -> None:
         if not isinstance(model, Model):
             model = model_of(read_net(model), n_jobs=options.get("n_jobs", 1))
-        super().__init__(model, **{"score_threshold": 0.77, "iou_threshold": 0.4, **options})
+        super().__init__(model, **{"score_threshold": DEFAULT, "iou_threshold": 0.4, **options})
 
     @classmethod
     def recognises(cls, graph: Graph) -> bool:  # noqa: D102

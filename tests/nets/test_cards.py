@@ -19,7 +19,7 @@ with_models = pytest.mark.skipif(
     not MODELS.is_dir(), reason="VJ_DATA has no ref_models: third-party weights are not shipped"
 )
 
-OPTIONAL = ("path", "details", "mean", "calibration")
+OPTIONAL = ("path", "details", "mean", "calibration", "score_threshold")
 
 
 @pytest.mark.parametrize("card", nets.list_models().values(), ids=lambda card: card.name)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import detector_bundle as bundle
@@ -18,11 +19,11 @@ from nets import cards
 from nets.cards import logit
 from nets.detectors.facenet import FaceNetDetector, model_of
 from nets.detectors.training import card as card_module
-from nets.detectors.training.calibrate import calibrate
+from nets.detectors.training.calibrate import calibrate, default_threshold
 from nets.detectors.training.card import TERMS, write_card
-from nets.detectors.training.data import Data, read_data
+from nets.detectors.training.data import Data, read_data, read_pictures, read_wild
 from nets.detectors.training.judge import Judged, judge
-from nets.detectors.training.recipe import Recipe, train
+from nets.detectors.training.recipe import RECIPES, Recipe, train
 from nets.models.face import FaceNet
 from vj.detect.registry import list_detectors, open_detector
 from vj.detections import Detections
@@ -154,6 +155,41 @@ def test_a_detector_says_what_its_card_knows():
             dataclasses.replace(known, calibration=wrong)
 
 
+def test_the_default_threshold_by_counting():
+    """From .6 on 97 of 100 are faces; two of 40 face-free pictures may have a false positive."""
+    score = np.linspace(0.999, 0.5, 500).round(3)
+    hit = np.ones(500, bool)
+    hit[np.arange(40, 400, 33)] = False  # 11 of 400 down to .6
+    hit[400:] = False
+    judged = Judged(hit, score, 500)
+    kept = score[np.flatnonzero(hit.cumsum() / np.arange(1, 501) >= 0.97)[-1]]
+    none = np.empty(0, np.float32)
+    assert default_threshold(judged, none, 40) == pytest.approx(kept)
+    assert 0.55 < kept < 0.61
+    assert default_threshold(judged, np.array([0.9, 0.8], np.float32), 40) == pytest.approx(kept)
+    raised = default_threshold(judged, np.array([0.7, 0.9, 0.8, 0.1], np.float32), 40)
+    assert 0.7 < raised <= 0.701
+    assert default_threshold(Judged(~hit[:5], score[:5], 5), none, 40) is None
+    assert default_threshold(judged, np.ones(9, np.float32), 40) is None
+
+
+def test_a_card_names_the_threshold_of_its_weights(trained, tmp_path, monkeypatch):
+    weights, parts, folder = trained
+    path = write_card(weights, "face-tiny", parts, folder)
+    card = cards.read_card(path, weights)
+    monkeypatch.setattr("nets.registry.card_of", lambda _: card)
+    assert nets.load(weights).score_threshold == 0.77
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"score_threshold": 0.612}))
+    card = cards.read_card(path, weights)
+    assert "score_threshold" not in card.details
+    assert nets.load(weights).score_threshold == 0.612
+    assert nets.load(weights, score_threshold=0.3).score_threshold == 0.3
+    assert open_detector(str(weights), min_score=0.4).score_threshold == 0.4
+    for wrong in (0, 1, 1.5):
+        with pytest.raises(NetError, match="`score_threshold` must be between 0 and 1, got"):
+            dataclasses.replace(card, score_threshold=wrong)
+
+
 # --------------------------------------------------------------------------- the card
 
 
@@ -207,8 +243,33 @@ def test_a_card_of_scores_that_can_be_calibrated(trained, monkeypatch):
     assert "not calibrated" not in entries
 
 
-def test_every_source_of_the_data_has_its_terms():
-    from nets.detectors.training.scenes import Mixture
+def test_a_card_of_what_has_seen_the_world_is_judged_by_it(trained, monkeypatch):
+    """Calibrated and cut by held-out pictures of boxes_wider, scored on those of `read_wild`."""
+    weights, (data, _), folder = trained
+    shutil.copytree(folder / "boxes_train", folder / "boxes_wider", dirs_exist_ok=True)
+    own = [p for p in read_pictures(folder / "boxes_wider")]
+    as_wider = [replace(p, entry=replace(p.entry, source="wider_face")) for p in own[1:4]]
+    as_object = replace(data.backgrounds[0], source="caltech101")
+    learned = replace(data, pictures=[*data.pictures, *as_wider])
+    held = Data([*data.pictures, *as_wider], (), [*data.backgrounds, as_object])
+    shown = []
 
-    mixture = Mixture()
+    def judge(detector, pictures, store):
+        shown.append([p.entry.name for p in pictures])
+        return drawn(1.5, -0.5, n=500)
+
+    monkeypatch.setattr(card_module, "judge", judge)
+    entries = json.loads(write_card(weights, "face-tiny", (learned, held), folder).read_text())
+    assert shown[0] == [p.entry.name for p in as_wider]
+    assert shown[2] == [p.entry.name for p in read_wild(folder)]
+    assert 0 < entries["score_threshold"] < 1
+    assert entries["held out"]["pictures"] == 3
+    assert entries["wild"]["AP"] == round(drawn(1.5, -0.5, n=500).ap, 4)
+    assert "YuNet" in entries["teacher"]
+    plain = json.loads(write_card(weights, "face-tiny", (data, data), folder).read_text())
+    assert not {"teacher", "wild", "score_threshold"} & set(plain)
+
+
+@pytest.mark.parametrize("mixture", [recipe.mixture for recipe in RECIPES.values()])
+def test_every_source_of_the_data_has_its_terms(mixture):
     assert {name for name, _ in (*mixture.pictures, *mixture.crops)} <= set(TERMS)

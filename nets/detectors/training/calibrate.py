@@ -52,6 +52,36 @@ def calibrate(judged: Judged) -> tuple[float, float]:
     return float(at[0]), float(at[1])
 
 
+PRECISION, PER_PICTURE = 0.97, 0.05
+
+
+def default_threshold(
+    judged: Judged, elsewhere: NDArray[np.floating], pictures: int
+) -> float | None:
+    """The least score at which what is reported can be trusted, in thousandths.
+
+    Parameters
+    ----------
+    judged : Judged
+        Of pictures with faces: 97 percent of what is reported there are to be faces.
+    elsewhere : (n,)
+        Scores of detections in pictures without faces, of which a twentieth as many as there are
+        ``pictures`` may be reported.
+
+    Returns
+    -------
+    float or None
+        None where no score below 1 will do.
+    """
+    precision = judged.hit.cumsum() / np.arange(1, len(judged.hit) + 1)
+    good = np.flatnonzero(precision >= PRECISION)
+    wrong = np.sort(elsewhere)[::-1][int(PER_PICTURE * pictures) :]
+    least = judged.score[good[-1]] if len(good) else 1.0
+    above = wrong[0] + 1e-6 if len(wrong) else 0.0
+    threshold = float(np.ceil(max(least, above) * 1000) / 1000)
+    return threshold if threshold < 1 else None
+
+
 def _surprise(odds: NDArray[np.float64], goal: NDArray[np.float64]) -> float:
     """Cross-entropy, in nats."""
     return float(np.sum(np.logaddexp(0, odds) - goal * odds))

@@ -6,14 +6,18 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nets.detectors.facenet import SCALE, FaceNetDetector, read_net
-from nets.detectors.training.calibrate import calibrate
-from nets.detectors.training.data import Data, Picture, read_pictures
+import numpy as np
+
+from nets.detectors.base import NetDetector
+from nets.detectors.facenet import DEFAULT, SCALE, FaceNetDetector, read_net
+from nets.detectors.training.calibrate import calibrate, default_threshold
+from nets.detectors.training.data import WIDER, Data, Picture, read_pictures, read_wild
 from nets.detectors.training.judge import Judged, judge
-from nets.detectors.training.store import Store
+from nets.detectors.training.store import Entry, Store
 from nets.nn.state import load_state
 from nets.training.checkpoint import load_checkpoint
 from nets.training.loop import CHECKPOINT
@@ -22,6 +26,11 @@ from vj.io.files import data_folder, replacing
 from vj.metrics import SIDE
 
 ALARMS = 50
+WILD, OBJECTS = "wider_face", "caltech101"
+TEACHER = (
+    "YuNet (MIT): where it sees a face that has no label, nothing was learned; boxes_more and the "
+    "portraits were labelled by it"
+)
 PURPOSE = (
     "Finding faces in photographs and video, to count, frame or hide them. It knows nobody and "
     "tells nobody apart. Most of its photographs come from the press, from Flickr and from sets "
@@ -29,18 +38,25 @@ PURPOSE = (
 )
 TERMS = {  # of the sources of the data, as stated where they were found
     "all_age_faces": "All-Age-Faces: no licence stated, the authors ask to be cited",
+    "afw_helen": "AFW and Helen: research; 68 points of one face, others ignored by YuNet",
     "bsds500": "BSDS500: non-commercial research and education",
+    "caltech101": "Caltech-101: no licence stated in the copy; Caltech states CC BY 4.0 now",
     "catsdogs": "Kaggle Dogs vs. Cats (Asirra): research",
     "coco2014_part": "COCO 2014: terms of Flickr; boxes made by YuNet",
+    "crowds_above": "heads in crowds, ignored: no licence stated",
     "dtd10": "Describable Textures: research",
     "flickr8k_1000": "Flickr8k: research and education; boxes made by YuNet",
     "haarneg": "negatives of face.urtho.net: no licence stated",
     "lfwexpr": "mostly Labeled Faces in the Wild: press photographs, research",
     "lsp_extended": "Leeds Sports Pose Extended: citation asked; boxes made by YuNet",
+    "mafa_like": "occluded faces, presumably MAFA: research",
     "mask853": "Kaggle face-mask-detection: CC0 as stated there",
+    "masks_ilc": "faces with masks of a student's project: no licence stated",
+    "masks_yolo": "faces with masks of a student's project: no licence stated",
     "scene15": "15-Scene: research",
     "shanghaitech_train": "ShanghaiTech crowd counting: research; boxes made by YuNet",
     "utk": "UTKFace: non-commercial research",
+    "wider_face": "WIDER FACE: non-commercial research",
 }
 
 
@@ -66,7 +82,8 @@ def write_card(
     """
     net, (_, notes) = read_net(weights), load_state(weights)
     detector, store = FaceNetDetector(weights, size=SIDE).lowered(), Store()
-    kept_off, sources = judge(detector, parts[1].pictures, store), _sources(parts[0])
+    held, sources = _like_elsewhere(parts[1].pictures), _sources(parts[0])
+    kept_off = judge(detector, held, store)
     entries: dict[str, Any] = {
         "description": f"faces and five landmarks; {net.n_parameters / 1e3:.0f} thousand weights",
         "detector": FaceNetDetector.__name__,
@@ -85,9 +102,16 @@ def write_card(
         },
         "data": sources,
         "recipe": {"epochs done": _epochs(weights), **json.loads(notes["recipe"])},
-        "held out": {"pictures": len(parts[1].pictures), **_scores(kept_off)},
+        "held out": {"pictures": len(held), **_scores(kept_off)},
         **_calibration(kept_off),
     }  # fmt: skip
+    if any(row["source"] == WILD for row in sources):
+        free = [entry for entry in parts[1].backgrounds if entry.source == OBJECTS]
+        entries |= {
+            "teacher": TEACHER,
+            "score_threshold": _threshold(detector, kept_off, free, store),
+            "wild": _scores(judge(detector, read_wild(Path(folder or data_folder())), store)),
+        }
     card = weights.with_suffix(".json")
     with replacing(card) as file:
         file.write(json.dumps(entries, indent=1).encode() + b"\n")
@@ -118,6 +142,18 @@ def _calibration(judged: Judged) -> dict[str, Any]:
         return {"calibration": [round(number, 4) for number in calibrate(judged)]}
     except TrainingError as exc:  # weights of a first epoch have a card as well
         return {"calibration": None, "not calibrated": str(exc)}
+
+
+def _like_elsewhere(pictures: Sequence[Picture]) -> Sequence[Picture]:
+    """What says most about pictures from anywhere: those of boxes_wider, or else all there are."""
+    return [p for p in pictures if p.entry.archive.parent.name == WIDER] or pictures
+
+
+def _threshold(detector: NetDetector, judged: Judged, free: Sequence[Entry], store: Store) -> float:
+    """Default of these weights; that of all nets where it cannot be told."""
+    scores = [detector.detect(store.pixels(entry)[..., :3]).score for entry in free]
+    elsewhere = np.concatenate([np.empty(0, np.float32), *scores])
+    return default_threshold(judged, elsewhere, len(free)) or DEFAULT
 
 
 def _scores(judged: Judged) -> dict[str, float]:

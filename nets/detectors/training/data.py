@@ -190,6 +190,12 @@ def read_pictures(folder: Path) -> Iterator[Picture]:
         yield Picture(entry, size, boxes[~doubtful], landmarks[~doubtful], ignore)
 
 
+def read_wild(folder: Path) -> list[Picture]:
+    """The pictures of boxes_wider that are never trained on."""
+    names = set(wild_names(folder))
+    return [p for p in read_pictures(folder / WIDER) if p.entry.name in names]
+
+
 def _group(item: dict[str, Any]) -> str:
     """What must not be divided: the person of a portrait, neighbours in a numbered series."""
     stem = Path(item["original"]).stem
