@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -141,8 +142,9 @@ class JsonLog(Callback):
         old = self.path.read_text().splitlines() if run.step and self.path.exists() else []
         with replacing(self.path) as file:
             for line in old:
-                if json.loads(line)["step"] <= run.step:
-                    file.write(f"{line}\n".encode())
+                with contextlib.suppress(ValueError, LookupError, TypeError):  # cut off by a kill
+                    if json.loads(line)["step"] <= run.step:
+                        file.write(f"{line}\n".encode())
 
     def step(self, run: Run) -> None:
         """Write a line now and then."""

@@ -40,8 +40,9 @@ def main():
             reader = readers[count % len(readers)]
             index = len(run.seeds_of(reader)) + count // len(readers)
             damaged = run.case(reader, args.seed, index)
+            began = time.monotonic()
             outcome = process.outcome(reader, index, *damaged)
-            tally.add(reader, outcome)
+            tally.add(reader, outcome, time.monotonic() - began)
             if isinstance(outcome, run.Finding):
                 keep(outcome, *damaged, args.out)
             count += 1

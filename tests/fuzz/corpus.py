@@ -226,10 +226,23 @@ def videos():
 
 def checkpoints():
     from nets.training.checkpoint import save_checkpoint
+    from tests.cascades import random_cascade
+    from vj.train.assemble import TrainedStage
+    from vj.train.checkpoint import Checkpoint
 
     state = {"step": 3, "model": {"w": np.arange(4, dtype=np.float32)}, "list": [1, {"a": None}]}
     data = written("state.safetensors", lambda path: save_checkpoint(path, state))
     yield Seed("state.safetensors", "safetensors", data)
+    trees = random_cascade(np.random.default_rng(1)).stages[0].trees
+
+    def save(path):
+        files = Checkpoint(path.parent, {"seed": 1})
+        files.save([TrainedStage(trees, np.float32(0.5))], [{"stage": 0}], {"a": np.arange(3)})
+        files.save_partial(1, trees[:1])
+
+    state, partial_ = written("state.npz", save), written("partial.npz", save)
+    yield Seed("state.npz", "bytes", state)
+    yield Seed("partial.npz", "bytes", partial_, {"state.npz": state})
 
 
 MAKERS = {

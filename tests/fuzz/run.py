@@ -29,15 +29,17 @@ class Tally:
     read: Counter = field(default_factory=Counter)
     refused: Counter = field(default_factory=Counter)
     findings: list = field(default_factory=list)
+    seconds: dict = field(default_factory=dict)  # of the slowest input
 
-    def add(self, reader, outcome):
+    def add(self, reader, outcome, seconds=0.0):
+        self.seconds[reader] = max(seconds, self.seconds.get(reader, 0.0))
         if isinstance(outcome, Finding):
             self.findings.append(outcome)
         else:
             (self.read if outcome == "read" else self.refused)[reader] += 1
 
     def lines(self):
-        head = ("inputs", "read", "refused", "findings", "places")
+        head = ("inputs", "read", "refused", "findings", "places", "slowest")
         yield f"{'reader':12} " + " ".join(f"{name:>8}" for name in head)
         for reader in (*targets.TARGETS, "all"):
             own = [f for f in self.findings if reader in (f.reader, "all")]
@@ -47,7 +49,9 @@ class Tally:
             )
             total, places = read + refused + len(own), len({(f.reader, f.place) for f in own})
             if total:
-                yield f"{reader:12} {total:8} {read:8} {refused:8} {len(own):8} {places:8}"
+                slowest = max(s for name, s in self.seconds.items() if reader in (name, "all"))
+                counts = " ".join(f"{n:8}" for n in (total, read, refused, len(own), places))
+                yield f"{reader:12} {counts} {slowest:6.1f} s"
 
 
 @cache

@@ -97,8 +97,12 @@ def video(path):
 
 def checkpoint(path):
     from nets.training.checkpoint import load_checkpoint
+    from vj.train.checkpoint import Checkpoint
 
-    load_checkpoint(path)
+    if path.suffix == ".npz":
+        Checkpoint(path.parent, {"seed": 1}).load()
+    else:
+        load_checkpoint(path)
 
 
 TARGETS = {

@@ -9,6 +9,7 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -697,3 +698,10 @@ def test_a_card_tells_what_the_weights_are(tmp_path):
     path.with_suffix(".json").write_text("{}")
     with pytest.raises(SourceError, match="cannot read as a weight card"):
         read_card(path)
+
+
+def test_a_log_that_was_cut_off_by_a_kill_goes_on(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1}\n{"step": 9}\n[]\n{"st')
+    JsonLog(path).start(SimpleNamespace(step=3))
+    assert path.read_text() == '{"step": 1}\n'

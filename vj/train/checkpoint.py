@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vj.cascade.model import Tree
 from vj.errors import TrainingError
 from vj.io.files import replacing
+from vj.records import brief
 from vj.train.assemble import TrainedStage
 
 _STATE, _PARTIAL = "state.npz", "partial.npz"
@@ -86,20 +87,26 @@ class Checkpoint:
         path = self.folder / _STATE
         if not self.exists:
             raise TrainingError(f"{path}: nothing to resume: start without resuming")
-        state = _read(path)
-        text = json.loads(str(state["text"]))
-        self._refuse_changes(text["config"])
-        trees = unpack_trees(_part(state, "tree_"))
-        stages, first = [], 0
-        for count, threshold in zip(state["counts"], state["thresholds"], strict=True):
-            stages.append(TrainedStage(tuple(trees[first : first + count]), threshold))
-            first += int(count)
-        partial: list[Tree] = []
-        if (self.folder / _PARTIAL).is_file():
-            found = _read(self.folder / _PARTIAL)
-            if int(found["stage"]) == len(stages):
-                partial = unpack_trees(found)
-        return stages, text["log"], _part(state, "data_"), partial
+        with _damage(path):
+            state = _read(path)
+            text = json.loads(str(state["text"]))
+            self._refuse_changes(text["config"])
+            trees = unpack_trees(_part(state, "tree_"))
+            stages, first = [], 0
+            for count, threshold in zip(state["counts"], state["thresholds"], strict=True):
+                stages.append(TrainedStage(tuple(trees[first : first + count]), threshold))
+                first += int(count)
+        return stages, text["log"], _part(state, "data_"), self._partial(len(stages))
+
+    def _partial(self, stage: int) -> list[Tree]:
+        """Trees of the unfinished stage, if they are of this one."""
+        path = self.folder / _PARTIAL
+        if path.is_file():
+            with _damage(path):
+                found = _read(path)
+                if int(found["stage"]) == stage:
+                    return unpack_trees(found)
+        return []
 
     def _refuse_changes(self, before: Mapping[str, Any]) -> None:
         changed = [
@@ -122,8 +129,16 @@ def _write(file: BinaryIO, arrays: Arrays) -> None:
 
 
 def _read(path: Path) -> Arrays:
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged archive makes zipfile, NumPy and json raise into one line."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as exc:
-        raise TrainingError(f"{path}: damaged checkpoint: {exc}") from exc
+        yield
+    except TrainingError:
+        raise
+    except Exception as exc:
+        raise TrainingError(f"{path}: damaged checkpoint: {brief(exc)}") from exc
