@@ -123,8 +123,8 @@ def _call(layer: Layer, packed: packing.Packed, x, pair, pool, threads: int) -> 
     else:
         halo = (layer.padding,) * 2 + (layer.padding + layer.stride,) * 2
     pixel = layer.inputs if layer.inputs < 8 else None
-    a = packing.Slot.packed(0, layer.size, layer.size, layer.inputs, halo=halo, pixel=pixel)
-    y = packing.Slot.packed(a.image + 64, layer.out, layer.out, layer.outputs)
+    a = packing.TensorLayout.packed(0, layer.size, layer.size, layer.inputs, halo=halo, pixel=pixel)
+    y = packing.TensorLayout.packed(a.image + 64, layer.out, layer.out, layer.outputs)
     arena = packing.aligned(a.image + y.image + 256)
     rows = np.lib.stride_tricks.as_strided(
         arena[a.offset :], x.shape[2:] + x.shape[1:2], (4 * a.row, 4 * a.pixel, 4)

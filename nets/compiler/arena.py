@@ -8,7 +8,7 @@ from functools import reduce
 
 import numpy as np
 
-from nets.conv.tensor_layout import F32, Slot, padded
+from nets.conv.tensor_layout import F32, TensorLayout, padded
 from nets.operators.layer import NO_HALO, Halo, Image, Layer, Place, Rows
 from nets.operators.lowering import Import, Lowering, Numpy
 
@@ -49,31 +49,31 @@ class Buffer:
 
 
 @dataclass
-class Berth:
+class Allocation:
     """A piece of memory for arrays of one geometry that live one after the other.
 
     What lies around the pixels of one is around those of the next: it is zeroed once.
     """
 
-    tenants: list[Buffer]
+    buffers: list[Buffer]
     names: list[str]
     offset: int = 0
-    shares: bool = False  # whether its memory is used by other berths, before or after
+    shares: bool = False  # whether its memory is used by other allocations, before or after
 
     @property
     def size(self) -> int:
         """Floats."""
-        return self.tenants[0].size
+        return self.buffers[0].size
 
     @property
     def first(self) -> int:
         """Layer that writes it first."""
-        return self.tenants[0].first
+        return self.buffers[0].first
 
     @property
     def last(self) -> int:
         """Layer that reads it last."""
-        return self.tenants[-1].last
+        return self.buffers[-1].last
 
 
 class Arena:
@@ -95,8 +95,8 @@ class Arena:
             self._touch(name, len(layers))
             self._touch(self.seen(name), len(layers))
         self._choose_pixels(layers)
-        self.berths = self._berths()
-        self.size = _allocate(self.berths)
+        self.allocations = self._allocations()
+        self.size = _allocate(self.allocations)
 
     def seen(self, name: str) -> str:
         """The whole array that NumPy looks at where it is handed ``name``."""
@@ -144,40 +144,42 @@ class Arena:
             )  # fmt: skip
             buffer.pixel = channels if bare else padded(channels)
 
-    def _berths(self) -> list[Berth]:
-        """Share berths among arrays of one geometry; thin frames are made alike for that."""
-        found: dict[object, list[Berth]] = {}
+    def _allocations(self) -> list[Allocation]:
+        """Share allocations among arrays of one geometry; thin frames are made alike for that."""
+        found: dict[object, list[Allocation]] = {}
         for name, buffer in sorted(self.buffers.items(), key=lambda item: item[1].first):
             frame = buffer.halo if max(buffer.halo) > 1 else None
             kind = (type(buffer.form), *buffer.form, buffer.pixel, frame)
-            berths = found.setdefault(kind if buffer.lanes else name, [])
-            free = next((berth for berth in berths if berth.last < buffer.first), None)
+            allocations = found.setdefault(kind if buffer.lanes else name, [])
+            free = next(
+                (allocation for allocation in allocations if allocation.last < buffer.first), None
+            )
             if free is None:
-                berths.append(Berth([buffer], [name]))
+                allocations.append(Allocation([buffer], [name]))
             else:
-                free.tenants.append(buffer)
+                free.buffers.append(buffer)
                 free.names.append(name)
-        berths = [berth for alike in found.values() for berth in alike]
-        for berth in berths:
-            halo = reduce(Halo.union, (buffer.halo for buffer in berth.tenants))
-            for buffer in berth.tenants:
+        allocations = [allocation for alike in found.values() for allocation in alike]
+        for allocation in allocations:
+            halo = reduce(Halo.union, (buffer.halo for buffer in allocation.buffers))
+            for buffer in allocation.buffers:
                 buffer.halo = halo
-        return berths
+        return allocations
 
     def place(self, name: str) -> Place:
         """Where an array lies."""
         base, start = self.lowering.base(name)
         buffer, form = self.buffers[base], self.lowering.forms[name]
         if isinstance(form, Rows):
-            return Place(_rows_slot(buffer, form, start), True)
+            return Place(_rows_layout(buffer, form, start), True)
         b = buffer.form
         assert isinstance(b, Image)
-        slot = Slot.packed(
+        tensor = TensorLayout.packed(
             buffer.offset, b.height, b.width, b.channels,
             images=b.images, halo=buffer.halo, pixel=buffer.pixel,
         )  # fmt: skip
-        slot = slot._replace(offset=slot.offset + start, channels=form.channels)
-        return Place(slot, start == 0 and form.channels == b.channels)
+        tensor = tensor._replace(offset=tensor.offset + start, channels=form.channels)
+        return Place(tensor, start == 0 and form.channels == b.channels)
 
     def overlaps(self) -> dict[str, set[str]]:
         """The arrays, itself among them, that lie in an array's memory at one time or another."""
@@ -189,13 +191,13 @@ class Arena:
 
     def view(self, memory: F32, name: str) -> F32:
         """An array as the graph has it, without a copy where that is possible."""
-        slot, form = self.place(name).slot, self.lowering.forms[name]
+        tensor, form = self.place(name).layout, self.lowering.forms[name]
         shape = self.lowering.specs[name].dims
         if isinstance(form, Rows):
-            flat = _strided(memory, slot.offset, (form.shape[0], int(np.prod(form.shape[1:]))),
-                            (slot.image, 1))  # fmt: skip
+            flat = _strided(memory, tensor.offset, (form.shape[0], int(np.prod(form.shape[1:]))),
+                            (tensor.image, 1))  # fmt: skip
             return flat.reshape(shape)
-        pixels = _strided(memory, slot.offset, form, (slot.image, 1, slot.row, slot.pixel))
+        pixels = _strided(memory, tensor.offset, form, (tensor.image, 1, tensor.row, tensor.pixel))
         return pixels.reshape(shape)
 
 
@@ -205,40 +207,40 @@ def _strided(memory: F32, offset: int, shape: tuple[int, ...], strides: tuple[in
     )
 
 
-def _rows_slot(buffer: Buffer, form: Rows, start: int) -> Slot:
+def _rows_layout(buffer: Buffer, form: Rows, start: int) -> TensorLayout:
     assert isinstance(buffer.form, Rows)
     images, *sizes = form.shape
     channels = sizes[-1] if sizes else 1
     width = sizes[-2] if len(sizes) > 1 else 1
     height = int(np.prod(sizes[:-2])) if len(sizes) > 2 else 1
     image = int(np.prod(buffer.form.shape[1:]))
-    return Slot(
+    return TensorLayout(
         buffer.offset + start, width * channels, channels, image, height, width, channels, images
     )
 
 
-def _allocate(berths: list[Berth]) -> int:
-    """Give each berth an offset: largest first, the lowest gap that is free while it is used."""
-    placed: list[Berth] = []
-    for berth in sorted(berths, key=lambda b: (-b.size, b.first)):
-        berth.offset = 0
+def _allocate(allocations: list[Allocation]) -> int:
+    """Place the largest allocation first, each in the lowest gap that is free while it is used."""
+    placed: list[Allocation] = []
+    for allocation in sorted(allocations, key=lambda b: (-b.size, b.first)):
+        allocation.offset = 0
         taken = sorted(
             (other.offset, other.offset + other.size)
             for other in placed
-            if other.first <= berth.last and berth.first <= other.last
+            if other.first <= allocation.last and allocation.first <= other.last
         )
         for start, end in taken:
-            if berth.offset + berth.size <= start:
+            if allocation.offset + allocation.size <= start:
                 break
-            berth.offset = max(berth.offset, -(-end // LINE) * LINE)
-        placed.append(berth)
-        for buffer in berth.tenants:
-            buffer.offset = berth.offset
-    for berth in berths:
-        berth.shares = any(
-            other is not berth
-            and other.offset < berth.offset + berth.size
-            and berth.offset < other.offset + other.size
-            for other in berths
+            allocation.offset = max(allocation.offset, -(-end // LINE) * LINE)
+        placed.append(allocation)
+        for buffer in allocation.buffers:
+            buffer.offset = allocation.offset
+    for allocation in allocations:
+        allocation.shares = any(
+            other is not allocation
+            and other.offset < allocation.offset + allocation.size
+            and allocation.offset < other.offset + other.size
+            for other in allocations
         )
-    return max((b.offset + b.size for b in berths), default=0) + SLACK
+    return max((b.offset + b.size for b in allocations), default=0) + SLACK

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from nets.arrays import Array
-from nets.compiler.arena import Arena, Berth
+from nets.compiler.arena import Allocation, Arena
 from nets.compiler.program import Program
 from nets.compiler.specialise import LIMIT
-from nets.conv.tensor_layout import F32, I64, Slot, aligned, geometry
+from nets.conv.tensor_layout import F32, I64, TensorLayout, aligned, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Special
 from nets.kernels import layout
@@ -69,10 +69,10 @@ class Plan:
                 steps.clear()
 
         for at, layer in enumerate(self.layers):
-            for berth in self.arena.berths:
-                clear = self._clearing(berth) if berth.first == at else None
+            for allocation in self.arena.allocations:
+                clear = self._clearing(allocation) if allocation.first == at else None
                 if clear is not None:
-                    clear.writes = (berth.names[0],)
+                    clear.writes = (allocation.names[0],)
                     steps.append(clear)
             if isinstance(layer, Numpy):
                 close()
@@ -87,18 +87,20 @@ class Plan:
         close()
         return stages
 
-    def _clearing(self, berth: Berth) -> Step | None:
+    def _clearing(self, allocation: Allocation) -> Step | None:
         """A step that zeroes what must be zero and has been written by others."""
-        buffer, form = berth.tenants[0], berth.tenants[0].form
-        if not isinstance(form, Image) or not berth.shares:
+        buffer, form = allocation.buffers[0], allocation.buffers[0].form
+        if not isinstance(form, Image) or not allocation.shares:
             return None
         partly = buffer.pixel > form.channels and not buffer.lanes
         if not any(buffer.halo) and not partly:
             return None
-        frame = Slot(buffer.offset, buffer.row, 0, buffer.image, 0, 0, 0)
-        inside = Slot(buffer.halo.left * buffer.pixel, buffer.halo.top, form.height, 0, 0, 0, 0)
+        frame = TensorLayout(buffer.offset, buffer.row, 0, buffer.image, 0, 0, 0)
+        inside = TensorLayout(
+            buffer.halo.left * buffer.pixel, buffer.halo.top, form.height, 0, 0, 0, 0
+        )
         if partly:
-            inside = Slot(0, 0, 0, 0, 0, 0, 0)
+            inside = TensorLayout(0, 0, 0, 0, 0, 0, 0)
         rows = buffer.halo.top + form.height + buffer.halo.bottom
         shape = geometry(frame, inside, rows, form.width * buffer.pixel, 0)
         return Step(layout.clear_halo, shape, form.images)
@@ -142,9 +144,9 @@ class Plan:
     def pixels(self, name: str) -> I64:
         """Geometry of a map for the kernels that move planes."""
         if name not in self.geometry:
-            slot = self.arena.place(name).slot
-            shape = geometry(slot, slot, slot.height, slot.width, slot.channels)
-            shape[layout.IMAGES] = slot.images
+            tensor = self.arena.place(name).layout
+            shape = geometry(tensor, tensor, tensor.height, tensor.width, tensor.channels)
+            shape[layout.IMAGES] = tensor.images
             self.geometry[name] = shape
         return self.geometry[name]
 

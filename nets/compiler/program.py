@@ -14,7 +14,7 @@ import numpy as np
 from nets.conv.tensor_layout import F32, I64, aligned
 from nets.kernels import layout
 from nets.operators.layer import Step
-from nets.runtime.worker_pool import give_way
+from nets.runtime.worker_pool import yield_function
 
 BAND_NS = 4_000  # a band of rows is worth a thread of its own from here on
 
@@ -94,7 +94,7 @@ class Program:
     def run(self, arena: F32, threads: Executor | None = None) -> None:
         """Run all steps, with the threads' help where they are given."""
         self.progress[:] = 0
-        shared = (arena, self.table, self.limits, self.progress, give_way())
+        shared = (arena, self.table, self.limits, self.progress, yield_function())
         helpers = []
         if threads is not None:
             for n in range(1, self.n_jobs):

@@ -14,7 +14,7 @@ import numpy as np
 
 from nets.arrays import Array
 from nets.conv import winograd
-from nets.conv.loop_parameters import CACHE, gradient_fields, kernel_fields
+from nets.conv.loop_parameters import CACHE, forward_parameters, gradient_parameters
 from nets.conv.spec import ConvSpec, packing
 from nets.kernels import conv
 from nets.kernels import weights as kernels
@@ -49,7 +49,7 @@ def _by_outputs(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> No
     group = max(1, CACHE // (16 * spec.inputs * spec.taps))
     target, arena = address(y), y.reshape(-1)
     start = (source - target) // 4
-    rows = kernel_fields(spec, images, spec.stored)[1]
+    rows = forward_parameters(spec, images, spec.stored)[1]
 
     def task(call: Caller, first: int, last: int) -> None:
         for block in range(first, last, group):
@@ -57,7 +57,7 @@ def _by_outputs(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> No
             order = packing(spec, k, end - k)
             packed = call.scratch("packed", spec.inputs * spec.taps * (end - k))
             call(kernels.pack_weights, w, packed, order, 0, -(-(end - k) // 16))
-            part = kernel_fields(spec, images, end - k)[0].copy()
+            part = forward_parameters(spec, images, end - k)[0].copy()
             part[conv.X] += start
             part[conv.Y] = k
             given = arena, packed, bias[k:end], part, -INF, INF
@@ -77,7 +77,7 @@ def _by_pixels(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> Non
     target, arena, small = address(y), y.reshape(-1), spec.work * images < LITTLE
 
     def given(source: int, image: int, count: int) -> tuple[Any, ...]:
-        shape = kernel_fields(spec, count, spec.stored)[0].copy()
+        shape = forward_parameters(spec, count, spec.stored)[0].copy()
         shape[conv.X] += (source - target) // 4
         shape[conv.Y] = image * spec.pixels * spec.stored
         return arena, packed, bias, shape, -INF, INF
@@ -90,12 +90,12 @@ def _by_pixels(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> Non
             for n in range(first * chunk, min(last * chunk, images), chunk):
                 end = min(n + chunk, images)
                 source = address(_inside(spec, x[n:end], call))
-                rows = kernel_fields(spec, end - n, spec.stored)[1]
+                rows = forward_parameters(spec, end - n, spec.stored)[1]
                 call(conv.conv_direct, *given(source, n, end - n), 0, rows, packed[:0])
 
         share(chunks, task, small=small)
         return
-    source, rows = address(_framed(spec, x)), kernel_fields(spec, images, spec.stored)[1]
+    source, rows = address(_framed(spec, x)), forward_parameters(spec, images, spec.stored)[1]
     args = *given(source, 0, images), packed[:0]
     share_kernel(conv.conv_direct, args, rows, small=small)
 
@@ -127,13 +127,13 @@ def _of_many_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
     def task(call: Caller, first: int, last: int) -> None:
         for block in range(first, last, group):
             k, end = 16 * block, min(16 * min(block + group, last), spec.stored)
-            sums, fields = (
+            sums, parameters = (
                 call.scratch("packed", one * (end - k) // 16),
-                gradient_fields(spec, images, end - k),
+                gradient_parameters(spec, images, end - k),
             )
-            fields = fields.copy()
-            fields[[kernels.Y, kernels.FRESH]] = k, 1
-            call(kernels.weight_gradient, source, grads, sums, fields)
+            parameters = parameters.copy()
+            parameters[[kernels.Y, kernels.FRESH]] = k, 1
+            call(kernels.weight_gradient, source, grads, sums, parameters)
             order = packing(spec, k, end - k)
             call(kernels.unpack_weights, sums.reshape(1, -1), w, order, 0, -(-(end - k) // 16))
 
@@ -151,12 +151,12 @@ def _of_few_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
             begin, stop = p * images // parts, (p + 1) * images // parts
             for n in range(begin, stop, chunk):
                 end = min(n + chunk, stop)
-                fields = gradient_fields(spec, end - n, spec.stored)
+                parameters = gradient_parameters(spec, end - n, spec.stored)
                 if n == begin:
-                    fields = fields.copy()
-                    fields[kernels.FRESH] = 1
+                    parameters = parameters.copy()
+                    parameters[kernels.FRESH] = 1
                 source, grads = _inside(spec, x[n:end], call).reshape(-1), gy[n:end].reshape(-1)
-                call(kernels.weight_gradient, source, grads, sums[p], fields)
+                call(kernels.weight_gradient, source, grads, sums[p], parameters)
 
     share(parts, task, small=spec.work * images < LITTLE)
     given = sums, w, packing(spec, 0, spec.stored)

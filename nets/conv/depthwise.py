@@ -36,25 +36,25 @@ def to_weights(x: Array, gy: Array, side: Pair, how: Geometry) -> Array:
     arrays = x.reshape(-1), gy.reshape(-1), parts.reshape(-1), shape
 
     def task(call: Caller, first: int, last: int) -> None:
-        call(kernels.channelwise_gradient, *arrays, call.scratch("band", room), first, last)
+        call(kernels.depthwise_gradient, *arrays, call.scratch("band", room), first, last)
 
     share(images, task, small=gy.size * taps < LITTLE)
     total: Array = np.ascontiguousarray(parts.sum(0)[:, :channels].T)
     return total.reshape(channels, 1, *side)
 
 
-def _run(x: Array, w: Array, bias: Array | None, fields: tuple[Array, int], out: Pair) -> Array:
+def _run(x: Array, w: Array, bias: Array | None, parameters: tuple[Array, int], out: Pair) -> Array:
     channels, stored, taps = x.shape[3], _stored(x), w.shape[2] * w.shape[3]
     weights, whole = np.zeros((taps, stored), np.float32), np.zeros(stored, np.float32)
     weights[:, :channels] = w.reshape(channels, taps).T
     if bias is not None:
         whole[:channels] = bias
-    y, (shape, room) = empty(len(x), *out, stored), fields
+    y, (shape, room) = empty(len(x), *out, stored), parameters
     arrays = _eights(x).reshape(-1), weights.reshape(-1), whole, y.reshape(-1), shape
     bands = -(-int(shape[kernels.ROWS]) // int(shape[kernels.BAND]))
 
     def task(call: Caller, first: int, last: int) -> None:
-        call(kernels.channelwise, *arrays, call.scratch("band", room), first, last)
+        call(kernels.depthwise, *arrays, call.scratch("band", room), first, last)
 
     share(len(x) * bands, task, small=y.size * taps < LITTLE)
     return y if stored == channels else np.ascontiguousarray(y[..., :channels])
@@ -73,20 +73,20 @@ def _eights(x: Array) -> Array:
 
 @lru_cache(1024)
 def _forward(size: Pair, out: Pair, channels: int, side: Pair, how: Geometry) -> tuple[Array, int]:
-    """Fields of the kernels for a convolution."""
+    """Loop parameters of the kernels for a convolution."""
     return _shape(forward_taps(side, how), size, out, channels, (1, 1), how.stride)
 
 
 @lru_cache(1024)
 def _backward(size: Pair, out: Pair, channels: int, side: Pair, how: Geometry) -> tuple[Array, int]:
-    """Fields of the kernels for a transposed convolution; `size` is that of what it reads."""
+    """Loop parameters of the kernels for a transposed convolution of images of ``size``."""
     return _shape(transposed_taps(side, how), size, out, channels, how.stride, (1, 1))
 
 
 def _shape(
     phases: tuple[Taps, ...], size: Pair, out: Pair, channels: int, step: Pair, walk: Pair
 ) -> tuple[Array, int]:
-    """Fields of the kernels, and the floats of scratch that they need."""
+    """Loop parameters of the kernels, and the floats of scratch that they need."""
     taps = [tap for phase in phases for tap in phase.taps]
     top, left = min(tap.row for tap in taps), min(tap.col for tap in taps)
     reach = max(tap.row for tap in taps) - top
@@ -94,19 +94,19 @@ def _shape(
     frame = (cols - 1) * walk[1] + 1 + max(tap.col for tap in taps) - left
     most = max(1, (CACHE // frame - reach - 1) // walk[0] + 1)
     band = -(-rows // -(-rows // most))
-    fields = [*size, *out, channels, *step, *walk, rows, band, top, left, frame, reach]
-    fields.append(len(phases))
+    parameters = [*size, *out, channels, *step, *walk, rows, band, top, left, frame, reach]
+    parameters.append(len(phases))
     for phase in phases:
         places = [(tap.row - top) * frame + tap.col - left for tap in phase.taps]
         square = walk[1] == 1 and len(places) == 9
         if square:
             down = places[3] - places[0]
             square = places == [places[0] + u * down + v for u in range(3) for v in range(3)]
-        fields += [phase.row, phase.col]
+        parameters += [phase.row, phase.col]
         high, wide = -(-(out[0] - phase.row) // step[0]), -(-(out[1] - phase.col) // step[1])
-        fields += [max(0, high), max(0, wide)]
-        fields += [int(square), len(places)]
+        parameters += [max(0, high), max(0, wide)]
+        parameters += [int(square), len(places)]
         for place, tap in zip(places, phase.taps, strict=True):
-            fields += [place, tap.weight]
+            parameters += [place, tap.weight]
     room = 16 * frame * ((band - 1) * walk[0] + 1 + reach)
-    return np.array(fields, np.int64), room
+    return np.array(parameters, np.int64), room

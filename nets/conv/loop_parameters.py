@@ -1,6 +1,6 @@
 """What the kernels of dense convolutions are told: in which order to walk over which pixels.
 
-Fields are made once for every spec and count of images, and kept.
+Loop parameters are made once for every spec and count of images, and kept.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _flat(images: int, rows: int, cols: int, fewest: int) -> _Order:
 
 
 @lru_cache(4096)
-def kernel_fields(spec: ConvSpec, images: int, outputs: int) -> tuple[Array, int]:
+def forward_parameters(spec: ConvSpec, images: int, outputs: int) -> tuple[Array, int]:
     """Geometry for `conv_direct` with the source at 0, and its number of rows."""
     order = _order(spec, images, 24, 64)
     inputs, stored, (_, wide) = spec.inputs, spec.stored, spec.framed
@@ -102,7 +102,7 @@ def kernel_fields(spec: ConvSpec, images: int, outputs: int) -> tuple[Array, int
 
 
 @lru_cache(4096)
-def gradient_fields(spec: ConvSpec, images: int, outputs: int) -> Array:
+def gradient_parameters(spec: ConvSpec, images: int, outputs: int) -> Array:
     """Geometry for the kernel `weight_gradient`."""
     order, (_, wide), inputs = _order(spec, images, 16, 16), spec.framed, spec.inputs
     runs = adjacent(spec.phases[0].taps)

@@ -95,8 +95,8 @@ def transposed_spec(
 
 @lru_cache(4096)
 def packing(spec: ConvSpec, first: int, count: int) -> Array:
-    """Fields of `pack_weights`."""
-    fields = [spec.outputs, first, count, spec.inputs, *spec.along, len(spec.phases)]
+    """Loop parameters of `pack_weights`."""
+    parameters = [spec.outputs, first, count, spec.inputs, *spec.along, len(spec.phases)]
     for phase in spec.phases:
-        fields += [len(phase.taps), *(tap.weight for tap in phase.taps)]
-    return np.array(fields, np.int64)
+        parameters += [len(phase.taps), *(tap.weight for tap in phase.taps)]
+    return np.array(parameters, np.int64)

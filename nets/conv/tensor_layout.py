@@ -29,7 +29,7 @@ def aligned(size: int) -> F32:
     return array
 
 
-class Slot(NamedTuple):
+class TensorLayout(NamedTuple):
     """Where a tensor lies in the arena: strides in floats, image 0 pixel (0, 0) at ``offset``."""
 
     offset: int
@@ -52,8 +52,8 @@ class Slot(NamedTuple):
         images: int = 1,
         halo: tuple[int, int, int, int] = (0, 0, 0, 0),
         pixel: int | None = None,
-    ) -> Slot:
-        """Slot in a buffer that starts at ``offset``; ``halo`` is top, left, bottom, right."""
+    ) -> TensorLayout:
+        """In a buffer that starts at ``offset``; ``halo`` is top, left, bottom, right."""
         top, left, bottom, right = halo
         pixel = padded(channels) if pixel is None else pixel
         row = (left + width + right) * pixel
@@ -61,11 +61,11 @@ class Slot(NamedTuple):
         start = offset + top * row + left * pixel
         return cls(start, row, pixel, image, height, width, channels, images)
 
-    def every(self, rows: int, cols: int) -> Slot:
+    def every(self, rows: int, cols: int) -> TensorLayout:
         """The same pixels, ``rows`` and ``cols`` apart."""
         return self._replace(row=self.row * rows, pixel=self.pixel * cols)
 
-    def moved(self, rows: int, cols: int) -> Slot:
+    def moved(self, rows: int, cols: int) -> TensorLayout:
         """The same strides from another origin."""
         return self._replace(offset=self.offset + rows * self.row + cols * self.pixel)
 
@@ -107,17 +107,17 @@ def affine(outputs: int, bias: F32 | None, slope: F32 | None) -> tuple[F32, int,
 
 
 def geometry(
-    x: Slot,
-    y: Slot,
+    x: TensorLayout,
+    y: TensorLayout,
     rows: int,
     cols: int,
     k: int,
     extra: Sequence[int] = (),
     *,
-    residual: Slot | None = None,
+    residual: TensorLayout | None = None,
     slope: int = -1,
 ) -> I64:
-    """The ``shape`` of a kernel: the fields that all of them share, and those that follow."""
+    """The ``shape`` of a kernel: the parameters that all of them share, and those that follow."""
     shape = np.zeros(layout.SHARED + len(extra), np.int64)
     shape[[conv.X, conv.X_ROW, conv.X_PIXEL, conv.X_IMAGE]] = x[:4]
     shape[[conv.Y, conv.Y_ROW, conv.Y_PIXEL, conv.Y_IMAGE]] = y[:4]

@@ -68,17 +68,17 @@ def weight_gradient(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
         other[[steps.TOP, steps.LEFT]] = 0
         z = scratch("gradients", elements * other[steps.PLANE])
         _enter(steps.enter_gradients, grads, z, other, total)
-        fields = _products(spec, elements, len(part), total, shape, other)
-        fields[kernels.FRESH] = n == 0
+        parameters = _products(spec, elements, len(part), total, shape, other)
+        parameters[kernels.FRESH] = n == 0
 
         def some(
             call: Caller, first: int, last: int, v: Array = v, z: Array = z,
-            fields: Array = fields, done: bool = n + chunk >= images,
+            parameters: Array = parameters, done: bool = n + chunk >= images,
         ) -> None:  # fmt: skip
             work = call.scratch("work", 1 << 14)
             packed = call.scratch("packed", 9 * spec.inputs * 16)
             for block in range(first, last):
-                mine = fields.copy()
+                mine = parameters.copy()
                 mine[kernels.Y] = 16 * block
                 u = call.scratch("weights", size) if sums is None else sums[block]
                 call(kernels.weight_gradient, v, z, u, mine)
@@ -103,8 +103,8 @@ def _shape(
     down, right = -(-spec.out[0] // step), -(-spec.out[1] // step)
     total = images * down * right
     first = spec.phases[0].taps[0]
-    fields = [step, down, right, *size, channels, first.row, first.col, total * channels + 16]
-    return np.array(fields, np.int64), total
+    parameters = [step, down, right, *size, channels, first.row, first.col, total * channels + 16]
+    return np.array(parameters, np.int64), total
 
 
 def _enter(kernel, images: Array, v: Array, shape: Array, total: int) -> None:  # type: ignore[no-untyped-def]

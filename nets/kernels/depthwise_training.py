@@ -115,7 +115,7 @@ def one_band(like, x, weights, bias, y, shape, band, image, top, bottom, c):
         rw(float32, 1), int64, int64,
     )
 )  # fmt: skip
-def channelwise(x, weights, bias, y, shape, band, first, last):
+def depthwise(x, weights, bias, y, shape, band, first, last):
     """Compute the bands first to last of all images; weights (taps, channels), bias (channels)."""
     channels, bands = shape[CHANNELS], (shape[ROWS] + shape[BAND] - 1) // shape[BAND]
     wide, narrow = splat16(float32(0)), splat8(float32(0))
@@ -172,7 +172,7 @@ def nine_weights(like, x, gy, out, shape, band, image, first, c):
         ro(float32, 1), ro(float32, 1), rw(float32, 1), ro(int64, 1), rw(float32, 1), int64, int64
     )
 )  # fmt: skip
-def channelwise_gradient(x, gy, out, shape, band, first, last):
+def depthwise_gradient(x, gy, out, shape, band, first, last):
     """Gradient (images, taps, channels) of the weights for the images first to last."""
     channels = shape[CHANNELS]
     for image in range(first, last):

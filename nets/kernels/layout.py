@@ -54,14 +54,14 @@ SHARED = 16  # fields that all shapes begin with
 @kernel(
     void(rw(float32, 1), ro(int64, 2), ro(float32, 2), rw(int64, 1), int64, int64, rw(float32, 1))
 )
-def run_tasks(arena, tasks, limits, progress, give_way, thread, scratch):
+def run_tasks(arena, tasks, limits, progress, yield_thread, thread, scratch):
     """Run the layers of a network without coming back to Python in between.
 
     tasks (n, NEEDS + threads), in an order in which one thread can run them all; limits (m, 2) lo
     and hi; progress zeros, one counter a thread; scratch is private to the thread. Each thread runs
     its own tasks in turn and waits for what they need of the others; thread -1 runs them all. A
-    thread that has waited for a while calls the C function at `give_way` (0: none), so that another
-    one can run.
+    thread that has waited for a while calls the C function at `yield_thread` (0: none), which lets
+    another one run.
     """
     for t in range(tasks.shape[0]):
         owner = tasks[t, OWNER]
@@ -71,8 +71,8 @@ def run_tasks(arena, tasks, limits, progress, give_way, thread, scratch):
             waited = 0
             while atomic_load(progress, APART * other) < tasks[t, NEEDS + other]:
                 waited += 1
-                if waited > PATIENCE and give_way != 0:
-                    call_plain(give_way, 0)
+                if waited > PATIENCE and yield_thread != 0:
+                    call_plain(yield_thread, 0)
         weights = array_f32(tasks[t, WEIGHTS], tasks[t, N_WEIGHTS])
         bias = array_f32(tasks[t, BIAS], tasks[t, N_BIAS])
         shape = array_i64(tasks[t, SHAPE], tasks[t, N_SHAPE])

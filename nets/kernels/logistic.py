@@ -5,7 +5,7 @@ Reference: Moshier, Methods and programs for mathematical functions (Cephes), 19
 
 from numba import float32, int64, void
 
-from nets.kernels.masked import put, take
+from nets.kernels.masked import masked_load, masked_store
 from nets.kernels.pointwise import vexp
 from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import fabs, fma, ge, gt, select, splat8
@@ -39,10 +39,10 @@ def logistic(x, y, rest, first, last):
     """
     zero, one = splat8(float32(0)), splat8(float32(1))
     for i in range(first, last, 8):
-        v = take(x, i, last - i)
+        v = masked_load(x, i, last - i)
         small = vexp(zero - fabs(v))
-        put(y, i, select(ge(v, zero), one, small) / (one + small), last - i)
-        put(rest, i, vlog1p(small), last - i)
+        masked_store(y, i, select(ge(v, zero), one, small) / (one + small), last - i)
+        masked_store(rest, i, vlog1p(small), last - i)
 
 
 @kernel(void(ro(float32, 1), ro(float32, 1), float32, float32, rw(float32, 1), int64, int64))
@@ -50,5 +50,5 @@ def slope(y, g, plain, linear, out, first, last):
     """Compute out = g * (plain + linear * y - y * y): gradients of tanh (1, 0), logistic (0, 1)."""
     flat, steep = splat8(plain), splat8(linear)
     for i in range(first, last, 8):
-        v = take(y, i, last - i)
-        put(out, i, take(g, i, last - i) * fma(v, steep - v, flat), last - i)
+        v = masked_load(y, i, last - i)
+        masked_store(out, i, masked_load(g, i, last - i) * fma(v, steep - v, flat), last - i)

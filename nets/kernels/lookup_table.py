@@ -1,4 +1,4 @@
-"""Levels of pixels through tables."""
+"""Pixel values through lookup tables."""
 
 from numba import uint8, void
 
@@ -7,9 +7,9 @@ from vj.kernels.jit import kernel, ro, rw
 
 @kernel(void(ro(uint8, 3), ro(uint8, 2), rw(uint8, 3)))
 def look_up(pixels, table, out):
-    """Fill ``out`` (H, W, 3) with the levels of ``pixels``, each channel by its row of a table.
+    """Fill ``out`` (H, W, 3) with the values of ``pixels``, each channel by its row of a table.
 
-    table (3, 256): what becomes of each level.
+    table (3, 256): the new value of each value.
     """
     rows, cols, _ = pixels.shape
     for y in range(rows):

@@ -5,7 +5,7 @@ from vj.kernels.simd import load8, load8_part, store, store_part
 
 
 @device
-def take(x, i, count):
+def masked_load(x, i, count):
     """Eight numbers from place i on, zeros behind the first ``count``."""
     if count >= 8:
         return load8(x, i)
@@ -13,7 +13,7 @@ def take(x, i, count):
 
 
 @device
-def put(y, i, v, count):
+def masked_store(y, i, v, count):
     """Write ``count`` lanes, eight at most."""
     if count >= 8:
         store(y, i, v)

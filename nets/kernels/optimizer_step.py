@@ -6,7 +6,7 @@ length; ``how`` holds its numbers. Elements first to last are done.
 
 from numba import float32, int64, void
 
-from nets.kernels.masked import put, take
+from nets.kernels.masked import masked_load, masked_store
 from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import fma, splat8, sqrt
 
@@ -26,13 +26,13 @@ def sgd(w, g, velocity, how, first, last):
     straight, along = splat8(how[4]), splat8(how[5])
     for i in range(first, last, 8):
         count = last - i
-        before = take(w, i, count)
-        slope = fma(decay, before, take(g, i, count))
+        before = masked_load(w, i, count)
+        slope = fma(decay, before, masked_load(g, i, count))
         if moving:
-            moved = fma(momentum, take(velocity, i, count), keep * slope)
-            put(velocity, i, moved, count)
+            moved = fma(momentum, masked_load(velocity, i, count), keep * slope)
+            masked_store(velocity, i, moved, count)
             slope = fma(straight, slope, along * moved)
-        put(w, i, fma(rate, slope, before), count)
+        masked_store(w, i, fma(rate, slope, before), count)
 
 
 @kernel(ONE)
@@ -41,11 +41,11 @@ def adagrad(w, g, energy, how, first, last):
     rate, decay, eps = splat8(-how[0]), splat8(how[1]), splat8(how[2])
     for i in range(first, last, 8):
         count = last - i
-        before = take(w, i, count)
-        slope = fma(decay, before, take(g, i, count))
-        total = fma(slope, slope, take(energy, i, count))
-        put(energy, i, total, count)
-        put(w, i, fma(rate, slope / (sqrt(total) + eps), before), count)
+        before = masked_load(w, i, count)
+        slope = fma(decay, before, masked_load(g, i, count))
+        total = fma(slope, slope, masked_load(energy, i, count))
+        masked_store(energy, i, total, count)
+        masked_store(w, i, fma(rate, slope / (sqrt(total) + eps), before), count)
 
 
 @kernel(void(SOME, ro(float32, 1), SOME, SOME, SOME, ro(float32, 1), int64, int64))
@@ -59,20 +59,20 @@ def rmsprop(w, g, energy, mean, velocity, how, first, last):
     moving, centred = how[5] != float32(0), how[6] == float32(1)
     for i in range(first, last, 8):
         count = last - i
-        before = take(w, i, count)
-        slope = fma(decay, before, take(g, i, count))
-        total = fma(rest * slope, slope, alpha * take(energy, i, count))
-        put(energy, i, total, count)
+        before = masked_load(w, i, count)
+        slope = fma(decay, before, masked_load(g, i, count))
+        total = fma(rest * slope, slope, alpha * masked_load(energy, i, count))
+        masked_store(energy, i, total, count)
         if centred:
-            average = take(mean, i, count)
+            average = masked_load(mean, i, count)
             average = fma(rest, slope - average, average)
-            put(mean, i, average, count)
+            masked_store(mean, i, average, count)
             total = total - average * average
         slope = slope / (sqrt(total) + eps)
         if moving:
-            slope = fma(momentum, take(velocity, i, count), slope)
-            put(velocity, i, slope, count)
-        put(w, i, fma(rate, slope, before), count)
+            slope = fma(momentum, masked_load(velocity, i, count), slope)
+            masked_store(velocity, i, slope, count)
+        masked_store(w, i, fma(rate, slope, before), count)
 
 
 @kernel(TWO)
@@ -86,14 +86,14 @@ def adam(w, g, mean, energy, how, first, last):
     rest, eps, root, shrink = splat8(how[4]), splat8(how[5]), splat8(how[6]), splat8(how[7])
     for i in range(first, last, 8):
         count = last - i
-        before = take(w, i, count)
-        slope = fma(decay, before, take(g, i, count))
-        m = take(mean, i, count)
+        before = masked_load(w, i, count)
+        slope = fma(decay, before, masked_load(g, i, count))
+        m = masked_load(mean, i, count)
         m = fma(fresh, slope - m, m)
-        v = fma(rest * slope, slope, keep * take(energy, i, count))
-        put(mean, i, m, count)
-        put(energy, i, v, count)
-        put(w, i, fma(rate, m / (sqrt(v) / root + eps), before * shrink), count)
+        v = fma(rest * slope, slope, keep * masked_load(energy, i, count))
+        masked_store(mean, i, m, count)
+        masked_store(energy, i, v, count)
+        masked_store(w, i, fma(rate, m / (sqrt(v) / root + eps), before * shrink), count)
 
 
 @kernel(void(SOME, ro(float32, 1), ro(float32, 1), int64, int64))
@@ -101,5 +101,5 @@ def blend(average, w, how, first, last):
     """Move an average towards the weights; how: the share of the way."""
     share = splat8(how[0])
     for i in range(first, last, 8):
-        now = take(average, i, last - i)
-        put(average, i, fma(share, take(w, i, last - i) - now, now), last - i)
+        now = masked_load(average, i, last - i)
+        masked_store(average, i, fma(share, masked_load(w, i, last - i) - now, now), last - i)

@@ -6,7 +6,7 @@ back, where they are gradients, the numbers that went in or came out.
 
 from numba import float32, int64, void
 
-from nets.kernels.masked import put, take
+from nets.kernels.masked import masked_load, masked_store
 from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import ge, le, select, splat8
 
@@ -16,14 +16,14 @@ from vj.kernels.simd import ge, le, select, splat8
         ro(float32, 1), ro(float32, 1), float32, float32, float32, rw(float32, 1), int64, int64
     )
 )  # fmt: skip
-def bend(s, v, slope, end, top, out, first, last):
+def piecewise_linear(s, v, slope, end, top, out, first, last):
     """Compute out = v, but slope * v where s <= 0 (0 if slope is 0), and top where s >= end.
 
     NaN in s passes v; an ``end`` of NaN is none.
     """
     zero, steep = splat8(float32(0)), slope != float32(0)
     for i in range(first, last, 8):
-        where, value = take(s, i, last - i), take(v, i, last - i)
+        where, value = masked_load(s, i, last - i), masked_load(v, i, last - i)
         below = splat8(slope) * value if steep else zero
         value = select(le(where, zero), below, value)
-        put(out, i, select(ge(where, splat8(end)), splat8(top), value), last - i)
+        masked_store(out, i, select(ge(where, splat8(end)), splat8(top), value), last - i)

@@ -41,7 +41,7 @@ def some(x, i, safe):
 
 
 @device
-def put(y, i, v, end, safe):
+def masked_store(y, i, v, end, safe):
     """Write eight lanes, or those before ``end``."""
     if safe or i + 8 <= end:
         store(y, i, v)
@@ -73,8 +73,8 @@ def winners(x, base, down, across, taps, wide, y, switches, out, channels, end, 
     """All channels of one window."""
     for c in range(0, channels, 8):
         best, where = winner(x, base + c, down, across, taps, wide, safe)
-        put(y, out + c, best, end, safe)
-        put(switches, out + c, to_u16(where), end, safe)
+        masked_store(y, out + c, best, end, safe)
+        masked_store(switches, out + c, to_u16(where), end, safe)
 
 
 @device
@@ -124,7 +124,7 @@ def won(g, switches, k, number, gx, out, channels, end, fresh, safe):
         part = select(hit, some(g, k + c, safe), nothing)
         if not fresh:
             part = part + some(gx, out + c, safe)
-        put(gx, out + c, part, end, safe)
+        masked_store(gx, out + c, part, end, safe)
 
 
 @kernel(
@@ -162,7 +162,7 @@ def max_pool_grad(g, switches, how, row_table, col_table, gx, first, last):
                     fresh = False
             if fresh:
                 for c in range(0, channels, 8):
-                    put(gx, out + c, nothing, end, False)
+                    masked_store(gx, out + c, nothing, end, False)
 
 
 @device
@@ -170,11 +170,11 @@ def pour(x, i, weight, y, out, count, end, fresh, safe):
     """Add ``weight`` times count numbers of x to y, or put them there if it is ``fresh``."""
     if fresh:
         for c in range(0, count, 8):
-            put(y, out + c, some(x, i + c, safe) * weight, end, safe)
+            masked_store(y, out + c, some(x, i + c, safe) * weight, end, safe)
     else:
         for c in range(0, count, 8):
             v = fma(some(x, i + c, safe), weight, some(y, out + c, safe))
-            put(y, out + c, v, end, safe)
+            masked_store(y, out + c, v, end, safe)
 
 
 @kernel(
@@ -214,4 +214,4 @@ def resample(x, how, row_table, col_table, row_weights, col_weights, y, line, fi
                     pour(line, k, weight, y, out, channels, end, b == start, False)
             if not filled or start == col_table[j + 1]:
                 for c in range(0, channels, 8):
-                    put(y, out + c, nothing, end, False)
+                    masked_store(y, out + c, nothing, end, False)

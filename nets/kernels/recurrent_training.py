@@ -7,7 +7,7 @@ are done.
 
 from numba import float32, int64, void
 
-from nets.kernels.masked import put, take
+from nets.kernels.masked import masked_load, masked_store
 from nets.kernels.pointwise import vsigmoid, vtanh
 from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import fma, splat8
@@ -23,17 +23,17 @@ def lstm_step(gates, more, cells, y, t, size, first, last):
     """
     for k in range(first, last, 8):
         left, g, s = last - k, 4 * t * size + k, t * size + k
-        i = vsigmoid(take(gates, g, left) + take(more, k, left))
-        put(gates, g, i, left)
-        f = vsigmoid(take(gates, g + size, left) + take(more, size + k, left))
-        put(gates, g + size, f, left)
-        c = vtanh(take(gates, g + 2 * size, left) + take(more, 2 * size + k, left))
-        put(gates, g + 2 * size, c, left)
-        o = vsigmoid(take(gates, g + 3 * size, left) + take(more, 3 * size + k, left))
-        put(gates, g + 3 * size, o, left)
-        cell = fma(f, take(cells, s, left), i * c)
-        put(cells, s + size, cell, left)
-        put(y, s, o * vtanh(cell), left)
+        i = vsigmoid(masked_load(gates, g, left) + masked_load(more, k, left))
+        masked_store(gates, g, i, left)
+        f = vsigmoid(masked_load(gates, g + size, left) + masked_load(more, size + k, left))
+        masked_store(gates, g + size, f, left)
+        c = vtanh(masked_load(gates, g + 2 * size, left) + masked_load(more, 2 * size + k, left))
+        masked_store(gates, g + 2 * size, c, left)
+        o = vsigmoid(masked_load(gates, g + 3 * size, left) + masked_load(more, 3 * size + k, left))
+        masked_store(gates, g + 3 * size, o, left)
+        cell = fma(f, masked_load(cells, s, left), i * c)
+        masked_store(cells, s + size, cell, left)
+        masked_store(y, s, o * vtanh(cell), left)
 
 
 @kernel(void(IN, IN, IN, OUT, OUT, int64, int64, int64, int64))
@@ -45,15 +45,15 @@ def lstm_back(gates, cells, to_h, to_c, to_gates, t, size, first, last):
     one = splat8(float32(1))
     for k in range(first, last, 8):
         left, g, s = last - k, 4 * t * size + k, t * size + k
-        i, f = take(gates, g, left), take(gates, g + size, left)
-        c, o = take(gates, g + 2 * size, left), take(gates, g + 3 * size, left)
-        bent, gh = vtanh(take(cells, s + size, left)), take(to_h, k, left)
-        gc = fma(gh * o, one - bent * bent, take(to_c, k, left))
-        put(to_gates, g, gc * c * i * (one - i), left)
-        put(to_gates, g + size, gc * take(cells, s, left) * f * (one - f), left)
-        put(to_gates, g + 2 * size, gc * i * (one - c * c), left)
-        put(to_gates, g + 3 * size, gh * bent * o * (one - o), left)
-        put(to_c, k, gc * f, left)
+        i, f = masked_load(gates, g, left), masked_load(gates, g + size, left)
+        c, o = masked_load(gates, g + 2 * size, left), masked_load(gates, g + 3 * size, left)
+        tanh_cell, gh = vtanh(masked_load(cells, s + size, left)), masked_load(to_h, k, left)
+        gc = fma(gh * o, one - tanh_cell * tanh_cell, masked_load(to_c, k, left))
+        masked_store(to_gates, g, gc * c * i * (one - i), left)
+        masked_store(to_gates, g + size, gc * masked_load(cells, s, left) * f * (one - f), left)
+        masked_store(to_gates, g + 2 * size, gc * i * (one - c * c), left)
+        masked_store(to_gates, g + 3 * size, gh * tanh_cell * o * (one - o), left)
+        masked_store(to_c, k, gc * f, left)
 
 
 @kernel(void(OUT, IN, IN, OUT, int64, int64, int64, int64))
@@ -65,14 +65,16 @@ def gru_step(gates, more, before, y, t, size, first, last):
     one = splat8(float32(1))
     for k in range(first, last, 8):
         left, g = last - k, 3 * t * size + k
-        reset = vsigmoid(take(gates, g, left) + take(more, g, left))
-        put(gates, g, reset, left)
-        keep = vsigmoid(take(gates, g + size, left) + take(more, g + size, left))
-        put(gates, g + size, keep, left)
+        reset = vsigmoid(masked_load(gates, g, left) + masked_load(more, g, left))
+        masked_store(gates, g, reset, left)
+        keep = vsigmoid(masked_load(gates, g + size, left) + masked_load(more, g + size, left))
+        masked_store(gates, g + size, keep, left)
         g += 2 * size
-        new = vtanh(fma(reset, take(more, g, left), take(gates, g, left)))
-        put(gates, g, new, left)
-        put(y, t * size + k, fma(keep, take(before, k, left), (one - keep) * new), left)
+        new = vtanh(fma(reset, masked_load(more, g, left), masked_load(gates, g, left)))
+        masked_store(gates, g, new, left)
+        masked_store(
+            y, t * size + k, fma(keep, masked_load(before, k, left), (one - keep) * new), left
+        )
 
 
 @kernel(void(IN, IN, IN, OUT, OUT, OUT, int64, int64, int64, int64))
@@ -84,15 +86,15 @@ def gru_back(gates, more, before, to_h, to_gates, to_more, t, size, first, last)
     one = splat8(float32(1))
     for k in range(first, last, 8):
         left, g = last - k, 3 * t * size + k
-        reset, keep = take(gates, g, left), take(gates, g + size, left)
-        new, gh = take(gates, g + 2 * size, left), take(to_h, k, left)
+        reset, keep = masked_load(gates, g, left), masked_load(gates, g + size, left)
+        new, gh = masked_load(gates, g + 2 * size, left), masked_load(to_h, k, left)
         to_new = gh * (one - keep) * (one - new * new)
-        to_keep = gh * (take(before, k, left) - new) * keep * (one - keep)
-        to_reset = to_new * take(more, g + 2 * size, left) * reset * (one - reset)
-        put(to_gates, g, to_reset, left)
-        put(to_more, g, to_reset, left)
-        put(to_gates, g + size, to_keep, left)
-        put(to_more, g + size, to_keep, left)
-        put(to_gates, g + 2 * size, to_new, left)
-        put(to_more, g + 2 * size, to_new * reset, left)
-        put(to_h, k, gh * keep, left)
+        to_keep = gh * (masked_load(before, k, left) - new) * keep * (one - keep)
+        to_reset = to_new * masked_load(more, g + 2 * size, left) * reset * (one - reset)
+        masked_store(to_gates, g, to_reset, left)
+        masked_store(to_more, g, to_reset, left)
+        masked_store(to_gates, g + size, to_keep, left)
+        masked_store(to_more, g + size, to_keep, left)
+        masked_store(to_gates, g + 2 * size, to_new, left)
+        masked_store(to_more, g + 2 * size, to_new * reset, left)
+        masked_store(to_h, k, gh * keep, left)

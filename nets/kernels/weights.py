@@ -9,7 +9,7 @@ held in registers while it runs over pixels: six channels of the input by sixtee
 from numba import float32, int64, void
 
 from nets.kernels.gemm import TILE, rows_of_tile
-from nets.kernels.masked import put, take
+from nets.kernels.masked import masked_load, masked_store
 from vj.kernels.jit import device, kernel, ro, rw
 from vj.kernels.simd import (
     at,
@@ -249,9 +249,9 @@ def cut_rows(x, out, have, want, first, last):
         for c in range(0, want, 8):
             v = splat8(float32(0))
             if c < have:
-                v = take(x, i + c, have - c)
+                v = masked_load(x, i + c, have - c)
             # What a vector writes behind its row belongs to the next one, whose turn is next.
-            put(out, o + c, v, 8 if row + 1 < last and want >= 8 - want % 8 else want - c)
+            masked_store(out, o + c, v, 8 if row + 1 < last and want >= 8 - want % 8 else want - c)
 
 
 @kernel(

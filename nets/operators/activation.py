@@ -203,11 +203,11 @@ class Unary(Layer):
         exact = self.code in (pointwise.EXP, pointwise.SQRT)  # may leave the finite numbers
         cut = runs(x, y, exact)
         shape = geometry(
-            x.slot._replace(pixel=cut.x_pixel), y.slot._replace(pixel=cut.y_pixel),
+            x.layout._replace(pixel=cut.x_pixel), y.layout._replace(pixel=cut.y_pixel),
             cut.rows, cut.cols, cut.run, [self.code, 0],
         )  # fmt: skip
         parameters = np.array([self.a, self.b], np.float32)
-        rows = y.slot.images * cut.rows
+        rows = y.layout.images * cut.rows
         return [Step(pointwise.map_unary, shape, rows, bias=parameters, lo=self.lo, hi=self.hi)]
 
 

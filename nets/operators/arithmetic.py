@@ -138,15 +138,15 @@ class Binary(Layer):
 
     def steps(self, place: Places) -> list[Step]:
         x, y, r = place(self.inputs[0]), place(self.output), place(self.inputs[1])
-        other, spread = r.slot, 0
+        other, spread = r.layout, 0
         cut = runs(x, y, self.code == pointwise.DIV)
         if self.r_form is not None:
-            small, full = self.r_form, y.slot
+            small, full = self.r_form, y.layout
             tight = small.height == full.height and small.width == full.width
             if not (tight and small.channels == full.channels and cut.cols == 1 and r.whole
-                    and other.pixel == x.slot.pixel):  # fmt: skip
+                    and other.pixel == x.layout.pixel):  # fmt: skip
                 cut = cut._replace(
-                    cols=full.width, run=full.channels, x_pixel=x.slot.pixel, y_pixel=full.pixel
+                    cols=full.width, run=full.channels, x_pixel=x.layout.pixel, y_pixel=full.pixel
                 )
             spread = int(small.channels == 1 and full.channels > 1)
             other = other._replace(
@@ -155,10 +155,12 @@ class Binary(Layer):
                 pixel=other.pixel if small.width == full.width else 0,
             )
         shape = geometry(
-            x.slot._replace(pixel=cut.x_pixel), y.slot._replace(pixel=cut.y_pixel),
+            x.layout._replace(pixel=cut.x_pixel), y.layout._replace(pixel=cut.y_pixel),
             cut.rows, cut.cols, cut.run, [self.code, spread], residual=other,
         )  # fmt: skip
-        return [Step(pointwise.map_binary, shape, y.slot.images * cut.rows, lo=self.lo, hi=self.hi)]
+        return [
+            Step(pointwise.map_binary, shape, y.layout.images * cut.rows, lo=self.lo, hi=self.hi)
+        ]
 
 
 class Affine(Layer):
@@ -181,7 +183,7 @@ class Affine(Layer):
         self.factor, self.shift = self.factor * factor, self.shift * factor + shift
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
         shape = geometry(x, y, y.height, y.width, y.channels)
         return [
             Step(

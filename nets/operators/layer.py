@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nets.conv.tensor_layout import F32, I64, Slot
+from nets.conv.tensor_layout import F32, I64, TensorLayout
 from nets.kernels import conv
 from vj.kernels.jit import Kernel
 
@@ -52,7 +52,7 @@ Form = Image | Rows
 class Place:
     """Where an array lies. ``whole``: its pixels hold nothing but its own channels and padding."""
 
-    slot: Slot
+    layout: TensorLayout
     whole: bool
 
 
@@ -181,7 +181,7 @@ class Sliced(NamedTuple):
 
 def runs(x: Place, y: Place, exact: bool = False) -> Sliced:
     """How x and y are cut into runs: whole rows where pixels touch in both, else pixel by pixel."""
-    a, b = x.slot, y.slot
+    a, b = x.layout, y.layout
     joined = a.pixel == b.pixel and x.whole and y.whole
     if joined and (not exact or a.pixel == a.channels):
         return Sliced(b.height, 1, b.width * b.pixel, 0, 0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nets.arrays import Array
 from nets.autograd.recording import Call
-from nets.conv.tensor_layout import Slot, geometry
+from nets.conv.tensor_layout import TensorLayout, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from nets.kernels import pointwise
@@ -286,19 +286,19 @@ class Copy(Unary):
     def steps(self, place: Places) -> list[Step]:
         if self.crop is None:
             return super().steps(place)
-        y = place(self.output).slot
-        step = transfer(part_of(place(self.inputs[0]).slot, self.crop), y, y)
+        y = place(self.output).layout
+        step = transfer(part_of(place(self.inputs[0]).layout, self.crop), y, y)
         step.lo, step.hi = self.lo, self.hi
         return [step]
 
 
-def part_of(slot: Slot, corner: tuple[int, int, int]) -> Slot:
+def part_of(layout: TensorLayout, corner: tuple[int, int, int]) -> TensorLayout:
     """The same strides from another row, column and channel on."""
-    moved = slot.moved(*corner[:2])
+    moved = layout.moved(*corner[:2])
     return moved._replace(offset=moved.offset + corner[2])
 
 
-def transfer(x: Slot, y: Slot, size: Slot) -> Step:
+def transfer(x: TensorLayout, y: TensorLayout, size: TensorLayout) -> Step:
     """Copy as many pixels and channels as ``size`` has from one place to another."""
     shape = geometry(x, y, size.height, size.width, size.channels, [pointwise.COPY, 0])
     nothing = np.zeros(2, np.float32)

@@ -54,7 +54,7 @@ class Import(Layer):
         self.form = form
 
     def steps(self, place: Places) -> list[Step]:
-        y = place(self.output).slot
+        y = place(self.output).layout
         shape = geometry(y, y, y.height, y.width, y.channels)
         return [Step(layout.planes_in, shape, y.images * y.height)]
 

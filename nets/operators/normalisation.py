@@ -170,7 +170,7 @@ class Norm(Layer):
         return False
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
         shape = geometry(x, y, y.height, y.width, y.channels, [self.groups])
         weights, bias = self.affine
         return [
@@ -196,7 +196,7 @@ class Response(Layer):
         return False
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
         shape = geometry(x, y, y.height, y.width, y.channels, [self.size])
         return [Step(kernels.norm_response, shape, y.images * y.height, bias=self.parameters)]
 

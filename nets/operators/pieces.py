@@ -237,7 +237,7 @@ class Pad(Layer):
         return False
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
         shape = geometry(y, y, y.height, y.width, y.channels)
         value = np.array([self.value], np.float32)
         fill = Step(pointwise.map_fill, shape, y.images * y.height, bias=value)

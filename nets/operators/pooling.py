@@ -204,8 +204,8 @@ class Pool(Layer):
         return [self.output, self.switches] if self.switches else [self.output]
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
-        r = place(self.switches).slot if self.switches else None
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
+        r = place(self.switches).layout if self.switches else None
         assert [len(axis.start) for axis in self.axes] == [*self.y[2:]]
         tables = []
         for axis, stride in zip(self.axes, (x.row, x.pixel), strict=True):
@@ -241,8 +241,8 @@ class Unpool(Layer):
         self.y, self.axes, self.window = y, axes, window
 
     def steps(self, place: Places) -> list[Step]:
-        x, r = (place(name).slot for name in self.inputs)
-        y = place(self.output).slot
+        x, r = (place(name).layout for name in self.inputs)
+        y = place(self.output).layout
         tables: list[int] = []
         for axis in self.axes:
             first = axis.start - axis.lost * axis.dilation

@@ -171,7 +171,7 @@ class Maxout(Layer):
         return False
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
         shape = geometry(x, y, y.height, y.width, y.channels, [self.pieces])
         return [Step(pointwise.maxout, shape, y.images * y.height)]
 

@@ -233,8 +233,8 @@ class Resize(Layer):
         self.inputs.append(name)
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
-        r = place(self.residual).slot if self.residual else None
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
+        r = place(self.residual).layout if self.residual else None
         assert [len(i) for i in self.index] == [*self.y[2:]]
         tables = [*(self.index[0] * x.row).ravel(), *(self.index[1] * x.pixel).ravel()]
         shape = geometry(

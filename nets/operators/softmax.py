@@ -74,7 +74,7 @@ class Softmax(Layer):
         return False
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
         shape = geometry(x, y, y.height, y.width, y.channels)
         scratch = max(64, y.channels + 16)
         return [Step(kernels.softmax, shape, y.images * y.height, scratch=scratch)]

@@ -15,7 +15,7 @@ from vj.kernels.jit import Kernel, rw
 from vj.kernels.simd import caller_of, places
 
 
-class Form:
+class Encoding:
     """How calls of one kernel are written down; see `vj.kernels.simd.call_descriptors`."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -27,21 +27,21 @@ class Form:
 @cache
 def _writer(kinds: tuple[types.Type, ...]) -> Callable[..., None]:
     """What writes ``(table, at, code, *args)`` down; args of other kinds are a TypeError."""
-    note = void(rw(int64, 1), int64, types.Tuple((int64, *kinds)))
-    kernel = Kernel(getattr(worker_pool.note, "py_func", worker_pool.note), note)
+    descriptor = void(rw(int64, 1), int64, types.Tuple((int64, *kinds)))
+    kernel = Kernel(getattr(worker_pool.describe, "py_func", worker_pool.describe), descriptor)
     kernel.compile()
     writer: Callable[..., None] = kernel.dispatcher
     return writer
 
 
 @cache
-def form_of(kernel: Kernel) -> Form:
-    """The form for a kernel."""
-    return Form(kernel)
+def encoding_of(kernel: Kernel) -> Encoding:
+    """The encoding for a kernel."""
+    return Encoding(kernel)
 
 
 class Table:
-    """A job for a crew: notes of calls, and which of them make up each unit.
+    """A job for a pool: descriptors of calls, and which of them make up each unit.
 
     The arrays of the calls stay alive until the table is cleared.
     """
@@ -64,19 +64,19 @@ class Table:
         self.starts: list[int] = []  # of the units
         self.kept: list[Any] = []
 
-    def _note(self, kernel: Kernel, args: Sequence[Any]) -> tuple[int, int]:
-        """Write a call down; address of its caller and place of the note in bytes."""
-        form, at = form_of(kernel), self.end
-        while at + form.words > self.words.size:
+    def _describe(self, kernel: Kernel, args: Sequence[Any]) -> tuple[int, int]:
+        """Write a call down; address of its caller and place of the descriptor in bytes."""
+        encoding, at = encoding_of(kernel), self.end
+        while at + encoding.words > self.words.size:
             self._resize(self.words, 2 * self.words.size)
-        form.write(self.words, at, form.code, *args)
-        self.end = at + form.words
+        encoding.write(self.words, at, encoding.code, *args)
+        self.end = at + encoding.words
         self.kept.append(args)
-        return form.caller, 8 * at
+        return encoding.caller, 8 * at
 
     def one(self, kernel: Kernel, args: Sequence[Any]) -> None:
         """Make the job one call; its band is filled in by who makes it."""
-        self.words[:2] = self._note(kernel, args)
+        self.words[:2] = self._describe(kernel, args)
 
     def unit(self) -> None:
         """Let the next calls belong to a unit of their own."""
@@ -85,7 +85,7 @@ class Table:
     def add(self, kernel: Kernel, args: Sequence[Any]) -> None:
         """Append a call to the unit at hand."""
         band = args[kernel.band : kernel.band + 2] if kernel.band >= 0 else (0, 0)
-        self.lines += (*self._note(kernel, args), *band)
+        self.lines += (*self._describe(kernel, args), *band)
 
     def finish(self) -> int:
         """Write down what the units are; the place of the first one's start."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from nets.arrays import Array
 from nets.runtime import memory
-from nets.runtime.worker_pool import Crew
+from nets.runtime.worker_pool import WorkerPool
 from vj.errors import NetError
 from vj.kernels.jit import Kernel
 
@@ -28,19 +28,19 @@ CHUNKS = 4  # for each thread, so that one that is held up does not hold up the 
 
 class _State:
     threads = 1
-    crew: Crew | None = None
+    pool: WorkerPool | None = None
     making = threading.Lock()
 
 
-def _forget_crew() -> None:
-    """In a forked process the helpers do not exist, and its lock may be anyone's."""
-    if _State.crew is not None:
-        atexit.unregister(_State.crew.dismiss)
-    _State.crew, _State.making = None, threading.Lock()
+def _forget_pool() -> None:
+    """In a forked process the workers do not exist, and its lock may be anyone's."""
+    if _State.pool is not None:
+        atexit.unregister(_State.pool.shut_down)
+    _State.pool, _State.making = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_crew)
+    os.register_at_fork(after_in_child=_forget_pool)
 
 
 class threads:
@@ -97,11 +97,11 @@ class Caller:
         return memory.scratch(name, size)
 
 
-class _Noter(Caller):
-    """Writes the calls of a task down as a unit of the crew's job."""
+class _DeferredCaller(Caller):
+    """Writes the calls of a task down as a unit of the pool's job."""
 
-    def __init__(self, crew: Crew, unit: int) -> None:
-        self.table, self.unit = crew.table, unit
+    def __init__(self, pool: WorkerPool, unit: int) -> None:
+        self.table, self.unit = pool.table, unit
         self.table.unit()
 
     def __call__(self, kernel: Kernel, *args: Any) -> None:
@@ -136,18 +136,18 @@ def share(total: int, task: Task, *, small: bool = False) -> None:
         The task shares out work itself.
     """
     bands = min(_State.threads, total)
-    crew = _enter() if bands > 1 and not small else None
-    if crew is None:
+    pool = _enter() if bands > 1 and not small else None
+    if pool is None:
         task(NOW, 0, total)
         return
     try:
-        crew.at_work = True
-        crew.call(bands - 1)
+        pool.at_work = True
+        pool.call(bands - 1)
         for band in range(bands):
-            task(_Noter(crew, band), band * total // bands, (band + 1) * total // bands)
-        crew.run(bands - 1, bands, crew.table.finish())
+            task(_DeferredCaller(pool, band), band * total // bands, (band + 1) * total // bands)
+        pool.run(bands - 1, bands, pool.table.finish())
     finally:
-        _leave(crew)
+        _leave(pool)
 
 
 def share_kernel(
@@ -170,18 +170,18 @@ def share_kernel(
     """
     place, steps = kernel.band, -(-total // step)
     args = (*args[:place], 0, total, *args[place:])
-    helpers = min(_State.threads, steps) - 1
-    crew = _enter() if helpers > 0 and not small else None
-    if crew is None:
+    workers = min(_State.threads, steps) - 1
+    pool = _enter() if workers > 0 and not small else None
+    if pool is None:
         kernel(*args)
         return
     try:
-        crew.at_work = True
-        crew.call(helpers)
-        crew.table.one(kernel, args)
-        crew.run(helpers, min(steps, CHUNKS * (helpers + 1)), -1, total, step)
+        pool.at_work = True
+        pool.call(workers)
+        pool.table.one(kernel, args)
+        pool.run(workers, min(steps, CHUNKS * (workers + 1)), -1, total, step)
     finally:
-        _leave(crew)
+        _leave(pool)
 
 
 def share_numbers(kernel: Kernel, *args: Any, size: int) -> None:
@@ -189,21 +189,21 @@ def share_numbers(kernel: Kernel, *args: Any, size: int) -> None:
     share_kernel(kernel, args, size, step=BLOCK, small=size < SMALL)
 
 
-def _enter() -> Crew | None:
-    """The crew, for this thread alone; None if another thread has it or there is none."""
-    crew = _State.crew
-    if crew is None:
+def _enter() -> WorkerPool | None:
+    """The pool, for this thread alone; None if another thread has it or there is none."""
+    pool = _State.pool
+    if pool is None:
         with _State.making:
-            crew = _State.crew = _State.crew or Crew()
-    if not crew.lock.acquire(blocking=False):
+            pool = _State.pool = _State.pool or WorkerPool()
+    if not pool.lock.acquire(blocking=False):
         return None
-    if crew.at_work:
-        crew.lock.release()
+    if pool.at_work:
+        pool.lock.release()
         raise RuntimeError("share: a task must not share out work itself")
-    return crew
+    return pool
 
 
-def _leave(crew: Crew) -> None:
-    crew.at_work = False
-    crew.table.clear()
-    crew.lock.release()
+def _leave(pool: WorkerPool) -> None:
+    pool.at_work = False
+    pool.table.clear()
+    pool.lock.release()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import float32, int64, void
 
-from nets.kernels.masked import put, take
+from nets.kernels.masked import masked_load, masked_store
 from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import load8_part, store_part
 
@@ -17,7 +17,7 @@ def move(x, i, y, k, count):
 @kernel(void(ro(float32, 1), rw(float32, 1), int64))
 def move_all(x, y, count):
     for i in range(0, count, 8):
-        put(y, i, take(x, i, count - i), count - i)
+        masked_store(y, i, masked_load(x, i, count - i), count - i)
 
 
 @pytest.mark.parametrize("count", range(10))

@@ -44,14 +44,14 @@ class Layer:
     def __post_init__(self):
         images, channels, rows, cols = self.x.shape
         pixel = self.pixel
-        x = packing.Slot.packed(
+        x = packing.TensorLayout.packed(
             64, rows, cols, channels, images=images, halo=self.halo, pixel=pixel
         )
         end = 64 + images * x.image + 64
         outputs, high, wide = self.out
-        y = packing.Slot.packed(end, high, wide, outputs, images=images, halo=(1, 1, 1, 1))
+        y = packing.TensorLayout.packed(end, high, wide, outputs, images=images, halo=(1, 1, 1, 1))
         end += images * y.image + 64
-        r = packing.Slot.packed(end, high, wide, outputs, images=images, halo=(0, 1, 0, 0))
+        r = packing.TensorLayout.packed(end, high, wide, outputs, images=images, halo=(0, 1, 0, 0))
         self.arena = packing.aligned(end + images * r.image + 64)
         self.arena[:] = np.nan
         self.arena[64 : 64 + images * x.image] = 0

@@ -13,7 +13,7 @@ pytest.importorskip("onnx")
 from onnx_graphs import model, node, value
 
 from nets import reference as ref
-from nets.conv.tensor_layout import Slot, aligned, geometry
+from nets.conv.tensor_layout import TensorLayout, aligned, geometry
 from nets.kernels import layout, pointwise, recurrent
 from nets.operators.activation import Unary
 from nets.operators.layer import Image, Place
@@ -36,7 +36,7 @@ class Bench:
 
     def put(self, name, array=None, *, form=None, channels=None):
         n, c, h, w = array.shape if form is None else form
-        slot = Slot.packed(self.end, h, w, channels or c, images=n, halo=(1, 1, 1, 1))
+        slot = TensorLayout.packed(self.end, h, w, channels or c, images=n, halo=(1, 1, 1, 1))
         self.end += n * slot.image + 64
         assert self.end < len(self.arena)
         slot = slot._replace(channels=c)
@@ -48,7 +48,7 @@ class Bench:
         return self
 
     def view(self, name, channels=None):
-        s = self.places[name].slot
+        s = self.places[name].layout
         return np.lib.stride_tricks.as_strided(
             self.arena[s.offset :], (s.images, s.height, s.width, channels or s.channels),
             [4 * k for k in (s.image, s.row, s.pixel, 1)],
@@ -217,7 +217,7 @@ def test_planes_in_and_out(seed, cuts, channels):
     x = rng.standard_normal((2, channels, 3, int(rng.integers(1, 40)))).astype(f4)
     arena = aligned(1 << 14)
     for pixel in (8, channels):
-        slot = Slot.packed(64, 3, x.shape[3], channels, images=2, pixel=pixel)
+        slot = TensorLayout.packed(64, 3, x.shape[3], channels, images=2, pixel=pixel)
         shape = geometry(slot, slot, 3, x.shape[3], channels)
         shape[layout.IMAGES] = 2
         run_rows(layout.planes_in, arena, x.ravel(), x.ravel(), shape, 6, cuts)
@@ -234,7 +234,7 @@ def test_image_in(seed, cuts, swap):
     images = rng.integers(0, 256, (2, rows, cols, 3), np.uint8)
     images.flags.writeable = False
     high, wide = rows + rng.integers(0, 5), cols + rng.integers(0, 5)
-    slot = Slot.packed(0, high, wide, 3, images=2, pixel=3)
+    slot = TensorLayout.packed(0, high, wide, 3, images=2, pixel=3)
     addresses = [image.ctypes.data for image in images]
     shape = geometry(slot, slot, high, wide, 3, addresses)
     shape[[layout.HIGH, layout.WIDE, layout.SWAP]] = rows, cols, swap

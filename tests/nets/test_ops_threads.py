@@ -20,7 +20,7 @@ from nets.nn import init
 from nets.nn.losses import cross_entropy
 from nets.nn.optim import SGD
 from nets.runtime import threads
-from nets.runtime.worker_pool import Crew
+from nets.runtime.worker_pool import WorkerPool
 
 COUNTS = [1, 2, 3]
 
@@ -40,7 +40,7 @@ def below_zero(size):
 def test_a_kernel_does_all_of_its_bands(count, size, step):
     x, out = below_zero(size), np.zeros(size, np.float32)
     with nets.threads(count):
-        threads.share_kernel(piecewise_linear.bend, doubled(x, out), size, step=step)
+        threads.share_kernel(piecewise_linear.piecewise_linear, doubled(x, out), size, step=step)
     np.testing.assert_array_equal(out, 2 * x)
 
 
@@ -52,8 +52,8 @@ def test_a_task_makes_its_calls_in_order_and_in_places_of_its_own(count, size):
     def task(call, first, last):
         for block in range(first, last):
             place, some = call.scratch("test", 64), slice(64 * block, 64 * block + 64)
-            call(piecewise_linear.bend, *doubled(x[some], place), 0, 64)
-            call(piecewise_linear.bend, *doubled(place, out[some]), 0, 64)
+            call(piecewise_linear.piecewise_linear, *doubled(x[some], place), 0, 64)
+            call(piecewise_linear.piecewise_linear, *doubled(place, out[some]), 0, 64)
 
     with nets.threads(count):
         threads.share(size, task)  # the notes of 97 blocks do not fit into the first table
@@ -83,10 +83,12 @@ def test_errors_come_through_and_leave_the_threads_usable():
         with pytest.raises(ZeroDivisionError, match="band"):
             threads.share(10, fail)
         with pytest.raises(TypeError):
-            threads.share_kernel(piecewise_linear.bend, doubled(x.astype("f8"), out), 1000)
+            threads.share_kernel(
+                piecewise_linear.piecewise_linear, doubled(x.astype("f8"), out), 1000
+            )
         with pytest.raises(TypeError):
-            threads.share_kernel(piecewise_linear.bend, doubled(x[::2], out), 500)
-        threads.share_kernel(piecewise_linear.bend, doubled(x, out), 1000)
+            threads.share_kernel(piecewise_linear.piecewise_linear, doubled(x[::2], out), 500)
+        threads.share_kernel(piecewise_linear.piecewise_linear, doubled(x, out), 1000)
     np.testing.assert_array_equal(out, 2 * x)
 
 
@@ -94,7 +96,7 @@ def test_arrays_that_a_kernel_writes_must_be_writeable():
     x, out = below_zero(1000), np.zeros(1000, np.float32)
     out.flags.writeable = False
     with nets.threads(2), pytest.raises(TypeError):
-        threads.share_kernel(piecewise_linear.bend, doubled(x, out), 1000)
+        threads.share_kernel(piecewise_linear.piecewise_linear, doubled(x, out), 1000)
 
 
 def test_a_task_must_not_share_out_work():
@@ -109,9 +111,11 @@ def test_helpers_sleep_when_there_is_nothing_to_do_and_come_back():
     x, out = below_zero(20_000), np.zeros(20_000, np.float32)
     with nets.threads(2):
         for _ in range(3):
-            threads.share_kernel(piecewise_linear.bend, doubled(x, out), x.size, step=64)
+            threads.share_kernel(
+                piecewise_linear.piecewise_linear, doubled(x, out), x.size, step=64
+            )
             np.testing.assert_array_equal(out, 2 * x)
-            helper = threads._State.crew.helpers[0]
+            helper = threads._State.pool.workers[0]
             end = time.monotonic() + 10
             while not helper.asleep and time.monotonic() < end:
                 time.sleep(0.01)
@@ -155,7 +159,9 @@ def test_several_threads_of_python_compute_at_once():
         out = np.zeros_like(x[k])
         for _ in range(200):
             out[:] = 0
-            threads.share_kernel(piecewise_linear.bend, doubled(x[k], out), out.size, step=64)
+            threads.share_kernel(
+                piecewise_linear.piecewise_linear, doubled(x[k], out), out.size, step=64
+            )
             if not np.array_equal(out, 2 * x[k]):
                 wrong.append(k)
 
@@ -201,26 +207,26 @@ print(relu(Tensor(np.ones(1 << 16))).sum().item())
 
 
 def test_dismissed_helpers_are_not_needed():
-    crew, x, out = Crew(), below_zero(1000), np.zeros(1000, np.float32)
+    pool, x, out = WorkerPool(), below_zero(1000), np.zeros(1000, np.float32)
     args = (*doubled(x, out), 0, 1000)
     for count in (2, 0):
-        crew.call(count)
-        crew.table.one(piecewise_linear.bend, args)
-        crew.run(2, 8, -1, 1000)
+        pool.call(count)
+        pool.table.one(piecewise_linear.piecewise_linear, args)
+        pool.run(2, 8, -1, 1000)
         np.testing.assert_array_equal(out, 2 * x)
-        crew.dismiss()
-        crew.table.clear()
+        pool.shut_down()
+        pool.table.clear()
         out[:] = 0
-    assert not any(helper.thread.is_alive() for helper in crew.helpers)
+    assert not any(helper.thread.is_alive() for helper in pool.workers)
 
 
 def test_an_interrupt_does_not_shut_a_thread_out():
     x, out = below_zero(1000), np.zeros(1000, np.float32)
     with nets.threads(2):
-        threads.share_kernel(piecewise_linear.bend, doubled(x, out), 1000)
-        crew = threads._enter()  # and nobody leaves
+        threads.share_kernel(piecewise_linear.piecewise_linear, doubled(x, out), 1000)
+        pool = threads._enter()  # and nobody leaves
         for _ in range(2):
             out[:] = 0
-            threads.share_kernel(piecewise_linear.bend, doubled(x, out), 1000)
+            threads.share_kernel(piecewise_linear.piecewise_linear, doubled(x, out), 1000)
             np.testing.assert_array_equal(out, 2 * x)
-        threads._leave(crew)
+        threads._leave(pool)

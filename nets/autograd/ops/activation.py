@@ -18,30 +18,34 @@ from vj.errors import NetError
 @op
 def relu(x: Array) -> tuple[Array, Vjp]:
     """The larger of x and 0; the gradient at 0 is 0."""
-    y = _bend(x, x)
-    return y, lambda g, needs: (_bend(y, g),)
+    y = _piecewise_linear(x, x)
+    return y, lambda g, needs: (_piecewise_linear(y, g),)
 
 
 @op
 def relu6(x: Array) -> tuple[Array, Vjp]:
     """Numbers clamped to 0..6; no gradient flows at or beyond the ends."""
-    y = _bend(x, x, end=6.0, top=6.0)
-    return y, lambda g, needs: (_bend(y, g, end=6.0),)
+    y = _piecewise_linear(x, x, end=6.0, top=6.0)
+    return y, lambda g, needs: (_piecewise_linear(y, g, end=6.0),)
 
 
 @op
 def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Vjp]:
     """Numbers above 0, ``slope`` times the others."""
-    return _bend(x, x, slope), lambda g, needs: (_bend(x, g, slope),)
+    return _piecewise_linear(x, x, slope), lambda g, needs: (_piecewise_linear(x, g, slope),)
 
 
-def _bend(s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: float = 0.0) -> Array:
+def _piecewise_linear(
+    s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: float = 0.0
+) -> Array:
     """Values v; ``slope`` times them where s <= 0, ``top`` where s >= ``end``."""
     if v.dtype != np.float32:
         return np.where(s <= 0, slope * v if slope else 0, np.where(s >= end, top, v))
     given = flat(s)
     numbers, out = given if v is s else flat(v), empty(given.size)
-    share_numbers(piecewise_linear.bend, given, numbers, slope, end, top, out, size=out.size)
+    share_numbers(
+        piecewise_linear.piecewise_linear, given, numbers, slope, end, top, out, size=out.size
+    )
     return unflat(out, s.shape)
 
 

@@ -33,12 +33,12 @@ def lstm_back(
         return _run(kernels.lstm_back, to_h.size, t, gates, cells, to_h, to_c, to_gates)
     i, f, c, o = np.split(gates[t], 4)
     to_i, to_f, to_n, to_o = np.split(to_gates[t], 4)
-    bent = np.tanh(cells[t + 1])
-    to_c += to_h * o * (1 - bent * bent)
+    tanh_cell = np.tanh(cells[t + 1])
+    to_c += to_h * o * (1 - tanh_cell * tanh_cell)
     to_i[:] = to_c * c * i * (1 - i)
     to_f[:] = to_c * cells[t] * f * (1 - f)
     to_n[:] = to_c * i * (1 - c * c)
-    to_o[:] = to_h * bent * o * (1 - o)
+    to_o[:] = to_h * tanh_cell * o * (1 - o)
     to_c *= f
 
 

@@ -1,8 +1,8 @@
 """Weights and geometry in the form that the layer kernels read: plain NumPy, done once.
 
 A layer is packed in two steps: ``pack_*`` turns torch-shaped weights into a `Packed` that depends
-on no image size, ``*_shape`` adds where input and output lie (`Slot`) and writes the ``shape``
-array of the kernel. `nets.kernels.conv` describes the call that all kernels share.
+on no image size, ``*_shape`` adds where input and output lie (`TensorLayout`) and writes the
+``shape`` array of the kernel. `nets.kernels.conv` describes the call that all kernels share.
 """
 
 from nets.conv.packing.depthwise import depthwise_shape, pack_depthwise
@@ -14,12 +14,12 @@ from nets.conv.packing.direct import (
     transposed_shape,
 )
 from nets.conv.packing.winograd import pack_transposed_winograd, pack_winograd, winograd_shape
-from nets.conv.tensor_layout import Packed, Phase, Slot, aligned, padded
+from nets.conv.tensor_layout import Packed, Phase, TensorLayout, aligned, padded
 
 __all__ = [
     "Packed",
     "Phase",
-    "Slot",
+    "TensorLayout",
     "aligned",
     "depthwise_shape",
     "direct_shape",

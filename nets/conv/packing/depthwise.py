@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from nets.conv.packing.winograd import TRANSFORMS
-from nets.conv.tensor_layout import F32, I64, Packed, Slot, affine, aligned, geometry, padded
+from nets.conv.tensor_layout import (
+    F32,
+    I64,
+    Packed,
+    TensorLayout,
+    affine,
+    aligned,
+    geometry,
+    padded,
+)
 
 
 def pack_depthwise(weights: F32, bias: F32 | None = None, *, slope: F32 | None = None) -> Packed:
@@ -25,14 +34,14 @@ def pack_depthwise(weights: F32, bias: F32 | None = None, *, slope: F32 | None =
 
 def depthwise_shape(
     packed: Packed,
-    x: Slot,
-    y: Slot,
+    x: TensorLayout,
+    y: TensorLayout,
     *,
     kernel: tuple[int, int],
     stride: tuple[int, int] = (1, 1),
     padding: tuple[int, int] = (0, 0),
     dilation: tuple[int, int] = (1, 1),
-    residual: Slot | None = None,
+    residual: TensorLayout | None = None,
     pool: bool = False,
 ) -> I64:
     """Geometry for `conv_depthwise`; with ``pool`` y is the 2 x 2 maximum of its result."""

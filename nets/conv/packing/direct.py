@@ -17,7 +17,17 @@ from nets.conv.geometry import (
     forward_taps,
     transposed_taps,
 )
-from nets.conv.tensor_layout import F32, I64, Packed, Phase, Slot, affine, aligned, geometry, padded
+from nets.conv.tensor_layout import (
+    F32,
+    I64,
+    Packed,
+    Phase,
+    TensorLayout,
+    affine,
+    aligned,
+    geometry,
+    padded,
+)
 from nets.kernels import conv
 
 CACHE = 1 << 17  # bytes of input that one block of rows may touch
@@ -52,7 +62,7 @@ def pack_transposed(
     """Pack (C, K / groups, kh, kw) weights of a transposed convolution for `conv_direct`.
 
     ``padding`` is top and left; cropping at the bottom and the right is the smaller height and
-    width of the output slot, output padding the larger one.
+    width of the output tensor, output padding the larger one.
     """
     phases = transposed_phases(weights, stride, padding, dilation, groups)
     return _pack(phases, bias, slope, groups, pixel)
@@ -128,12 +138,12 @@ def _merge(taps: list[Pair], dense: bool, pixel: int, span: int) -> list[list[Pa
 
 def direct_shape(
     packed: Packed,
-    x: Slot,
-    y: Slot,
+    x: TensorLayout,
+    y: TensorLayout,
     *,
     stride: Pair = (1, 1),
     padding: Pair = (0, 0),
-    residual: Slot | None = None,
+    residual: TensorLayout | None = None,
 ) -> I64:
     """Geometry for `conv_direct`; ``padding`` is top and left, the halo must cover the rest."""
     return _shape(packed, x, x.moved(-padding[0], -padding[1]).every(*stride), y, residual, (1, 1))
@@ -141,11 +151,11 @@ def direct_shape(
 
 def transposed_shape(
     packed: Packed,
-    x: Slot,
-    y: Slot,
+    x: TensorLayout,
+    y: TensorLayout,
     *,
     stride: Pair = (1, 1),
-    residual: Slot | None = None,
+    residual: TensorLayout | None = None,
 ) -> I64:
     """Geometry for `conv_direct` of a transposed convolution; ``x`` has a `transposed_halo`."""
     return _shape(packed, x, x, y, residual, stride)
@@ -162,7 +172,12 @@ def transposed_halo(packed: Packed, size: Pair, out: Pair, stride: Pair) -> Bord
 
 
 def _shape(
-    packed: Packed, x: Slot, origin: Slot, y: Slot, residual: Slot | None, step: Pair
+    packed: Packed,
+    x: TensorLayout,
+    origin: TensorLayout,
+    y: TensorLayout,
+    residual: TensorLayout | None,
+    step: Pair,
 ) -> I64:
     rows, cols = -(-y.height // step[0]), -(-y.width // step[1])
     tables = [*packed.channels]

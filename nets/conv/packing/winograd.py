@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from nets.conv.packing.direct import transposed_phases
-from nets.conv.tensor_layout import F32, I64, Packed, Phase, Slot, affine, aligned, geometry, padded
+from nets.conv.tensor_layout import (
+    F32,
+    I64,
+    Packed,
+    Phase,
+    TensorLayout,
+    affine,
+    aligned,
+    geometry,
+    padded,
+)
 
 BLOCK_BYTES = 1 << 19  # bytes of transformed input in a block of tiles
 # G of F(m x m, r x r) by m: Lavin & Gray 2016, section 4.
@@ -84,13 +94,13 @@ def _transform(kernels: Sequence[F32], tile: int) -> F32:
 
 def winograd_shape(
     packed: Packed,
-    x: Slot,
-    y: Slot,
+    x: TensorLayout,
+    y: TensorLayout,
     *,
     padding: tuple[int, int] = (0, 0),
     dilation: tuple[int, int] = (1, 1),
     stride: tuple[int, int] = (1, 1),
-    residual: Slot | None = None,
+    residual: TensorLayout | None = None,
 ) -> tuple[I64, int]:
     """Geometry for the kernel of ``packed.tile``, and the floats of scratch that it needs.
 

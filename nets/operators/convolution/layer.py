@@ -149,8 +149,8 @@ class Conv(Layer):
         )
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
-        r = place(self.residual).slot if self.residual else None
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
+        r = place(self.residual).layout if self.residual else None
         how = self.how
         if how == "depthwise":
             packed = self.packed(
@@ -219,8 +219,8 @@ class Transposed(Conv):
         return self.x.images * prod(self.x[2:]) * self.weights.size
 
     def steps(self, place: Places) -> list[Step]:
-        x, y = place(self.inputs[0]).slot, place(self.output).slot
-        r = place(self.residual).slot if self.residual else None
+        x, y = place(self.inputs[0]).layout, place(self.output).layout
+        r = place(self.residual).layout if self.residual else None
         how = self.how
         if how == "direct":
             packed = self.packed(

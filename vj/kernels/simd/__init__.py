@@ -27,7 +27,7 @@ from vj.kernels.simd.addresses import (
     atomic_load,
     atomic_store,
     call,
-    call_noted,
+    call_described,
     call_plain,
     pause,
 )
@@ -46,7 +46,7 @@ from vj.kernels.simd.arithmetic import (
     to_u16,
     to_u32,
 )
-from vj.kernels.simd.call_descriptors import caller_of, places, write_note
+from vj.kernels.simd.call_descriptors import caller_of, places, write_descriptor
 from vj.kernels.simd.comparison import eq, ge, gt, le, lt, mask_bits, select, vmax, vmin
 from vj.kernels.simd.lanes import (
     interleave,

@@ -79,10 +79,10 @@ def call_plain(typing, address, number):
 
 
 @intrinsic
-def call_noted(typing, caller, note, first, last):
-    """Make the call that is written down at the address `note`, for the band first to last.
+def call_described(typing, caller, descriptor, first, last):
+    """Make the call that is written down at the address `descriptor`, for the band first to last.
 
-    ``caller`` is the address of what reads such notes
+    ``caller`` is the address of what reads such descriptors
     (`vj.kernels.simd.call_descriptors.caller_of`).
     """
 

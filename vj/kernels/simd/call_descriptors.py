@@ -1,7 +1,7 @@
-"""Calls of kernels written down as numbers, and the functions that make such calls.
+"""Call descriptors: kernel calls as rows of numbers, and the functions that make such calls.
 
-A note is a row of int64: the address of the kernel's machine code, then its arguments. An array
-takes the address of its numbers and its sizes, a scalar one place. A caller reads the notes of all
+A descriptor is a row of int64: the address of the kernel's machine code, then its arguments. An
+array takes its address and its sizes, a scalar one place. A caller reads the descriptors of all
 kernels that have the same signature; threads without Python's lock can make any call by it.
 """
 
@@ -25,10 +25,10 @@ WORD = ir.IntType(64)
 @cache
 @global_compiler_lock
 def caller_of(kinds: tuple[types.Type, ...], band: int) -> int:
-    """Address of ``void caller(int64 *note, int64 first, int64 last)`` for a signature.
+    """Address of ``void caller(int64 *descriptor, int64 first, int64 last)`` for a signature.
 
     The arguments at ``band`` and behind it are the caller's first and last instead of those in the
-    note, unless ``band`` is negative.
+    descriptor, unless ``band`` is negative.
     """
     context = cpu_target.target_context
     library = context.codegen().create_library("caller")
@@ -36,20 +36,20 @@ def caller_of(kinds: tuple[types.Type, ...], band: int) -> int:
     kind = ir.FunctionType(ir.VoidType(), [WORD.as_pointer(), WORD, WORD])
     function = ir.Function(module, kind, f"caller_{abs(hash((kinds, band))):x}")
     builder = ir.IRBuilder(function.append_basic_block())
-    note, first, last = function.args
+    descriptor, first, last = function.args
     given, at = [], 1
     for k, each in enumerate(kinds):
         if band >= 0 and k in (band, band + 1):
             given.append(first if k == band else last)
         elif isinstance(each, types.Array):
-            given.append(_array(context, builder, each, note, at))
+            given.append(_array(context, builder, each, descriptor, at))
         else:
-            where = builder.gep(note, [WORD(at)])
+            where = builder.gep(descriptor, [WORD(at)])
             value = context.get_value_type(each)
             given.append(builder.load(builder.bitcast(where, value.as_pointer())))
         at += places(each)
     target = context.call_conv.get_function_type(types.none, kinds)
-    code = builder.inttoptr(builder.load(note), target.as_pointer())
+    code = builder.inttoptr(builder.load(descriptor), target.as_pointer())
     result, error = (cgutils.alloca_once(builder, t.pointee) for t in target.args[:2])
     flat = context.get_arg_packer(kinds).as_arguments(builder, given)
     builder.call(code, [result, error, *flat])
@@ -64,13 +64,13 @@ _kept: list[Any] = []  # the machine code lives as long as its library
 
 
 def places(kind: types.Type) -> int:
-    """How many numbers of a note an argument takes."""
+    """How many numbers of a descriptor an argument takes."""
     return 1 + kind.ndim if isinstance(kind, types.Array) else 1
 
 
-def _array(context: Any, builder: Any, kind: types.Array, note: Any, at: int) -> Any:
+def _array(context: Any, builder: Any, kind: types.Array, descriptor: Any, at: int) -> Any:
     """The C-contiguous array whose address and sizes stand from ``at`` on."""
-    address, *sizes = _words(builder, note, range(at, at + 1 + kind.ndim))
+    address, *sizes = _words(builder, descriptor, range(at, at + 1 + kind.ndim))
     array = context.make_array(kind)(context, builder)
     item = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
     strides = [item]
@@ -81,12 +81,12 @@ def _array(context: Any, builder: Any, kind: types.Array, note: Any, at: int) ->
     return array._getvalue()
 
 
-def _words(builder: Any, note: Any, where: Sequence[int]) -> list[Any]:
-    return [builder.load(builder.gep(note, [WORD(k)])) for k in where]
+def _words(builder: Any, descriptor: Any, where: Sequence[int]) -> list[Any]:
+    return [builder.load(builder.gep(descriptor, [WORD(k)])) for k in where]
 
 
 @intrinsic
-def write_note(typing, table, at, args):
+def write_descriptor(typing, table, at, args):
     """Write down the call whose kernel's address and arguments these are, from table[at] on."""
 
     def codegen(context, builder, sig, values):

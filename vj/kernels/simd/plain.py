@@ -334,13 +334,13 @@ def pause():
     time.sleep(0)
 
 
-# --------------------------------------------------------------------------- notes
+# --------------------------------------------------------------------------- descriptors
 
 
 @cache
 def caller_of(kinds, band):
-    def caller(note, first, last):
-        args, place = [], note + 8
+    def caller(descriptor, first, last):
+        args, place = [], descriptor + 8
         for k, kind in enumerate(kinds):
             if band >= 0 and k in (band, band + 1):
                 args.append(first if k == band else last)
@@ -350,7 +350,7 @@ def caller_of(kinds, band):
             else:
                 args.append(np.asarray(_Memory(place, (), kind))[()])
             place += 8 * places(kind)
-        call(array_i64(note, 1)[0], args)
+        call(array_i64(descriptor, 1)[0], args)
 
     _kept.append(caller)
     return id(caller)
@@ -359,11 +359,11 @@ def caller_of(kinds, band):
 _kept: list[Any] = []  # a caller lives as long as its address may be used
 
 
-def call_noted(caller, note, first, last):
-    call(caller, (note, first, last))
+def call_described(caller, descriptor, first, last):
+    call(caller, (descriptor, first, last))
 
 
-def write_note(table, at, args):
+def write_descriptor(table, at, args):
     for value in args:
         if isinstance(value, np.ndarray):
             table[at : at + 1 + value.ndim] = address(value), *value.shape
