@@ -19,7 +19,8 @@ _HOME = {
     "vj.boxes": ["iou"],
     "vj.cascade.model": ["Cascade"],
     "vj.cascade.zoo": ["list_cascades", "load_cascade", "save_cascade"],
-    "vj.detect.detector": ["CascadeDetector", "detect"],
+    "vj.detect.detector": ["CascadeDetector"],
+    "vj.detect.registry": ["detect"],
     "vj.detections": ["Detections"],
     "vj.draw": ["draw", "redact"],
     "vj.errors": [

@@ -10,7 +10,8 @@ from vj.datasets.annotations import Picture, read_annotations
 from vj.detections import Detections
 from vj.errors import ParameterError
 from vj.evaluate import html as page
-from vj.evaluate.report import Report, evaluate
+from vj.evaluate.evaluation import evaluate
+from vj.evaluate.report import Report
 from vj.io.images import write_image
 from vj.metrics import Curve
 

@@ -7,7 +7,7 @@ from train.test_trainer import clutter, target, train
 from vj.datasets.annotations import Picture
 from vj.detect.scoring import Scoring
 from vj.errors import TrainingError
-from vj.evaluate.report import evaluate
+from vj.evaluate.evaluation import evaluate
 from vj.io.images import write_image
 from vj.train.fitting import ScoredDetector, bayes, fit_scoring
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vj.app.formats import Record
 from vj.app.progress import Console
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vj.app.saved import Saved
-    from vj.app.video_pipeline import Film
     from vj.detect.registry import Detector
     from vj.detections import Detections
     from vj.io.source import Frame
@@ -31,6 +30,13 @@ if TYPE_CHECKING:
     Paint = Callable[[NDArray[np.uint8], Detections], NDArray[np.uint8]]
 
 Outcome = Iterable[Record] | VJError
+
+
+class VideoStages(Protocol):
+    """What a pipeline needs for videos: `vj.app.video_pipeline.Film`."""
+
+    def records(self, pipeline: Pipeline, task: Task) -> Iterator[Record]:
+        """Write the video of an input, and tell what was found in each frame."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Pipeline:
     name: str  # of the detector, as it appears in data
     paint: Paint
     console: Console
-    film: Film | None = None  # what videos need beyond that
+    film: VideoStages | None = None  # what videos need beyond that
     saved: Saved | None = None  # takes the place of the detector
     crops: Path | None = None  # folder for a picture of each face
 

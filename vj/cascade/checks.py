@@ -6,16 +6,14 @@ Each check raises `CascadeError` for the first offender, named by stage, tree an
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vj.cascade.arrays import CascadeArrays
 from vj.errors import CascadeError
 from vj.limits import CASCADE_PARTS, WINDOW_SIDES
-
-if TYPE_CHECKING:
-    from vj.cascade.model import Cascade
 
 
 def frozen(name: str, value: Any, dtype: type[np.generic]) -> NDArray[Any]:
@@ -49,7 +47,7 @@ def window(size: Any) -> tuple[int, int]:
     return rows, cols
 
 
-def shapes(c: Cascade) -> None:
+def shapes(c: CascadeArrays) -> None:
     """Array lengths and the two index arrays agree."""
     if c.feature_type not in ("HAAR", "LBP"):
         raise CascadeError(f"`feature_type` must be 'HAAR' or 'LBP', got {c.feature_type!r}")
@@ -89,7 +87,7 @@ def shapes(c: Cascade) -> None:
             raise CascadeError(f"`{name}` must run from 0 to {total}, got {first[0]}..{first[-1]}")
 
 
-def trees(c: Cascade) -> None:
+def trees(c: CascadeArrays) -> None:
     """Children form proper binary trees over features that exist; numbers are finite."""
     bad = np.flatnonzero(~np.isfinite(c.stage_threshold))
     if bad.size:
@@ -141,7 +139,7 @@ def depths(
     return depth
 
 
-def features(c: Cascade) -> None:
+def features(c: CascadeArrays) -> None:
     """Every pixel that a feature reads lies inside the window."""
     rows, cols = c.window
     x, y, w, h = np.moveaxis(c.rects.astype(np.int64), 2, 0)
@@ -168,7 +166,7 @@ def features(c: Cascade) -> None:
         raise CascadeError(f"feature {feature}, rectangle {k}: the weight must be finite")
 
 
-def place(c: Cascade, tree: int, node: int | None = None) -> str:
+def place(c: CascadeArrays, tree: int, node: int | None = None) -> str:
     """``stage 3, tree 7, node 0``, each counted from 0 within the one before."""
     stage = int(np.searchsorted(c.stage_first, tree, "right")) - 1
     where = f"stage {stage}, tree {tree - int(c.stage_first[stage])}"
@@ -176,7 +174,7 @@ def place(c: Cascade, tree: int, node: int | None = None) -> str:
 
 
 def _refuse_nodes(
-    c: Cascade, bad: NDArray[np.bool_], wanted: str, values: NDArray[Any] | None = None
+    c: CascadeArrays, bad: NDArray[np.bool_], wanted: str, values: NDArray[Any] | None = None
 ) -> None:
     if not bad.any():
         return

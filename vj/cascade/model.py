@@ -10,41 +10,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vj.cascade import checks
-
-FeatureType = Literal["HAAR", "LBP"]
-_BIAS = np.float32(1e-5)
-
-
-class Tree(NamedTuple):
-    """One tree of a stage. Children: > 0 a node of the tree, <= 0 minus the number of a leaf."""
-
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-    feature: NDArray[np.int32]
-    threshold: NDArray[np.float32]
-    subset: NDArray[np.uint32]
-    leaf: NDArray[np.float32]
-
-
-class Stage(NamedTuple):
-    """One stage: a window passes unless the sum of its leaves is below ``limit``."""
-
-    threshold: float
-    limit: float
-    trees: tuple[Tree, ...]
+from vj.cascade import checks, xml_writer
+from vj.cascade.arrays import CascadeArrays
+from vj.cascade.arrays import FeatureType as FeatureType
+from vj.cascade.arrays import Stage as Stage
+from vj.cascade.arrays import Tree as Tree
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cascade:
+class Cascade(CascadeArrays):
     """A trained cascade of boosted trees over Haar or multi-block LBP features.
 
     Arrays are copied, frozen and checked; an instance can be shared between threads and pickled.
@@ -91,23 +72,6 @@ class Cascade:
     Lienhart & Maydt, ICIP 2002 (tilted features). doi:10.1109/ICIP.2002.1038171
     """
 
-    window: tuple[int, int]
-    feature_type: FeatureType
-    stage_threshold: NDArray[np.float32]
-    stage_first: NDArray[np.int32]
-    tree_first: NDArray[np.int32]
-    node_left: NDArray[np.int32]
-    node_right: NDArray[np.int32]
-    node_feature: NDArray[np.int32]
-    node_threshold: NDArray[np.float32]
-    node_subset: NDArray[np.uint32]
-    leaf: NDArray[np.float32]
-    rects: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    tilted: NDArray[np.bool_]
-    name: str = "cascade"
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
             object.__setattr__(self, name, checks.frozen(name, getattr(self, name), dtype))
@@ -122,67 +86,9 @@ class Cascade:
         return Cascade, tuple({**values, "metadata": dict(self.metadata)}.values())
 
     @property
-    def n_stages(self) -> int:
-        """Number of stages."""
-        return len(self.stage_threshold)
-
-    @property
-    def n_trees(self) -> int:
-        """Number of trees of all stages."""
-        return len(self.tree_first) - 1
-
-    @property
-    def n_nodes(self) -> int:
-        """Number of nodes of all trees."""
-        return len(self.node_feature)
-
-    @property
-    def n_features(self) -> int:
-        """Number of features, used or not."""
-        return len(self.rects)
-
-    @property
-    def is_stumps(self) -> bool:
-        """Every tree is one node."""
-        return self.n_nodes == self.n_trees
-
-    @property
-    def has_tilted(self) -> bool:
-        """At least one feature is tilted."""
-        return bool(self.tilted.any())
-
-    @property
     def max_depth(self) -> int:
         """Number of nodes on the longest way from a root to a leaf."""
         return int(checks.depths(self.tree_first, self.node_left, self.node_right).max()) + 1
-
-    @property
-    def stage_limit(self) -> NDArray[np.float32]:
-        """(S,) float32: a window fails a stage if its sum, in float64, is below this."""
-        limit: NDArray[np.float32] = self.stage_threshold - _BIAS
-        return limit
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The same numbers as stages of trees: views, made when asked for."""
-        limits = self.stage_limit.tolist()
-        return tuple(
-            Stage(threshold, limits[s], tuple(self._trees(s)))
-            for s, threshold in enumerate(self.stage_threshold.tolist())
-        )
-
-    def _trees(self, stage: int) -> Iterator[Tree]:
-        for tree in range(self.stage_first[stage], self.stage_first[stage + 1]):
-            first, stop = int(self.tree_first[tree]), int(self.tree_first[tree + 1])
-            nodes = slice(first, stop)
-            yield Tree(
-                self.node_left[nodes],
-                self.node_right[nodes],
-                self.node_feature[nodes],
-                self.node_threshold[nodes],
-                self.node_subset[nodes],
-                self.leaf[first + tree : stop + tree + 1],
-            )
 
     def packed(self) -> tuple[NDArray[Any], ...]:
         """The arrays as kernels take them (see `vj.kernels.window`), `stage_limit` first."""
@@ -196,9 +102,7 @@ class Cascade:
         SinkError
             The file cannot be written; nothing is left behind.
         """
-        from vj.cascade import opencv_xml
-
-        opencv_xml.write(self, path)
+        xml_writer.write(self, path)
 
     def describe(self) -> str:
         """A readable table: window, features, and trees, nodes and threshold of each stage."""

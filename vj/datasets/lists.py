@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vj import limits
-from vj.datasets.annotations import PICTURES, Picture, Shelf, boxes_from_xywh, is_file
+from vj.datasets.pictures import PICTURES, Picture, Shelf, boxes_from_xywh, is_file
 from vj.errors import SourceError
 from vj.records import brief, digits, numbers, read_text, shown, whole
 

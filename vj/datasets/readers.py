@@ -11,7 +11,7 @@ import numpy as np
 
 from vj import limits
 from vj.datasets import lists
-from vj.datasets.annotations import Picture, Shelf, boxes_from_xywh
+from vj.datasets.pictures import Picture, Shelf, boxes_from_xywh
 from vj.errors import SourceError
 from vj.records import Record, load_json, numbers, read_bytes, shown
 

@@ -20,7 +20,7 @@ from vj.detect.scanner import Scanner
 from vj.detect.scoring import Scoring
 from vj.detections import Detections
 from vj.errors import ParameterError
-from vj.io.images import as_gray, read_image
+from vj.io.images import as_gray
 
 if TYPE_CHECKING:
     from vj.detect.explain import Explanation
@@ -224,46 +224,6 @@ def merge(
     inside = (far > near).all(axis=1)
     cut = np.concatenate([near, far - near], axis=1).astype(np.int32)
     return Groups(cut[inside], groups.counts[inside], groups.levels[inside], groups.weights[inside])
-
-
-def detect(image: Any, detector: Any = None, **options: Any) -> Detections:
-    """Find faces in an image.
-
-    Parameters
-    ----------
-    image : array, path, bytes, binary file object or PIL.Image.Image
-        A uint8 array (gray or RGB) or a picture file; its EXIF orientation is honoured.
-    detector : str, path, Cascade or detector, optional
-        A name of ``vj-detect --list-detectors``, a model file, or an object with a ``detect``. By
-        default the network "face-fast", or the cascade "frontalface" where options are given that
-        only cascades have (``scale_factor``, ``min_neighbors``).
-    **options
-        Parameters of the detector, such as ``min_size`` or ``n_jobs``.
-
-    Returns
-    -------
-    Detections
-        Best score first, in pixels of the image as displayed.
-
-    Raises
-    ------
-    SourceError, ImageError
-        The file is missing, or is no picture.
-    CascadeError, NetError, ParameterError
-        The detector cannot be made.
-
-    Examples
-    --------
-    >>> import vj
-    >>> faces = vj.detect(vj.sample("astronaut"))
-    >>> faces.xyxy.round().astype(int).tolist()
-    [[181, 67, 266, 170]]
-    """
-    from vj.detect.registry import open_detector
-
-    if isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read"):
-        image = read_image(image)
-    return open_detector(detector, **options).detect(image)
 
 
 def _rebuild(cascade: Cascade, options: dict[str, Any]) -> CascadeDetector:

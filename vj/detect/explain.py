@@ -6,43 +6,21 @@ Everything is computed a second time, in OpenCV's own order; nothing is asked of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vj.cascade.model import Cascade
 from vj.detect import window
+from vj.detect.figures import heat, panels
+from vj.detect.votes import StageResult as StageResult
+from vj.detect.votes import TreeVote as TreeVote
 from vj.errors import ParameterError
 from vj.io.images import as_gray
 
 Pixels = NDArray[np.uint8]
 _N_VOTES = 7  # with the window itself, two rows of panels
-
-
-class StageResult(NamedTuple):
-    """One stage for one window: it passes unless the sum is below the limit."""
-
-    stage: int
-    sum: float
-    limit: float
-    passed: bool
-
-    @property
-    def margin(self) -> float:
-        """Sum minus limit: negative where the window fails."""
-        return self.sum - self.limit
-
-
-class TreeVote(NamedTuple):
-    """What one tree said: the leaf it chose, and how far that is from the middle of its leaves."""
-
-    stage: int
-    tree: int  # counted from 0 in the stage
-    leaf: float
-    contribution: float
-    features: tuple[int, ...]  # of the nodes on the way to the leaf
-    values: tuple[float, ...]  # of these features in the window; the code for LBP
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,13 +108,13 @@ class Explanation:
         -------
         (H, W, 3) uint8
         """
-        from vj.detect.figures import panels
-
         scene = None
         if image is not None:
             depth = reject_depth_map(self.cascade, image, scale=self.scale)
             scene = heatmap_picture(image, depth, self.cascade.n_stages)
-        return panels(self, panel, scene)
+        return panels(
+            self.cascade, self.verdict, self.pixels, self.rect, self.votes, side=panel, scene=scene
+        )
 
 
 def explain(
@@ -256,8 +234,6 @@ def heatmap_picture(image: Any, depth: NDArray[np.int32], n_stages: int) -> Pixe
     -------
     (H, W, 3) uint8
     """
-    from vj.detect.figures import heat
-
     gray = as_gray(image)
     if depth.shape != gray.shape:
         raise ParameterError(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vj.cascade.model import Cascade
+from vj.detect.votes import TreeVote
 from vj.features.haar import HaarFeatures, draw_feature
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-    from vj.cascade.model import Cascade
-    from vj.detect.explain import Explanation, TreeVote
 
 Pixels = NDArray[np.uint8]
 
@@ -25,28 +26,37 @@ _HEAT = np.array(
 )
 
 
-def panels(explanation: Explanation, side: int, scene: Pixels | None) -> Pixels:
+def panels(
+    cascade: Cascade,
+    verdict: str,
+    pixels: Pixels,
+    rect: tuple[int, int, int, int],
+    votes: Sequence[TreeVote],
+    *,
+    side: int,
+    scene: Pixels | None,
+) -> Pixels:
     """The verdict; the scene with the window framed; the window; one panel for each vote."""
     from PIL import Image, ImageDraw
 
-    scale = side / explanation.pixels.shape[1]
-    size = (side, round(explanation.pixels.shape[0] * scale))
-    window = Image.fromarray(explanation.pixels).resize(size, Image.Resampling.BICUBIC)
-    x, y, w, h = explanation.rect
+    scale = side / pixels.shape[1]
+    size = (side, round(pixels.shape[0] * scale))
+    window = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    x, y, w, h = rect
     tiles = [(window, f"{w}x{h} at {x},{y}")]
-    for vote in explanation.votes:
-        drawn = _features(explanation.cascade, vote, np.asarray(window), scale)
+    for vote in votes:
+        drawn = _features(cascade, vote, np.asarray(window), scale)
         tiles.append(
             (Image.fromarray(drawn), f"stage {vote.stage} tree {vote.tree}: {vote.leaf:+.3f}")
         )
     cell = (size[0] + 4, size[1] + _CAPTION)
     columns = min(_COLUMNS, len(tiles))
     width, top = max(columns * cell[0], 2 * side + 8), _CAPTION
-    wide = None if scene is None else _framed(scene, explanation.rect, width - 4)
+    wide = None if scene is None else _framed(scene, rect, width - 4)
     height = top + (wide.height + 4 if wide else 0) - (-len(tiles) // columns) * cell[1]
     canvas = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(canvas)
-    pen.text((4, 3), f"{explanation.cascade.name}: {explanation.verdict}", fill="black")
+    pen.text((4, 3), f"{cascade.name}: {verdict}", fill="black")
     if wide:
         canvas.paste(wide, (2, top))
         top += wide.height + 4

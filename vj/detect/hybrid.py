@@ -22,7 +22,7 @@ from vj.io.images import as_rgb
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from vj.detect.registry import Detector
+    from vj.detect.protocol import Detector
 
 _SAME = 0.3  # IoU from which two proposals are of one face
 _EDGE = 1 / 32  # part of a crop along its sides: a face that reaches into it is cut off there

@@ -20,8 +20,12 @@ from typing import IO, Any, Protocol, cast
 from vj.cascade.model import Cascade
 from vj.cascade.zoo import DEFAULT as CASCADE
 from vj.cascade.zoo import list_cascades
+from vj.detect.detector import CascadeDetector
+from vj.detect.hybrid import HybridDetector
+from vj.detect.protocol import Detector as Detector
 from vj.detections import Detections
 from vj.errors import CascadeError, NetError, ParameterError
+from vj.io.images import read_image
 
 GROUP = "vj.detectors"
 # Of the detectors that come with the package and take at most twice the time of the fastest, the
@@ -34,13 +38,6 @@ _OF_HYBRID = (  # options of itself, of what proposes, of what decides
     ("scale_factor", "min_size", "max_size", "n_jobs"),
     ("min_score", "n_jobs"),
 )
-
-
-class Detector(Protocol):
-    """Anything that finds boxes in an image."""
-
-    def detect(self, image: Any) -> Detections:
-        """Detections of one image."""
 
 
 class Plugin(Protocol):
@@ -81,8 +78,6 @@ def open_detector(
     ParameterError
         An option is unknown, or has a value that makes no sense.
     """
-    from vj.detect.detector import CascadeDetector
-
     if spec is None:
         spec = default_name(options)
     if hasattr(spec, "detect"):
@@ -106,6 +101,44 @@ def open_detector(
     return made
 
 
+def detect(image: Any, detector: Any = None, **options: Any) -> Detections:
+    """Find faces in an image.
+
+    Parameters
+    ----------
+    image : array, path, bytes, binary file object or PIL.Image.Image
+        A uint8 array (gray or RGB) or a picture file; its EXIF orientation is honoured.
+    detector : str, path, Cascade or detector, optional
+        A name of ``vj-detect --list-detectors``, a model file, or an object with a ``detect``. By
+        default the network "face-fast", or the cascade "frontalface" where options are given that
+        only cascades have (``scale_factor``, ``min_neighbors``).
+    **options
+        Parameters of the detector, such as ``min_size`` or ``n_jobs``.
+
+    Returns
+    -------
+    Detections
+        Best score first, in pixels of the image as displayed.
+
+    Raises
+    ------
+    SourceError, ImageError
+        The file is missing, or is no picture.
+    CascadeError, NetError, ParameterError
+        The detector cannot be made.
+
+    Examples
+    --------
+    >>> import vj
+    >>> faces = vj.detect(vj.sample("astronaut"))
+    >>> faces.xyxy.round().astype(int).tolist()
+    [[181, 67, 266, 170]]
+    """
+    if isinstance(image, (str, os.PathLike, bytes)) or hasattr(image, "read"):
+        image = read_image(image)
+    return open_detector(detector, **options).detect(image)
+
+
 def list_detectors() -> dict[str, str]:
     """Everything that `open_detector` knows by name, each with one line about it."""
     found = {name: str(card).partition(": ")[2] for name, card in list_cascades().items()}
@@ -119,8 +152,6 @@ def list_detectors() -> dict[str, str]:
 
 def _hybrid(judge: str, options: dict[str, Any]) -> Detector:
     """A hybrid; every option goes to those parts of it that have it."""
-    from vj.detect.hybrid import HybridDetector
-
     if not judge and JUDGE not in list_detectors():
         raise NetError(
             f"`{HYBRID}` needs the network {JUDGE!r}, which does not come with this package: name "

@@ -11,13 +11,13 @@ from vj.datasets.annotations import Picture
 from vj.io.images import Pixels, as_rgb
 
 if TYPE_CHECKING:
-    from vj.evaluate.report import Evaluation
+    from vj.evaluate.measured import Measured
 
 _SHOWN = 24
 _TILE = 96
 
 
-def worst_misses(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
+def worst_misses(evaluation: Measured) -> list[tuple[Pixels, str]]:
     """Tiles of the largest boxes that nothing finds at the detector's own threshold."""
     missed = [
         (float((box[2:] - box[:2]).prod()), v.picture, box)
@@ -29,7 +29,7 @@ def worst_misses(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
     return [(tile(p, box), f"{p.name}") for _, p, box in missed[:_SHOWN]]
 
 
-def worst_alarms(evaluation: Evaluation) -> list[tuple[Pixels, str]]:
+def worst_alarms(evaluation: Measured) -> list[tuple[Pixels, str]]:
     """Tiles of the false alarms of highest score."""
     alarms = [
         (float(v.value[k]), v.picture, v.found.xyxy[k])

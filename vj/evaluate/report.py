@@ -11,10 +11,8 @@ import numpy as np
 
 from vj.evaluate import html as page
 from vj.evaluate.error_examples import worst_alarms, worst_misses
-from vj.evaluate.evaluation import Evaluation, evaluate
+from vj.evaluate.measured import Measured
 from vj.io.files import replacing
-
-__all__ = ["HEADER", "Evaluation", "Report", "evaluate"]
 
 ALARMS = (0, 10, 31, 50, 100, 167, 300)
 ROC_ALARMS = 500  # where the ROC curves end
@@ -25,7 +23,7 @@ class Report:
     """Evaluations of one set side by side."""
 
     title: str
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[Measured, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self) -> list[list[Any]]:

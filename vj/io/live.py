@@ -15,7 +15,7 @@ from vj.errors import SourceError, StreamError
 from vj.io.video_source import Video, decoded, opened
 
 if TYPE_CHECKING:
-    from vj.io.source import Frame
+    from vj.io.frame import Frame
 
 BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each try to connect again
 _PATIENCE = 0.2  # seconds without a frame after which None comes

@@ -12,16 +12,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NoReturn
 
 from vj.errors import SourceError, VJError
+from vj.io.frame import Frame as Frame
 from vj.io.video_source import VIDEOS, Span, Video
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 # What a folder is searched for: the formats that Pillow reads and writes. A file that is named
 # outright is read whatever its name is.
@@ -32,16 +31,6 @@ PICTURES |= {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
 _HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"\0\0\0\x0cjP  \r\n")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # nothing like "concat:file://"
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One image of an input."""
-
-    image: NDArray[np.uint8]  # (H, W) or (H, W, 3) RGB
-    index: int = 0
-    time: Fraction | None = None  # seconds from the start; a picture has none
-    raw: Any = None  # the decoder's frame, which can be encoded again without a loss of colour
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vj.io.source import Frame
+    from vj.io.frame import Frame
 
 VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
 VIDEOS |= {".wmv", ".flv", ".3gp", ".ogv", ".mjpeg", ".y4m"}
@@ -191,7 +191,7 @@ def decoded(
 
     import av
 
-    from vj.io.source import Frame
+    from vj.io.frame import Frame
 
     stream = container.streams.video[0]
     stream.thread_type = threads

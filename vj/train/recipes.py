@@ -24,7 +24,7 @@ from vj.cascade.model import Cascade
 from vj.datasets.annotations import Picture, read_annotations
 from vj.detect.scoring import Scoring
 from vj.errors import SourceError, VJError
-from vj.evaluate.report import evaluate
+from vj.evaluate.evaluation import evaluate
 from vj.io.files import data_folder, replacing
 from vj.train.augment import Augment
 from vj.train.fitting import ScoredDetector, fit_scoring
