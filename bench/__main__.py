@@ -35,15 +35,15 @@ class Benchmark(NamedTuple):
 
     def run(self, argv: list[str]) -> int:
         module = import_module(self.module)
-        if hasattr(module, "cases"):
-            from bench.harness import timing
-
-            return timing.main(self.name, module, argv)
+        if hasattr(module, "main"):
+            return module.main(argv)
         if hasattr(module, "experiment"):
             from bench.lecture import findings
 
             return findings.run(module, argv)
-        return module.main(argv)
+        from bench.harness import timing
+
+        return timing.main(self.name, module, argv)
 
 
 def below(package: str, *rows: tuple[str, float, str]) -> Iterator[Benchmark]:

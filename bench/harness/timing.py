@@ -45,8 +45,8 @@ class Case:
         Function of `time`: thread_time, process_time (several threads) or perf_counter (wall).
     x : float, optional
         Plotted over this.
-    flops : float, optional
-        Work of a call, to print the share of the processor's peak.
+    flops : function, optional
+        Gives the work of a call, to print the share of the processor's peak.
     threads : int
     seconds : float
         For all competitors together.
@@ -60,7 +60,7 @@ class Case:
     calls: Mapping[str, Call] | Callable[[], Mapping[str, Call]]
     clock: str = "thread_time"
     x: float | None = None
-    flops: float | None = None
+    flops: Callable[[], float] | None = None
     threads: int = 1
     seconds: float = 1.0
     per: int = 1
@@ -120,7 +120,7 @@ def measure(case: Case, quick: bool = False) -> dict[str, Any]:
         row["x"] = case.x
     if case.flops is not None:
         best_time = min(t["min"] for name, t in times.items() if ours(name))
-        row["share"] = _rounded(case.flops / best_time / (case.threads * peak_rate()))
+        row["share"] = _rounded(case.flops() / best_time / (case.threads * peak_rate()))
     return row | {"times": times}
 
 
@@ -175,7 +175,6 @@ def parser(name: str, about: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--only", default="", metavar="PART", help="cases with this in `table: case`")
     add("--threads", type=int, nargs="+", metavar="N", help="for networks and training steps")
-    add("--seconds", type=float, metavar="S", help="for each case")
     add("--quick", action="store_true", help="one turn each, to see that everything runs")
     add("--write", action="store_true", help="record the times in bench/results")
     add("--output", type=Path, help="record them in this file instead")

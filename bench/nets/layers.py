@@ -218,4 +218,4 @@ def cases(options) -> Iterator[Case]:
         table = f"Convolution layers, {threads} thread{'s' * (threads > 1)}"
         for layer in LAYERS:
             yield Case(table, ABOUT, layer.name, partial(calls, layer, threads),
-                       flops=layer.flops, **several(threads))  # fmt: skip
+                       flops=lambda layer=layer: layer.flops, **several(threads))  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -187,8 +187,13 @@ def cases(options) -> Iterator[Case]:
     for threads in options.threads or (1,):
         table = f"Whole networks, {threads} thread{'s' * (threads > 1)}"
         for name, make in networks():
-            data = with_shapes(make()).SerializeToString()
-            ours = Model(parse_graph(data, name))
-            flops = 2 * sum(layer.macs() for layer in ours.plan(ours.shapes()).layers)
-            yield Case(table, ABOUT, name, partial(calls, data, threads), flops=flops,
-                       seconds=5, **several(threads))  # fmt: skip
+            data = cache(lambda make=make: with_shapes(make()).SerializeToString())
+            yield Case(table, ABOUT, name, lambda data=data, n=threads: calls(data(), n),
+                       flops=lambda data=data: flops(data()), seconds=5,
+                       **several(threads))  # fmt: skip
+
+
+def flops(data: bytes) -> float:
+    """Floating-point operations of a run."""
+    model = Model(parse_graph(data, "net"))
+    return 2.0 * sum(layer.macs() for layer in model.plan(model.shapes()).layers)
