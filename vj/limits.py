@@ -24,3 +24,6 @@ ONNX_BYTES = (1 << 31) - 1  # of a protobuf message; larger models have their we
 ONNX_RANK = 32  # axes of an array: the most of NumPy 1
 NET_DEPTH = 100  # blocks of a stage; the deepest stage of a ResNet-152 has 36
 NET_CHANNELS = 4096  # of a layer; the widest of a ResNet has 2048
+NET_BYTES = 8 << 30  # that all arrays of one run take; a caller may allow more
+NET_WORKSPACE = 1 << 31  # bytes that one node needs beside its inputs and outputs
+NET_FOLD = 1 << 26  # bytes of a constant that is computed when a graph is read

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 
 from nets.arrays import Array
 from nets.compiler.plan import Plan
-from nets.compiler.specialise import LIMIT, specialise
+from nets.compiler.specialise import specialise
 from nets.graph.ir import Graph, Port
 from nets.operators.layer import Layer
 from vj.errors import NetError
+from vj.limits import NET_BYTES as LIMIT
 
 PLANS = 8  # sizes that are kept
 

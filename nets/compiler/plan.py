@@ -12,7 +12,6 @@ import numpy as np
 from nets.arrays import Array
 from nets.compiler.arena import Allocation, Arena
 from nets.compiler.program import Program
-from nets.compiler.specialise import LIMIT
 from nets.conv.tensor_layout import F32, I64, TensorLayout, aligned, geometry
 from nets.graph.ir import Node
 from nets.graph.spec import Special
@@ -22,6 +21,7 @@ from nets.operators.evaluate import evaluate, infer, spec_of
 from nets.operators.layer import Image, Layer, Step
 from nets.operators.lowering import Import, Lowering, Numpy
 from vj.errors import NetError
+from vj.limits import NET_BYTES as LIMIT
 
 # An array, or a function that makes the step which brings an input into the arena.
 Feed = Array | Callable[["Plan"], Step]

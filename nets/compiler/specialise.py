@@ -18,10 +18,10 @@ from nets.graph.spec import Spec, Special
 from nets.operators.evaluate import evaluate, infer, spec_of
 from nets.operators.layout import permutation
 from vj.errors import NetError
+from vj.limits import NET_BYTES as LIMIT
+from vj.limits import NET_FOLD as FOLD
 
 Shapes = Mapping[str, tuple[int, ...]]
-FOLD = 1 << 26  # bytes of a constant that is worth computing beforehand
-LIMIT = 8 << 30  # bytes that all arrays of one run may take
 
 
 def specialise(graph: Graph, shapes: Shapes, limit: int = LIMIT) -> Special:

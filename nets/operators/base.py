@@ -11,10 +11,10 @@ import numpy as np
 from nets.graph.ir import Node
 from nets.graph.spec import Spec
 from vj.errors import NetError
+from vj.limits import NET_WORKSPACE as WORKSPACE
 
 FLOAT32 = np.dtype(np.float32)
 INT64 = np.dtype(np.int64)
-WORKSPACE = 1 << 31  # bytes that one node may need beside its inputs and outputs
 
 
 def need_workspace(*sizes: int) -> None:

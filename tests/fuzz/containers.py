@@ -93,6 +93,10 @@ def _scalar(rng, value):
         return rng.choice(
             ["", "x", "y", value + "x", "a" * 300, "../a", "²", "Conv", "Reshape", "Resize", "-1"]
         )
+    if isinstance(value, bytes) and 0 < len(value) <= 64 and not len(value) % 8:  # a shape, say
+        at = rng.randrange(0, len(value), 8)
+        number = rng.choice(SIZES).to_bytes(8, "little")
+        return rng.choice([flip(rng, value), value[:at] + number + value[at + 8 :]])
     if isinstance(value, bytes):
         return rng.choice([b"", value[:-1], value * 2, flip(rng, value), b"SAME_UPPER", b"\xff"])
     if isinstance(value, float):
