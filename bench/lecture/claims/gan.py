@@ -29,7 +29,7 @@ from nets.nn.losses import binary_cross_entropy_with_logits
 from nets.nn.optim import Adam, Average, reestimate_batch_norm
 from nets.training import Arrays, Averaging, Callback, Flip, Loader, fit
 from nets.training.callbacks import Row
-from nets.training.loop import Run
+from nets.training.run import Run
 
 NOISE, WIDTH, EPOCHS, SHOWN = 64, 32, 22, (1, 4, 12)
 CLAIM = (

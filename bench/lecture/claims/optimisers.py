@@ -16,7 +16,7 @@ from nets.nn import init
 from nets.nn.losses import cross_entropy
 from nets.nn.optim import SGD, AdaGrad, Adam, Optimiser, RMSprop
 from nets.training import Arrays, Callback, Loader, accuracy, evaluate, fit
-from nets.training.loop import Run
+from nets.training.run import Run
 from vj.errors import TrainingError
 
 CLAIM = (

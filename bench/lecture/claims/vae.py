@@ -26,7 +26,7 @@ from nets.nn.losses import binary_cross_entropy_with_logits, gaussian_kl
 from nets.nn.optim import Adam, Cosine
 from nets.training import Arrays, Callback, Flip, Loader, fit
 from nets.training.callbacks import Row
-from nets.training.loop import Run
+from nets.training.run import Run
 
 LATENT, WIDTH, EPOCHS, DRAWN = 32, 32, 6, 256
 CLAIM = (
