@@ -26,31 +26,15 @@ from nets.operators import (
     softmax,
 )
 from nets.operators.base import OPERATORS, Operator
-from nets.operators.convolution import operator
+from nets.operators.convolution import operator as conv
 from nets.operators.convolution.merge import merge_siblings
 from nets.operators.lowering import LOWERINGS
 from nets.operators.writer import EXPORTS
 
 PASSES = (merge_siblings,)  # what improves the layers of a network once all nodes are lowered
+FAMILIES = (
+    activation, arithmetic, boxes, conv, gather, layout, linear, normalisation, pieces, pooling,
+    recurrent, reduction, resize, softmax,
+)  # fmt: skip
 
-__all__ = [
-    "EXPORTS",
-    "LOWERINGS",
-    "OPERATORS",
-    "PASSES",
-    "Operator",
-    "activation",
-    "arithmetic",
-    "boxes",
-    "gather",
-    "layout",
-    "linear",
-    "normalisation",
-    "operator",
-    "pieces",
-    "pooling",
-    "recurrent",
-    "reduction",
-    "resize",
-    "softmax",
-]
+__all__ = ["EXPORTS", "FAMILIES", "LOWERINGS", "OPERATORS", "PASSES", "Operator"]

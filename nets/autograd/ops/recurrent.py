@@ -19,11 +19,14 @@ from __future__ import annotations
 import numpy as np
 
 from nets.arrays import Array
-from nets.autograd.ops.gates import gru_back, gru_step, lstm_back, lstm_step
+from nets.autograd.ops.activation import sigmoid_of
 from nets.autograd.ops.matmul import product
 from nets.autograd.tensor import Grads, Needs, Vjp, op
+from nets.kernels import recurrent_training as kernels
 from nets.runtime.memory import empty
+from nets.runtime.threads import share_numbers
 from vj.errors import NetError
+from vj.kernels.jit import Kernel
 
 
 @op
@@ -147,7 +150,7 @@ def lstm(
     cells = _room(x, len(x) + 1, *h0.T.shape)
     h, cells[0] = h0.T, c0.T
     for t in range(len(x)):
-        lstm_step(gates, product(w_hh, h), cells, y, t)
+        _lstm_step(gates, product(w_hh, h), cells, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None, Array | None], needs: Needs) -> Grads:
@@ -156,7 +159,7 @@ def lstm(
         for t in reversed(range(len(x))):
             if g[0] is not None:
                 to_h += g[0][t].T
-            lstm_back(gates, cells, to_h, to_c, to_gates, t)
+            _lstm_back(gates, cells, to_h, to_c, to_gates, t)
             to_h = product(turned, to_gates[t])
         found = _to_arguments(x, h0, y, w_ih, to_gates, to_gates, to_h, (*needs[:2], *needs[3:]))
         return (*found[:2], to_c.T, *found[2:])
@@ -200,7 +203,7 @@ def gru(
         more[t] = product(w_hh, h)
         if b_hh is not None:
             more[t] += b_hh[:, None]
-        gru_step(gates, more, h, y, t)
+        _gru_step(gates, more, h, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
@@ -209,7 +212,7 @@ def gru(
         for t in reversed(range(len(x))):
             if g[0] is not None:
                 to_h += g[0][t].T
-            gru_back(gates, more, y[t - 1] if t else first, to_h, to_gates, to_more, t)
+            _gru_back(gates, more, y[t - 1] if t else first, to_h, to_gates, to_more, t)
             to_h += product(turned, to_more[t])
         return _to_arguments(x, h0, y, w_ih, to_gates, to_more, to_h, needs)
 
@@ -285,3 +288,68 @@ def _check(
     for (key, shape), array in zip(wanted.items(), (w_ih, w_hh, b_ih, b_hh), strict=True):
         if array is not None and array.shape != shape:
             raise NetError(f"{name}: {key} must have shape {shape}, got {array.shape}")
+
+
+# ---------------------------------------------------------- gates of one step
+# Arrays are as `nets.kernels.recurrent_training` has them, not flat: by its kernels in float32, by
+# NumPy in float64, with which gradients are checked.
+
+
+def _lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> None:
+    """As the kernel, in any precision."""
+    if y.dtype == np.float32:
+        return _run(kernels.lstm_step, y[t].size, t, gates, more, cells, y)
+    gates[t] += more
+    i, f, c, o = np.split(gates[t], 4)
+    i[:], f[:], c[:], o[:] = sigmoid_of(i), sigmoid_of(f), np.tanh(c), sigmoid_of(o)
+    cells[t + 1] = f * cells[t] + i * c
+    y[t] = o * np.tanh(cells[t + 1])
+
+
+def _lstm_back(
+    gates: Array, cells: Array, to_h: Array, to_c: Array, to_gates: Array, t: int
+) -> None:
+    """As the kernel, in any precision."""
+    if gates.dtype == np.float32:
+        return _run(kernels.lstm_back, to_h.size, t, gates, cells, to_h, to_c, to_gates)
+    i, f, c, o = np.split(gates[t], 4)
+    to_i, to_f, to_n, to_o = np.split(to_gates[t], 4)
+    tanh_cell = np.tanh(cells[t + 1])
+    to_c += to_h * o * (1 - tanh_cell * tanh_cell)
+    to_i[:] = to_c * c * i * (1 - i)
+    to_f[:] = to_c * cells[t] * f * (1 - f)
+    to_n[:] = to_c * i * (1 - c * c)
+    to_o[:] = to_h * tanh_cell * o * (1 - o)
+    to_c *= f
+
+
+def _gru_step(gates: Array, more: Array, before: Array, y: Array, t: int) -> None:
+    """As the kernel, in any precision."""
+    if y.dtype == np.float32:
+        return _run(kernels.gru_step, before.size, t, gates, more, before, y)
+    (r, z, n), (hr, hz, hn) = np.split(gates[t], 3), np.split(more[t], 3)
+    r[:], z[:] = sigmoid_of(r + hr), sigmoid_of(z + hz)
+    n[:] = np.tanh(n + r * hn)
+    y[t] = (1 - z) * n + z * before
+
+
+def _gru_back(
+    gates: Array, more: Array, before: Array, to_h: Array, to_gates: Array, to_more: Array, t: int
+) -> None:
+    """As the kernel, in any precision."""
+    if gates.dtype == np.float32:
+        return _run(kernels.gru_back, to_h.size, t, gates, more, before, to_h, to_gates, to_more)
+    r, z, n = np.split(gates[t], 3)
+    to_r, to_z, to_n = np.split(to_gates[t], 3)
+    to_n[:] = to_h * (1 - z) * (1 - n * n)
+    to_z[:] = to_h * (before - n) * z * (1 - z)
+    to_r[:] = to_n * np.split(more[t], 3)[2] * r * (1 - r)
+    to_more[t] = to_gates[t]
+    np.split(to_more[t], 3)[2][:] *= r
+    to_h *= z
+
+
+def _run(kernel: Kernel, size: int, t: int, *arrays: Array) -> None:
+    """A kernel on the ``size`` numbers of step t; the arrays are C-contiguous."""
+    flat = [a.reshape(-1) for a in arrays]
+    share_numbers(kernel, *flat, t, size, size=size)
