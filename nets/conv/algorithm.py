@@ -12,8 +12,9 @@ their ratios matter, and they are alike on machines with other register widths. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from nets.conv.geometry import Pair
 from nets.conv.tensor_layout import padded
@@ -28,8 +29,7 @@ OUT_OF_NS = {2: 0.107, 3: 0.107, 4: 0.086}
 LEAST = 32  # channels and outputs from which on Winograd's transforms pay in training
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(NamedTuple):
     """A convolution of one image, as the cost model sees it; pairs are (rows, cols)."""
 
     inputs: int
@@ -61,6 +61,7 @@ def options(work: Workload) -> list[str]:
     return found
 
 
+@lru_cache(4096)
 def choose(work: Workload) -> str:
     """The cheapest algorithm by the model."""
     return min(options(work), key=lambda how: cost(work, how))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 Pair = tuple[int, int]
@@ -85,6 +86,7 @@ def extent(phases: Sequence[Taps], size: Pair, out: Pair, step: Pair, walk: Pair
     return reach[0], reach[1], reach[2], reach[3]
 
 
+@lru_cache(4096)
 def halo(side: Pair, size: Pair, out: Pair, how: Geometry, transposed: bool = False) -> Border:
     """How far beyond an image of ``size`` a convolution to ``out`` pixels reads."""
     if transposed:
