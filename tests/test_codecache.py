@@ -159,6 +159,10 @@ def test_a_link_that_another_user_made_is_not_followed(place):
     assert run(place) == "read", "one of our own is"
     os.chown(link, STRANGER, STRANGER, follow_symlinks=False)
     assert run(place) == "compiled"
+    (place / "elsewhere").rename(place / "before")
+    (place / "elsewhere").mkdir()
+    assert run(place) == "compiled"
+    assert not list((place / "elsewhere").iterdir()), "nothing is made there"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="mode bits")

@@ -71,11 +71,14 @@ def _candidates(named: str | None) -> Iterator[Path]:
 def _prepare(base: Path, folder: Path) -> str:
     """Make both folders if they can be made; why they cannot be used, empty if they can."""
     try:
-        with contextlib.suppress(OSError):  # read-only: what is there already may do
+        with contextlib.suppress(OSError):
             base.parent.mkdir(parents=True, exist_ok=True)
-            for path in (base, folder):
+        for path in (base, folder):
+            with contextlib.suppress(OSError):  # read-only: what is there already may do
                 path.mkdir(mode=0o700, exist_ok=True)
-        return _folder_fault(base) or _folder_fault(folder)
+            if fault := _folder_fault(path):  # before anything is made in it
+                return fault
+        return ""
     except FileNotFoundError:
         return "it cannot be written and holds no kernels of this version"
     except OSError as exc:
