@@ -19,6 +19,7 @@ from nets.onnx.tensors import dtype_of, read_attribute, read_tensor
 from nets.operators.evaluate import operator_of
 from vj.errors import NetError
 from vj.limits import ONNX_BYTES
+from vj.records import shown
 
 _STANDARD = ("", "ai.onnx")
 _OPSETS = range(7, 29)
@@ -94,7 +95,22 @@ def parse_graph(data: bytes, source: str, folder: Path | None = None) -> Graph:
         raise NetError(f"{source}: is truncated or no ONNX file ({exc})") from exc
     if not model.graph.node or not model.graph.output:
         raise NetError(f"{source}: holds no graph; it is empty or no ONNX file")
+    _refuse_bytes(source, model)
     return _Reader(source, folder, _opset(source, model)).graph(model.graph)
+
+
+def _refuse_bytes(source: str, message: Any) -> None:
+    """Refuse names that are not UTF-8: protobuf hands them out as bytes, which match no text."""
+    for field, value in message.ListFields():
+        text = field.message_type is not None or field.type == field.TYPE_STRING
+        if not text or field.name in ("doc_string", "metadata_props"):
+            continue
+        single = isinstance(value, str | bytes) or hasattr(value, "ListFields")
+        for part in (value,) if single else value:
+            if field.message_type is not None:
+                _refuse_bytes(source, part)
+            elif isinstance(part, bytes):
+                raise NetError(f"{source}: `{field.name}` is not UTF-8: {shown(part)}")
 
 
 def _opset(source: str, model: Any) -> int:

@@ -209,6 +209,13 @@ class TestExternalData:
         with pytest.raises(NetError, match="lies outside the folder of the model"):
             nets.load_onnx(folder / "m.onnx")
 
+    def test_names_that_are_no_text(self, folder):
+        data = (folder / "m.onnx").read_bytes()
+        assert b"m.bin" in data
+        (folder / "m.onnx").write_bytes(data.replace(b"m.bin", b"m.\xffin"))
+        with pytest.raises(NetError, match=r"m\.onnx: `value` is not UTF-8: b'm\.\\xffin'"):
+            nets.load_onnx(folder / "m.onnx")
+
     def test_location_of_300_characters(self, folder):
         self.change(folder, location="a" * 300)
         with pytest.raises(
