@@ -233,6 +233,17 @@ def face_or_not(
     return Sides(*found)
 
 
+def two_sides(
+    quick: bool, side: int, other: str = "validation", **options: Any
+) -> tuple[Arrays, Arrays]:
+    """The training pictures of `face_or_not` and those of another side, invented if ``quick``."""
+    if quick:
+        made = Arrays(invented(64, side), np.arange(64) % 2)
+        return made, made
+    sides = face_or_not(side, margin=0, **options)
+    return sides.train, getattr(sides, other)
+
+
 def faces(side: int = 32, *, colour: bool = False, limit: int | None = None) -> Sides:
     """Faces alone, for models that shall learn what faces look like; divided by person.
 

@@ -12,7 +12,7 @@ import ast
 import inspect
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -78,6 +78,17 @@ class Finding:
 
     def __post_init__(self) -> None:
         assert self.holds in VERDICTS, self.holds
+
+
+def verdict(checks: Iterable[bool]) -> str:
+    """Whether all, some or none of the checks of a claim hold."""
+    found = list(checks)
+    return "yes" if all(found) else "in part" if any(found) else "no"
+
+
+def answers(checks: Mapping[str, bool]) -> str:
+    """What was checked, and whether it is so."""
+    return "; ".join(f"{what}: {'yes' if so else 'no'}" for what, so in checks.items())
 
 
 def run(module: ModuleType, arguments: Sequence[str]) -> int:

@@ -12,7 +12,9 @@ import onnx
 
 import nets
 from bench.harness.timing import Call
+from nets.compiler import Model
 from nets.nn.layers import Module
+from nets.onnx.reader import parse_graph
 
 
 def available(*makers: Callable[[], dict[str, Call]]) -> dict[str, Call]:
@@ -33,6 +35,12 @@ def exported(model: Module, size: int) -> onnx.ModelProto:
         path = Path(folder) / "model.onnx"
         nets.export_onnx(model, path, (size, size))
         return onnx.load(path)
+
+
+def flops(data: bytes) -> float:
+    """Floating-point operations of a graph."""
+    model = Model(parse_graph(data, "net"))
+    return 2.0 * sum(layer.macs() for layer in model.plan(model.shapes()).layers)
 
 
 def onnxruntime(model: bytes, feeds: dict[str, Any], threads: int) -> dict[str, Call]:

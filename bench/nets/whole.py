@@ -189,11 +189,5 @@ def cases(options) -> Iterator[Case]:
         for name, make in networks():
             data = cache(lambda make=make: with_shapes(make()).SerializeToString())
             yield Case(table, ABOUT, name, lambda data=data, n=threads: calls(data(), n),
-                       flops=lambda data=data: flops(data()), seconds=5,
+                       flops=lambda data=data: peers.flops(data()), seconds=5,
                        **several(threads))  # fmt: skip
-
-
-def flops(data: bytes) -> float:
-    """Floating-point operations of a run."""
-    model = Model(parse_graph(data, "net"))
-    return 2.0 * sum(layer.macs() for layer in model.plan(model.shapes()).layers)

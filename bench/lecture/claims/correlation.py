@@ -22,15 +22,15 @@ from nets.nn.losses import mse_loss
 from nets.nn.optim import Adam
 
 CLAIM = (
-    "Correlation lays a kernel over the picture as it is, convolution turns it by 180 degrees "
-    "first. What a convolutional layer computes is correlation; as its kernels are learnt it does "
-    "not matter: under true convolution the same kernels would be learnt, turned. Convolution "
-    "commutes, correlation does not; to find a pattern one needs correlation."
+    "Correlation applies a kernel to the image as it is; convolution first rotates it by 180 "
+    "degrees. A convolutional layer computes correlation. As its kernels are learned this makes no "
+    "difference: under true convolution the same kernels would be learned, rotated. Convolution "
+    "commutes, correlation does not; finding a pattern takes correlation."
 )
 METHOD = (
-    "The same face, filtered by `nets`' layer, by `vj` and by scipy. An eye is cut out, brought to "
-    "mean 0, and searched for in its face by both. A 5x5 layer is trained to imitate the "
-    "convolution of faces with a given kernel."
+    "The same face filtered by the layer of `nets`, by `vj` and by scipy. An eye is cut out, "
+    "shifted to mean 0 and searched for in its face by both operations. A 5x5 layer is trained to "
+    "imitate the convolution of faces with a given kernel."
 )
 
 
@@ -88,12 +88,12 @@ def experiment(quick: bool = False) -> Finding:
     holds = right and turned < 0.02 and share["correlation"] > 2 * share["convolution"]
     measured = (
         f"The layer differs from scipy's correlation by {apart['layer_to_correlation']:.1e} and "
-        f"from its convolution by {apart['layer_to_convolution']:.2f}. Swapping picture and kernel "
+        f"from its convolution by {apart['layer_to_convolution']:.2f}. Swapping image and kernel "
         f"changes the full convolution by {apart['convolution_swapped']:.1e}, the correlation by "
-        f"{apart['correlation_swapped']:.2f}. In {len(pixels)} faces correlation with the eye has "
-        f"its highest value at the eye in {share['correlation']:.0%}, convolution in "
-        f"{share['convolution']:.0%}; without normalisation a bright patch can still beat the eye. "
-        f"The trained layer holds the kernel turned by 180 degrees (largest difference "
+        f"{apart['correlation_swapped']:.2f}. Correlation with the eye peaks at the eye in "
+        f"{share['correlation']:.0%} of {len(pixels)} faces, convolution in "
+        f"{share['convolution']:.0%}; without normalisation a bright patch can still exceed the "
+        "eye. The trained layer holds the kernel rotated by 180 degrees (largest difference "
         f"{turned:.4f})."
     )
     figure, ax = panels(1, 5, 1.9, 2.0)

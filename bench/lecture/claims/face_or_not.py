@@ -1,8 +1,8 @@
-"""A net of 60,000 weights tells faces from everything else.
+"""A network of 60,000 weights tells faces from everything else.
 
-LeNet-5 (with relu and max pooling) and a small residual net, on people and backgrounds that they
-have never seen. In training every image comes at another place, mirrored or not, in another light.
-Nothing was chosen by the test side: epochs and rates were set on validation.
+LeNet-5 (with ReLU and max pooling) and a small residual network, evaluated on people and
+backgrounds that were not seen in training. Training images are shifted, mirrored and relit at
+random. Epochs and learning rates were chosen on validation data.
 
 python -m bench lecture.face_or_not --folder runs/face_or_not
 """
@@ -21,7 +21,7 @@ import nets
 from bench.lecture import data
 from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, show
-from bench.lecture.findings import Finding
+from bench.lecture.findings import Finding, verdict
 from nets.arrays import Array
 from nets.interpret import grid
 from nets.models.lenet import LeNet5
@@ -60,19 +60,19 @@ def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
         }
     reached = [entry["test"]["accuracy"] >= entry["goal"] for entry in found.values()]
     return Finding(
-        claim="A small convolutional net, trained for minutes, tells faces from all else.",
-        method=f"{len(sides.train):,} images of {SIDE} x {SIDE} to learn from (faces, and windows "
-        f"of images without one), {len(sides.test):,} of other people and other images to be "
-        "judged by; two threads, and one that prepares the batches.",
+        claim="A small convolutional network, trained for minutes, tells faces from all else.",
+        method=f"{len(sides.train):,} training images of {SIDE} x {SIDE} (faces, and windows of "
+        f"images without faces), {len(sides.test):,} test images of other people and other "
+        "sources; two threads, and one that prepares the batches.",
         measured=" ".join(_sentence(name, entry) for name, entry in found.items()),
-        holds="yes" if all(reached) else "in part" if any(reached) else "no",
+        holds=verdict(reached),
         numbers=found,
         figure=draw(runs, sides.test),
     )
 
 
 def train(name: str, sides: data.Sides, epochs: int, folder: Path | None = None) -> Run:
-    """Train one of the models, from where its folder says that it was."""
+    """Train one of the models, resuming from its folder."""
     make, _, batch, rate, _ = MODELS[name]
     init.seed(0)
     model = make()
@@ -92,13 +92,13 @@ def train(name: str, sides: data.Sides, epochs: int, folder: Path | None = None)
 
 
 def margins(model: Module, side: Arrays) -> Array:
-    """How much more than none each sample looks like a face."""
+    """Logit of face minus logit of background of each sample."""
     scores = predict(model, Loader(side.parts[0], 256, **SCALE))
     return scores[:, 1] - scores[:, 0]
 
 
 def judge(model: Module, side: Arrays) -> dict[str, Any]:
-    """Counts of what is right and wrong on a side."""
+    """Accuracy and error counts on a side."""
     labels = side.parts[1]
     wrong = (margins(model, side) > 0) != labels
     missed, false = wrong[labels == 1], wrong[labels == 0]
@@ -108,12 +108,12 @@ def judge(model: Module, side: Arrays) -> dict[str, Any]:
         "faces": len(missed),
         "missed": int(missed.sum()),
         "windows": len(false),
-        "false_alarms": int(false.sum()),
+        "false_positives": int(false.sum()),
     }
 
 
 def draw(runs: dict[str, Run], side: Arrays) -> Figure:
-    """Above, how validation went; below, what each net is most wrong about."""
+    """Validation error by epoch, and the examples with the largest errors."""
     figure, axes = panels(2, 2, 4.2, 2.4)
     for column, (name, run) in enumerate(runs.items()):
         epochs = [row["epoch"] for row in run.rows]
@@ -123,18 +123,18 @@ def draw(runs: dict[str, Run], side: Arrays) -> Figure:
         pixels, labels = side.parts
         order = np.argsort(margins(run.model, side))
         faces, others = order[labels[order] == 1], order[labels[order] == 0][::-1]
-        worst = grid(hidden(pixels[np.concatenate([faces[:24], others[:24]])]), 12)
-        show(axes[1, column], worst, "least like a face (faces), most like one (none)")
+        hardest = grid(hidden(pixels[np.concatenate([faces[:24], others[:24]])]), 12)
+        show(axes[1, column], hardest, "hardest faces, hardest backgrounds")
     return figure
 
 
 def _sentence(name: str, entry: dict[str, Any]) -> str:
     test = entry["test"]
     return (
-        f"{name} ({entry['parameters']:,} weights): {test['accuracy']:.2%} right, "
-        f"{test['missed']} of {test['faces']:,} faces missed, {test['false_alarms']} of "
-        f"{test['windows']:,} windows taken for one, after {entry['minutes']:.1f} minutes "
-        f"({entry['cpu_minutes']:.1f} of CPU)."
+        f"{name} ({entry['parameters']:,} weights): accuracy {test['accuracy']:.2%}, "
+        f"{test['missed']} of {test['faces']:,} faces missed, {test['false_positives']} false "
+        f"positives in {test['windows']:,} windows, after {entry['minutes']:.1f} minutes "
+        f"({entry['cpu_minutes']:.1f} of CPU time)."
     )
 
 

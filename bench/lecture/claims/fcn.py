@@ -1,4 +1,4 @@
-"""FCN-8s finds the outline of faces better than FCN-16s, and that better than FCN-32s."""
+"""FCN-8s segments the outline of faces better than FCN-16s, and FCN-16s better than FCN-32s."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from nets.nn.optim import Adam, Cosine
 from nets.training import Arrays, Flip, Loader, fit, predict
 
 CLAIM = (
-    "The last map of VGG-16 is 32 times smaller than the picture: enlarged at once (FCN-32s) its "
-    "outlines are coarse. Adding what the maps of pool4 (FCN-16s) and pool3 (FCN-8s) say refines "
+    "The last map of VGG-16 is 32 times smaller than the image: upsampled at once (FCN-32s) its "
+    "outlines are coarse. Adding the predictions of pool4 (FCN-16s) and of pool3 (FCN-8s) refines "
     "them, each step better than the one before."
 )
 SIZE, WIDTH, BATCH, COUNTS = 96, 1 / 8, 10, (1200, 100, 400)
 FIRST, THEN, RATE = 6, 3, 1e-3
 SCALE = {"mean": 0.5, "std": 0.25}
 METHOD = (
-    f"FCN on a VGG-16 of an eighth of the channels, from random weights, on {COUNTS[0]} pictures "
-    f"of {SIZE}x{SIZE} with faces laid into backgrounds; FCN-32s for {FIRST} epochs, then from its "
-    f"weights all three, {THEN} epochs each. Mean of the intersection over union of both classes "
-    f"on {COUNTS[2]} pictures of people and backgrounds never seen, and the share of right pixels "
-    "no more than 3 pixels from an outline."
+    f"FCN on a VGG-16 with an eighth of the channels, from random weights, on {COUNTS[0]} pictures "
+    f"of {SIZE}x{SIZE} with faces composed into backgrounds; FCN-32s for {FIRST} epochs, then all "
+    f"three from its weights for {THEN} epochs each. Mean intersection over union of both classes "
+    f"on {COUNTS[2]} pictures of people and backgrounds that were not seen in training, and the "
+    "pixel accuracy within 3 pixels of an outline."
 )
 
 
@@ -91,7 +91,7 @@ def experiment(quick: bool = False) -> Finding:
     coarse, middle, fine = (scores[name]["mean_iou"] for name in scores)
     holds = "yes" if coarse < middle < fine else "in part" if coarse < fine else "no"
     rows = [
-        f"{name}: mean IoU {s['mean_iou']:.4f} (face {s['face_iou']:.4f}), right near outlines "
+        f"{name}: mean IoU {s['mean_iou']:.4f} (face {s['face_iou']:.4f}), accuracy near outlines "
         f"{s['right_near_outlines']:.1%}"
         for name, s in scores.items()
     ]

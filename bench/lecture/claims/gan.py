@@ -1,8 +1,8 @@
-"""Two nets that play against each other learn to draw faces.
+"""Two networks trained against each other learn to generate faces.
 
-The generator turns noise into pictures, the discriminator tells them from real ones, each learns
-from the other (DCGAN). One pass back serves both: drawn pictures reach the discriminator twice,
-once cut off from the generator, and once while its own weights are frozen.
+The generator turns noise into pictures, the discriminator tells them from real ones (DCGAN). One
+backward pass serves both: generated pictures reach the discriminator twice, once detached from the
+generator, and once while its own weights are frozen.
 
 python -m bench lecture.gan --folder runs/gan
 """
@@ -33,15 +33,16 @@ from nets.training.run import Run
 
 NOISE, WIDTH, EPOCHS, SHOWN = 64, 32, 22, (1, 4, 12)
 CLAIM = (
-    "Without ever comparing its pictures to given ones, a generator learns to draw new faces from "
-    "noise, because a discriminator, trained at the same time, tells it what is still wrong. They "
-    "are sharper than those of a VAE. The two must be kept in balance."
+    "A generator that never compares its output to real pictures learns to generate new faces from "
+    "noise, because a discriminator that is trained at the same time tells it what is still wrong. "
+    "They are sharper than those of a VAE. The two must be kept in balance."
 )
 METHOD = (
-    f"DCGAN at 32x32 ({WIDTH} channels in its widest maps, {NOISE} numbers of noise), Adam with "
-    "the paper's rate and beta 0.5, real pictures labelled 0.9; the generator judged is the "
-    "average of its weights over the last thousand steps. Our small Viola-Jones cascade says "
-    "whether there is a face; light and dark in their places are enough for it, so look yourself."
+    f"DCGAN at 32x32 ({WIDTH} channels in its widest maps, {NOISE} noise inputs), Adam with the "
+    "paper's learning rate and beta 0.5, real pictures labelled 0.9; evaluated with the average of "
+    "the generator's weights over the last thousand steps. Our small Viola-Jones cascade decides "
+    "whether there is a face; light and dark in the right places are enough for it, so look for "
+    "yourself."
 )
 
 
@@ -137,11 +138,12 @@ def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
     sketched = ", ".join(f"{share[f'epoch {e}']:.0%} after {e}" for e in sketches.pictures)
     measured = (
         f"After {epochs} epochs ({record.step:,} steps, {minutes:.1f} minutes of CPU time) the "
-        f"cascade finds a face in {share['drawn']:.0%} of {len(drawn)} drawn pictures "
-        f"({share['real']:.0%} of real ones; of sketches {sketched}). They are no copies: the "
-        f"nearest of the training faces is {copies:.3f} away (root of the mean square, median), of "
-        f"people not seen in training it is {apart:.3f}. Detail (mean change from pixel to "
-        f"pixel) is {detail['drawn'] / detail['real']:.0%} of that of real faces."
+        f"cascade finds a face in {share['drawn']:.0%} of {len(drawn)} generated pictures "
+        f"({share['real']:.0%} of real ones; earlier: {sketched}). They are not copies: the "
+        f"nearest training face is at a distance of {copies:.3f} (root mean square, median), that "
+        f"of people not seen in training at {apart:.3f}. They have "
+        f"{detail['drawn'] / detail['real']:.0%} of the detail (mean change from pixel to pixel) "
+        "of real faces."
     )
     figure, axes = panels(1, 3, 2.7, 3.0)
     first = next(iter(sketches.pictures.values()))

@@ -17,20 +17,20 @@ from nets.nn.optim import Adam
 from nets.training import Arrays, Loader, accuracy, evaluate, fit
 
 CLAIM = (
-    "Through time the gradient of a plain RNN is multiplied by the same matrix and by derivatives "
-    "below 1 again and again: it vanishes, and what happened long ago cannot be learnt. The cell "
-    "of an LSTM adds instead, its gates decide what stays: it learns over long lags."
+    "The gradient of a plain RNN is multiplied through time by the same matrix and by derivatives "
+    "below 1: it vanishes, and what happened long ago cannot be learned. The cell of an LSTM adds "
+    "instead, and its gates decide what stays: it learns over long lags."
 )
 LAGS = (5, 10, 20, 40, 80)
 HIDDEN, EPOCHS, SAMPLES, SEEDS = 32, 12, 1500, 3
 RATES = (1e-2, 3e-3)
-KINDS = {"RNN": ("rnn", 0.0), "LSTM": ("lstm", 0.0), "LSTM, forget gate begins at 2": ("lstm", 2.0)}
+KINDS = {"RNN": ("rnn", 0.0), "LSTM": ("lstm", 0.0), "LSTM, forget bias 2": ("lstm", 2.0)}
 METHOD = (
-    "A sequence of symbols, each one of four; the first, which is marked, was which? "
+    "Sequences of symbols out of four; the network has to name the first one, which is marked. "
     f"{SAMPLES} sequences for every lag, {HIDDEN} hidden units, {EPOCHS} epochs of Adam with "
-    f"clipping, the better of two rates, mean of {SEEDS} seeds, tested on as many new sequences "
-    "(guessing is right in 25%). Before training: size of the gradient of the loss to the input "
-    "of each step."
+    f"gradient clipping at the better of two learning rates, mean of {SEEDS} seeds, tested on as "
+    "many new sequences (chance: 25%). Before training: norm of the loss gradient with respect to "
+    "the input of each step."
 )
 
 
@@ -95,21 +95,21 @@ def experiment(quick: bool = False) -> Finding:
     if holds == "no" and open_gate[longest] > max(0.9, rnn[longest] + 0.1):
         holds = "in part"
     rows = [
-        f"lag {lag}: RNN {a:.0%}, LSTM {b:.0%}, with an open forget gate {c:.0%}"
+        f"lag {lag}: RNN {a:.0%}, LSTM {b:.0%}, with forget bias 2 {c:.0%}"
         for lag, a, b, c in zip(lags, rnn, lstm, open_gate, strict=True)
     ]
     measured = (
-        f"Right: {'; '.join(rows)}. Before training the gradient over {lags[-1]} "
+        f"Accuracy: {'; '.join(rows)}. Before training, the gradient over {lags[-1]} "
         "steps shrinks to "
         + ", ".join(f"{max(share, 1e-30):.0e} ({name})" for name, share in left.items())
         + "."
     )
     if lstm[longest] < 0.9 < open_gate[longest]:
         measured += (
-            " It is not the cell by itself that remembers: a forget gate that begins half open "
-            "lets 0.5 to the power of the lag through and learns no longer lags than the RNN; it "
-            "must begin open, as Gers et al. (2000) and Jozefowicz et al. (2015) advise. And a "
-            "vanishing gradient does not make it impossible for the RNN, only a matter of luck."
+            " The cell alone does not make it remember: a forget gate initialised half open passes "
+            "0.5 to the power of the lag and learns no longer lags than the RNN; it must be "
+            "initialised open, as Gers et al. (2000) and Jozefowicz et al. (2015) advise. And the "
+            "vanishing gradient does not stop the RNN in every run: some seeds learn long lags."
         )
     figure, ((before, after),) = panels(1, 2, 3.8, 2.8)
     for name, size in sizes.items():

@@ -8,28 +8,27 @@ from itertools import pairwise
 import numpy as np
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import panels
-from bench.lecture.findings import Finding
+from bench.lecture.findings import Finding, answers, verdict
 from nets.autograd.ops.pooling import adaptive_avg_pool2d
 from nets.autograd.tensor import Tensor
 from nets.nn import init
 from nets.nn.layers import BatchNorm2d, Conv2d, GroupNorm, Linear, Module, ReLU, Sequential
 from nets.nn.losses import cross_entropy
 from nets.nn.optim import SGD, Cosine
-from nets.training import Arrays, Loader, accuracy, evaluate, fit
+from nets.training import Loader, accuracy, evaluate, fit
 
 CLAIM = (
-    "Batch normalisation takes mean and variance from the batch; of two or four images they are "
+    "Batch normalisation takes mean and variance from the batch; with two or four images they are "
     "too noisy and the error rises. Group normalisation takes them from groups of channels of one "
-    "image: its error is the same at any batch size, and that of batch normalisation is a little "
-    "lower where batches are large."
+    "image: its error is the same at any batch size, and that of batch normalisation is slightly "
+    "lower with large batches."
 )
 SIDE, EPOCHS, LIMIT, SIZES, SEEDS = 16, 2, 900, (32, 16, 8, 4, 2), 2
 METHOD = (
-    f"A net of six convolutions on faces and backgrounds of {SIDE}x{SIDE}, {EPOCHS} epochs of SGD "
-    "with momentum 0.9 and a rate proportional to the batch (0.05 at 32, falling along a cosine), "
-    f"with either normalisation (groups of 4 channels); mean of {SEEDS} seeds."
+    f"A network of six convolutions on faces and backgrounds of {SIDE}x{SIDE}, {EPOCHS} epochs of "
+    "SGD with momentum 0.9 and a learning rate proportional to the batch size (0.05 at 32, cosine "
+    f"decay), with either normalisation (groups of 4 channels); mean of {SEEDS} seeds."
 )
 
 
@@ -53,17 +52,8 @@ NORMS: dict[str, Callable[[int], Module]] = {
 }
 
 
-def load(quick: bool) -> tuple[Arrays, Arrays]:
-    """Pictures for training and for the test."""
-    if quick:
-        made = Arrays(invented(32, SIDE), np.arange(32) % 2)
-        return made, made
-    sides = data.face_or_not(SIDE, margin=0, windows=1, limit=LIMIT)
-    return sides.train, sides.test
-
-
 def experiment(quick: bool = False) -> Finding:
-    train, test = load(quick)
+    train, test = data.two_sides(quick, SIDE, "test", windows=1, limit=LIMIT)
     scale = {"mean": 0.5, "std": 0.25}
     sizes, epochs, seeds = (SIZES[:1], 1, 1) if quick else (SIZES, EPOCHS, SEEDS)
     wrong: dict[str, list[float]] = {name: [] for name in NORMS}
@@ -84,32 +74,30 @@ def experiment(quick: bool = False) -> Finding:
     small_hurts = batch[-1] > 1.5 * min(batch) and batch[-1] > 1.2 * group[-1]
     steady = max(group) < 1.5 * min(group)
     better_large = batch[0] < group[0]
-    good = sum([small_hurts, steady, better_large])
-    holds = "yes" if good == 3 else "in part" if good else "no"
     rows = [
         f"batches of {size}: batch {b:.2%}, group {g:.2%}"
         for size, b, g in zip(sizes, batch, group, strict=True)
     ]
-    said = {
-        "batch normalisation suffers in small batches": small_hurts,
-        "group normalisation does not mind": steady,
-        "batch normalisation is ahead at 32": better_large,
+    checks = {
+        "small batches hurt batch normalisation": small_hurts,
+        "group normalisation is indifferent to them": steady,
+        "batch normalisation is better at 32": better_large,
     }
     measured = (
-        f"Wrong on unseen people and backgrounds: {'; '.join(rows)}. "
-        + "; ".join(f"{what}: {'yes' if is_so else 'no'}" for what, is_so in said.items())
-        + "."
+        f"Error on unseen people and backgrounds: {'; '.join(rows)}. In short: {answers(checks)}."
     )
     if not small_hurts:
         measured += (
-            f" Mean and variance are over the pixels of the maps too: two pictures are up to "
-            f"{2 * SIDE**2} values here, not two, and their noise does no harm in a net so small."
+            " Mean and variance also run over the pixels of the maps: two images give up to "
+            f"{2 * SIDE**2} values here, not two, and their noise does no harm in so small a "
+            "network."
         )
     figure, ((ax,),) = panels(1, 1, 4.4, 3)
     for name, values in wrong.items():
         ax.plot(sizes, 100 * np.array(values), "o-", label=f"{name} normalisation")
     ax.set_xscale("log", base=2)
-    ax.set(xlabel="images in a batch", ylabel="wrong, %", xticks=sizes, xticklabels=sizes)
+    ax.set(xlabel="images in a batch", ylabel="error, %", xticks=sizes, xticklabels=sizes)
     ax.set_ylim(bottom=0)
     ax.legend(fontsize=8)
-    return Finding(CLAIM, METHOD, measured, holds, {"sizes": sizes, "wrong": wrong}, figure)
+    numbers = {"sizes": sizes, "wrong": wrong}
+    return Finding(CLAIM, METHOD, measured, verdict(checks.values()), numbers, figure)

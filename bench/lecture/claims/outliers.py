@@ -1,4 +1,4 @@
-"""The squared error follows outliers, the absolute error does not."""
+"""The squared error is sensitive to outliers, the absolute error is not."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from nets.nn.optim import Adam, Cosine
 from nets.training import Arrays, Loader, fit, predict
 
 CLAIM = (
-    "The mean squared error weighs a large deviation by its square: few wrong labels draw the "
-    "prediction away. The mean absolute error, whose gradient is the same for any deviation, is "
-    "hardly moved; without outliers the squared error learns better. Huber's loss stands between."
+    "The mean squared error weighs a large deviation by its square, so a few wrong labels pull the "
+    "prediction away. The mean absolute error, whose gradient does not grow with the deviation, "
+    "hardly moves; without outliers the squared error learns better. Huber's loss lies between."
 )
 SIDE, EPOCHS, FACES = 24, 8, 4000
 SHARES = (0.0, 0.1, 0.2, 0.4)
@@ -32,10 +32,11 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "MAE": l1_loss,
 }
 METHOD = (
-    f"A small net finds five landmarks in faces of {SIDE}x{SIDE} pixels. A share of the {FACES} "
-    "training faces has all its landmarks displaced by the same 6 to 9 pixels to the right and "
-    "down, as if boxes had slipped; those of the test are right. Same beginning, same batches, "
-    f"{EPOCHS} epochs of Adam for each. The error is the mean distance to the right place."
+    f"A small network predicts five landmarks in faces of {SIDE}x{SIDE} pixels. In a share of the "
+    f"{FACES} training faces all landmarks are displaced by the same 6 to 9 pixels to the right "
+    "and down, as if boxes had slipped; those of the test set are correct. Same initialisation, "
+    f"same batches, {EPOCHS} epochs of Adam each. The error is the mean distance from the correct "
+    "position."
 )
 MARKS = ("le", "re", "nose", "ml", "mr")
 
@@ -59,7 +60,7 @@ def load(quick: bool) -> tuple[Arrays, Arrays]:
 
 
 def displaced(marks: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """Labels of which a share has slipped."""
+    """Labels of which a share is displaced."""
     rng = np.random.default_rng(0)
     wrong = rng.permutation(len(marks))[: round(share * len(marks))]
     slipped = marks.copy()
@@ -104,8 +105,8 @@ def experiment(quick: bool = False) -> Finding:
     measured = f"Mean error in pixels of {SIDE}: {'; '.join(rows)}."
     if robust and not better_clean:
         measured += (
-            " That the squared error were the better one without outliers is not seen: landmarks "
-            "made by a detector have some of their own."
+            " The squared error is not better without outliers here: landmarks that a detector "
+            "made have outliers of their own."
         )
     figure, ((left, right),) = panels(1, 2, 3.6, 2.8)
     for name, values in error.items():

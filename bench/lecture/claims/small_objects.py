@@ -19,20 +19,21 @@ from nets.nn.optim import Adam, Cosine
 from nets.training import Arrays, Loader, fit, predict
 
 CLAIM = (
-    "Every pooling halves the map and keeps the largest number only: after four of them an object "
-    "of less than 16 pixels cannot be rebuilt. Dilated convolutions see as far without losing "
-    "pixels."
+    "Every max pooling halves the map and keeps only the largest value: after four of them an "
+    "object of less than 16 pixels cannot be recovered. Dilated convolutions have the same "
+    "receptive field without losing pixels."
 )
 SIDE, FACES = 48, (4, 6, 8, 12, 16, 24, 30)  # heights of a face
 COUNT, EPOCHS, STAGES, WIDTH = 1200, 5, 4, 16
 METHOD = (
-    f"A face of {FACES[0]} to {FACES[-1]} pixels, an ellipse with a soft edge, laid into a gray "
-    f"background of {SIDE}x{SIDE} beside such an ellipse of another background; which pixels are "
-    f"face? Three nets of {STAGES + 1} 3x3 convolutions of {WIDTH} channels, {COUNT} pictures, "
-    f"{EPOCHS} epochs: one with a max pooling after each of the first {STAGES}, enlarged 16 times "
-    "at the end; one that sees as far by rates 1, 2, 4, 8, 16 and never shrinks; one with the "
-    "poolings at twice the channels in each stage, up to 256. Measured: intersection over union "
-    "of the pixels called face, by size, on people and backgrounds never seen."
+    f"A face of {FACES[0]} to {FACES[-1]} pixels, an ellipse with a soft edge, composed into a "
+    f"gray background of {SIDE}x{SIDE} beside such an ellipse from another background; which "
+    f"pixels are face? Three networks of {STAGES + 1} 3x3 convolutions of {WIDTH} channels, "
+    f"{COUNT} pictures, {EPOCHS} epochs: one with max pooling after each of the first {STAGES}, "
+    "upsampled 16 times at the end; one with the same receptive field by dilation rates 1, 2, 4, "
+    "8, 16 at full resolution; one with the poolings and twice the channels in each stage, up to "
+    "256. Measured: intersection over union of the pixels classified as face, by size, on people "
+    "and backgrounds that were not seen in training."
 )
 
 
@@ -134,13 +135,14 @@ def experiment(quick: bool = False) -> Finding:
         for size, a, b, c in zip(FACES, pooled, dilated, wide, strict=True)
     ]
     measured = (
-        f"Overlap by size of the face ({' / '.join(NETS)}): {'; '.join(rows)}. Of what the dilated "
-        f"net gets, the pooled one gets {gap[0]:.0%} below 16 pixels and {gap[1]:.0%} from there."
+        f"IoU by size of the face ({' / '.join(NETS)}): {'; '.join(rows)}. The network with "
+        f"poolings reaches {gap[0]:.0%} of the dilated one's IoU below 16 pixels, and "
+        f"{gap[1]:.0%} from 16 on."
     )
     if not impossible:
         measured += (
-            " Lost for good they are not: the channels of a cell can say where in it an object "
-            f"lies, and with more of them the overlap below 16 pixels is {wide[small].mean():.2f} "
+            " They are not lost for good: the channels of a cell can encode where in it an object "
+            f"lies, and with more of them the IoU below 16 pixels is {wide[small].mean():.2f} "
             f"instead of {pooled[small].mean():.2f}."
         )
     figure, ((left, right),) = panels(1, 2, 4, 3)

@@ -1,4 +1,4 @@
-"""A variational autoencoder can be sampled, an autoencoder cannot.
+"""A variational autoencoder can be sampled from, an autoencoder cannot.
 
 python -m bench lecture.vae --folder runs/vae
 """
@@ -31,18 +31,18 @@ from nets.training.run import Run
 LATENT, WIDTH, EPOCHS, DRAWN = 32, 32, 6, 256
 CLAIM = (
     "An autoencoder learns codes for the pictures it has seen and nothing about what lies between "
-    "them: a code drawn at random decodes to no face. A variational one is made to spread its "
-    "codes like a normal distribution without gaps, so that any number drawn from it decodes to a "
-    "face; its pictures are softer."
+    "them: a random code does not decode to a face. A variational autoencoder is trained to spread "
+    "its codes like a normal distribution without gaps, so that a code drawn from it decodes to a "
+    "face; its pictures are blurrier."
 )
 METHOD = (
-    f"The same layers twice ({LATENT} numbers of code, 32x32 gray), {EPOCHS} epochs each: as a VAE "
-    "(binary cross-entropy summed over the pixels, plus the divergence), and as an autoencoder (no "
-    f"noise, no divergence). {DRAWN} codes from N(0, 1) are decoded by both, and for the "
-    "autoencoder also from the normal distribution (with covariance) of its own codes. Our small "
-    "Viola-Jones cascade says whether there is a face (light and dark in their places are enough "
-    "for it). Error: root of the mean square over test "
-    "faces, people never seen."
+    f"The same layers twice ({LATENT} latent dimensions, 32x32 gray), {EPOCHS} epochs each: as a "
+    "VAE (binary cross-entropy summed over the pixels, plus the KL divergence), and as an "
+    f"autoencoder (no noise, no divergence). Both decode {DRAWN} codes from N(0, 1), and the "
+    "autoencoder also codes from the normal distribution (with covariance) of its own codes. Our "
+    "small Viola-Jones cascade decides whether there is a face (light and dark in the right places "
+    "are enough for it). Error: root mean square over test faces of people that were not seen in "
+    "training."
 )
 
 
@@ -135,18 +135,18 @@ def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
     holds = "yes" if ae < 0.5 < vae and fitted < vae - 0.1 else "in part" if ae < vae else "no"
     spread = codes.std(0)
     measured = (
-        f"The cascade finds a face in {vae:.0%} of what the VAE draws, in {ae:.0%} of what the "
-        f"autoencoder makes of the same numbers (its own codes have deviations of "
-        f"{spread.min():.1f} to {spread.max():.1f}), and in {fitted:.0%} where the autoencoder's "
-        f"numbers are drawn like its codes. Error on unseen people: VAE {error['VAE']:.4f}, "
-        f"autoencoder {error['autoencoder']:.4f}. Detail (mean change from pixel to pixel) of what "
-        f"the VAE draws is {detail:.0%} of that of real faces. Training took "
+        f"The cascade finds a face in {vae:.0%} of the VAE's samples, in {ae:.0%} of what the "
+        "autoencoder decodes from the same codes (its own codes have standard deviations of "
+        f"{spread.min():.1f} to {spread.max():.1f}), and in {fitted:.0%} when codes are drawn from "
+        f"the distribution of its own. Error on unseen people: VAE {error['VAE']:.4f}, "
+        f"autoencoder {error['autoencoder']:.4f}. The samples of the VAE have {detail:.0%} of the "
+        "detail (mean change from pixel to pixel) of real faces. Training took "
         f"{minutes['VAE']:.1f} and {minutes['autoencoder']:.1f} minutes of CPU time."
     )
     if fitted >= vae - 0.1:
         measured += (
-            " So the gaps are not the whole story: it is enough to know how codes are spread, "
-            "which only the VAE tells by itself."
+            " So gaps are not the whole story: knowing the distribution of the codes is enough, "
+            "but only the VAE comes with it."
         )
     numbers = {
         "share": share,

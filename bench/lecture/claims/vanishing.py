@@ -1,4 +1,4 @@
-"""Gradients vanish through layers of sigmoids, and not through relu."""
+"""Gradients vanish through layers of sigmoids, but not through ReLU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import panels
 from bench.lecture.findings import Finding
 from nets.autograd.tensor import Tensor
@@ -17,22 +16,22 @@ from nets.nn import init
 from nets.nn.layers import Flatten, Linear, ReLU, Sequential, Sigmoid, Tanh
 from nets.nn.losses import cross_entropy
 from nets.nn.optim import SGD
-from nets.training import Arrays, Loader, accuracy, evaluate, fit
+from nets.training import Loader, accuracy, evaluate, fit
 
 CLAIM = (
-    "The derivative of the sigmoid is at most 1/4, so the gradient shrinks with every layer that "
-    "it goes back through; the layers near the input of a deep net of sigmoids do not learn. Relu "
-    "has the derivative 1 wherever it lets anything through, and its gradients do not vanish."
+    "The derivative of the sigmoid is at most 1/4, so the gradient shrinks with every layer of the "
+    "backward pass, and the layers near the input of a deep sigmoid network do not learn. ReLU has "
+    "derivative 1 wherever it is active, and its gradients do not vanish."
 )
 DEPTH, WIDTH, SIDE = 12, 64, 16
 KINDS = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU}
 EPOCHS, RATES = 6, (0.1, 0.02)
 METHOD = (
-    f"Nets of {DEPTH} hidden layers of {WIDTH}, alike but for the function between them, tell "
-    f"{SIDE}x{SIDE} faces from backgrounds. Weights begin as is best for each (Xavier for sigmoid "
-    "and tanh, He for relu). The gradient's size (root of the mean square over a layer's weights) "
-    "is taken before training, then each is trained alike (SGD with momentum 0.9), at the best of "
-    "two rates. Sigmoid is tried with 2 hidden layers too."
+    f"Networks of {DEPTH} hidden layers of {WIDTH} units that differ only in their activation tell "
+    f"{SIDE}x{SIDE} faces from backgrounds, with the initialisation that suits each (Xavier for "
+    "sigmoid and tanh, He for ReLU). The gradient norm (root mean square over a layer's weights) "
+    "is taken before training; then each is trained by SGD with momentum 0.9 at the better of two "
+    "learning rates. The sigmoid is also tried with 2 hidden layers."
 )
 
 
@@ -60,17 +59,8 @@ def gradients(net: Sequential, loader: Loader) -> NDArray[np.float64]:
     return sizes
 
 
-def load(quick: bool) -> tuple[Arrays, Arrays]:
-    """Pictures for training and for validation."""
-    if quick:
-        made = Arrays(invented(64, SIDE), np.arange(64) % 2)
-        return made, made
-    sides = data.face_or_not(SIDE, margin=0, windows=2, limit=3000)
-    return sides.train, sides.validation
-
-
 def experiment(quick: bool = False) -> Finding:
-    train, validation = load(quick)
+    train, validation = data.two_sides(quick, SIDE, windows=2, limit=3000)
     mean, std = train.parts[0].mean() / 255, train.parts[0].std() / 255
     learning = Loader(train, 64, shuffle=True, mean=mean, std=std)
     first = Loader(train, 512, shuffle=True, mean=mean, std=std)
@@ -92,10 +82,10 @@ def experiment(quick: bool = False) -> Finding:
     gone = ratio["sigmoid"] < 1e-4 and ratio["relu"] > 0.1
     stuck = shares["sigmoid"] < most + 0.01 and shares["relu"] > most + 0.1
     measured = (
-        f"The first layer's gradient over the last one's: sigmoid {ratio['sigmoid']:.0e}, tanh "
-        f"{ratio['tanh']:.2g}, relu {ratio['relu']:.2g}. Right on unseen people: sigmoid "
-        f"{shares['sigmoid']:.1%}, where always saying the commoner class is right in {most:.1%}; "
-        f"tanh {shares['tanh']:.1%}, relu {shares['relu']:.1%}; with 2 layers the sigmoid learns: "
+        f"Gradient of the first layer over that of the last: sigmoid {ratio['sigmoid']:.0e}, tanh "
+        f"{ratio['tanh']:.2g}, ReLU {ratio['relu']:.2g}. Accuracy on unseen people: sigmoid "
+        f"{shares['sigmoid']:.1%} (the majority class alone gives {most:.1%}), tanh "
+        f"{shares['tanh']:.1%}, ReLU {shares['relu']:.1%}; with 2 layers the sigmoid learns: "
         f"{shares['sigmoid, 2 layers']:.1%}."
     )
     figure, ((left, right_one),) = panels(1, 2, 4, 3)
