@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from vj.records import Record, load_json, shown
 _FOLDER = Path(__file__).parent / "data"
 _WEIGHTS = (".onnx", ".safetensors")
 _TINY = 1e-6
+_ONE = int(np.float32(1).view(np.uint32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,6 @@ class ModelCard:
                     f"card of {self.name!r}: `calibration` must be a positive slope and an "
                     f"intercept, got {self.calibration}"
                 )
-
         if self.score_threshold is not None and not 0 < self.score_threshold < 1:
             raise NetError(
                 f"card of {self.name!r}: `score_threshold` must be between 0 and 1, got "
@@ -93,15 +93,44 @@ class ModelCard:
             )
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.description} ({self.licence}; {self.source})"
+        least = self.min_confidence
+        default = "" if least is None else f"; by default min_confidence={least:g}"
+        return f"{self.name}: {self.description} ({self.licence}; {self.source}{default})"
+
+    @property
+    def min_confidence(self) -> float | None:
+        """Confidence at the default threshold, to three digits."""
+        if self.score_threshold is None:
+            return None
+        least = self.confidence(np.array([self.score_threshold], np.float32))
+        return round(float(least[0]), 3)
 
     def confidence(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
         """P(face | score); the score itself, 0 to 1, where nobody has measured that."""
-        if self.calibration is None:
-            return score
-        slope, intercept = self.calibration
-        odds = slope * logit(score) + intercept
-        return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+        return calibrated(score, self.calibration)
+
+    def score_at(self, confidence: float) -> float:
+        """The least score, as float32, whose confidence is not lower; 1 if there is none."""
+        low, high = 0, _ONE  # bits of floats, which are ordered as the floats are
+        while low < high:
+            middle = (low + high) // 2
+            score = np.array([middle], np.uint32).view(np.float32)
+            if self.confidence(score)[0] >= np.float32(confidence):
+                high = middle
+            else:
+                low = middle + 1
+        return float(np.uint32(low).view(np.float32))
+
+
+def calibrated(
+    score: NDArray[np.float32], calibration: Sequence[float] | None
+) -> NDArray[np.float32]:
+    """Probabilities that scores stand for; the scores themselves without a calibration."""
+    if calibration is None:
+        return score
+    slope, intercept = calibration
+    odds = slope * logit(score) + intercept
+    return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
 
 def logit(score: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nets.cards import card_of, list_models
-from vj.errors import NetError, ParameterError
-
-if TYPE_CHECKING:
-    from nets.cards import ModelCard
-    from nets.detectors.base import NetDetector
+from vj.errors import NetError, OptionError
 
 OPTIONS = (
-    "score_threshold", "iou_threshold", "size", "second_pass", "min_size", "max_size", "n_jobs",
+    "min_confidence", "score_threshold", "iou_threshold", "size", "second_pass", "min_size",
+    "max_size", "n_jobs",
 )  # fmt: skip
 
 
@@ -45,8 +42,10 @@ def open(spec: str, **options: Any) -> Any:
         options.setdefault("score_threshold", options.pop("min_score"))
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
-        raise ParameterError(
-            f"network detectors have no option `{unknown[0]}`; they have {', '.join(OPTIONS)}"
+        raise OptionError(
+            f"network detectors have no option `{unknown[0]}`; they have {', '.join(OPTIONS)}",
+            unknown[0],
+            OPTIONS,
         )
     return load(spec, **options)
 
@@ -60,7 +59,7 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
         A name, the weights of a net of our own (``.safetensors``), or the ONNX file of a YuNet,
         SCRFD or Ultra-Light.
     **options
-        Of the detector: ``score_threshold``, ``size``, ``second_pass``, ``n_jobs`` ...
+        Of the detector: ``min_confidence``, ``size``, ``second_pass``, ``n_jobs`` ...
 
     Returns
     -------
@@ -79,24 +78,17 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
 
     path = _path(name_or_path)
     card = card_of(path)
-    if card is not None and card.score_threshold is not None:
-        options = {"score_threshold": card.score_threshold, **options}
     if path.suffix.lower() == WEIGHTS:
-        return _with_card(FaceNetDetector(path, **options), card)
+        return FaceNetDetector(path, card=card, **options)
     model = load_onnx(path, n_jobs=options.get("n_jobs", 1))
     for kind in (YuNetDetector, UltraLightDetector, ScrfdDetector):
         if kind.recognises(model.graph):
-            return _with_card(kind(model, **options), card)
+            return kind(model, card=card, **options)
     outputs = ", ".join(port.name for port in model.outputs)
     raise NetError(
         f"{path}: is no face detector that is known here (YuNet, SCRFD, Ultra-Light): "
         f"its outputs are {outputs}"
     )
-
-
-def _with_card(detector: NetDetector, card: ModelCard | None) -> NetDetector:
-    detector.card = card
-    return detector
 
 
 def _path(name_or_path: str | os.PathLike[str]) -> Path:

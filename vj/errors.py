@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class VJError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -9,6 +12,17 @@ class VJError(Exception):
 
 class ParameterError(VJError, ValueError):
     """An argument has a value that makes no sense; the message names it."""
+
+
+class OptionError(ParameterError):
+    """An option that a detector does not have: its name, and those that there are."""
+
+    def __init__(self, message: str, option: str, known: Sequence[str]) -> None:
+        super().__init__(message)
+        self.option, self.known = option, tuple(known)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OptionError, (str(self), self.option, self.known)
 
 
 class ImageError(VJError, ValueError):

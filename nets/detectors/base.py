@@ -57,8 +57,11 @@ class NetDetector(ABC):
     ----------
     model : str, path or Model
         ONNX file of the family, or a model that was read already.
-    score_threshold : float
-        0 to 1; the network's own score, not calibrated.
+    min_confidence : float, optional
+        0 to 1; what is less probably a face is not reported. Default: what the card says.
+    score_threshold : float, optional
+        Instead: 0 to 1, of the network's own score, which is not calibrated. Default: 0.6, where no
+        card says more.
     iou_threshold : float
         0 to 1; of two boxes that overlap more the better one stays.
     size : int or None
@@ -69,6 +72,8 @@ class NetDetector(ABC):
         Limits of the longer side of a face, in pixels of the image.
     n_jobs : int
         Threads; the result does not depend on it.
+    card : ModelCard, optional
+        What is known of the weights. Without a calibration `confidence` is the score.
 
     Raises
     ------
@@ -79,8 +84,8 @@ class NetDetector(ABC):
     """
 
     stride = 32  # input sizes are multiples of this
-    card: ModelCard | None = None  # what is known of the weights, if that is anything
     pixels = Pixels()
+    usual_score = 0.6  # of what is reported where no card says more
     least_score = 0.02  # of evaluations: thousands of boxes score less, hardly one of them a face
     about = ""
 
@@ -88,16 +93,19 @@ class NetDetector(ABC):
         self,
         model: str | os.PathLike[str] | Model,
         *,
-        score_threshold: float = 0.6,
+        min_confidence: float | None = None,
+        score_threshold: float | None = None,
         iou_threshold: float = 0.3,
         size: int | None = 640,
         second_pass: bool = False,
         min_size: int | tuple[int, int] | None = None,
         max_size: int | tuple[int, int] | None = None,
         n_jobs: int = 1,
+        card: ModelCard | None = None,
     ) -> None:
+        self.card = card
         self.model = model if isinstance(model, Model) else load_onnx(model, n_jobs=n_jobs)
-        self.score_threshold = _share("score_threshold", score_threshold)
+        self._set_threshold(min_confidence, score_threshold)
         self.iou_threshold = _share("iou_threshold", iou_threshold)
         if size is not None and (not isinstance(size, int) or size < SMALLEST):
             raise ParameterError(f"`size` must be None or at least {SMALLEST}, got {size!r}")
@@ -129,6 +137,12 @@ class NetDetector(ABC):
     def threshold(self) -> float:
         """The least score of what is reported."""
         return self.score_threshold
+
+    @property
+    def min_confidence(self) -> float:
+        """The least confidence of what is reported."""
+        least = self._confidence(np.array([self.score_threshold], np.float32))
+        return round(float(least[0]), 6)  # scores are float32
 
     def lowered(self, min_score: float | None = None) -> NetDetector:
         """The same detector at its lowest threshold, or at ``min_score``, to draw curves with.
@@ -184,6 +198,22 @@ class NetDetector(ABC):
         """Images that a graph exported for a certain number runs at once; 0 where it takes any."""
         return max(0, (self.model.inputs[0].shape or (0,))[0])
 
+    def _set_threshold(self, confidence: float | None, score: float | None) -> None:
+        """Of the least confidence and the least score, at most one is given."""
+        if confidence is not None and score is not None:
+            raise ParameterError("`min_confidence` and `score_threshold` exclude each other")
+        if confidence is None:
+            if score is None:
+                score = (self.card and self.card.score_threshold) or self.usual_score
+            self.score_threshold = _share("score_threshold", score)
+        else:
+            confidence = _share("min_confidence", confidence)
+            # As a score, so that what is too low is not even decoded.
+            self.score_threshold = self.card.score_at(confidence) if self.card else confidence
+
+    def _confidence(self, score: F32) -> F32:
+        return score if self.card is None else self.card.confidence(score)
+
     def _detect(self, images: list[NDArray[np.uint8]]) -> Iterator[Detections]:
         """Detections of images of one size."""
         rows, cols = images[0].shape[:2]
@@ -233,7 +263,7 @@ class NetDetector(ABC):
         kept = kept[(side >= (self.min_size or 0)) & (side <= (self.max_size or np.inf))]
         score = found.score[kept]
         points = None if found.landmarks is None else found.landmarks[kept]
-        sure = score if self.card is None else self.card.confidence(score)
+        sure = self._confidence(score)
         return Detections(found.xyxy[kept], score, confidence=sure, landmarks=points).sorted()
 
     def suppression_boxes(self, xyxy: F32) -> F32:

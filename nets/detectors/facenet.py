@@ -123,12 +123,13 @@ class FaceNetDetector(NetDetector):
     """
 
     pixels = Pixels(scale=SCALE)
+    usual_score = DEFAULT
     about = "FaceNet"
 
     def __init__(self, model: str | os.PathLike[str] | Model, **options: Any) -> None:
         if not isinstance(model, Model):
             model = model_of(read_net(model), n_jobs=options.get("n_jobs", 1))
-        super().__init__(model, **{"score_threshold": DEFAULT, "iou_threshold": 0.4, **options})
+        super().__init__(model, **{"iou_threshold": 0.4, **options})
 
     @classmethod
     def recognises(cls, graph: Graph) -> bool:  # noqa: D102

@@ -219,7 +219,7 @@ def test_on_the_command_line():
     assert err.startswith("vj-detect: gone.onnx: cannot be read")
     status, out, err = command("--detector", "hybrid:frontalface", "--second-pass")
     assert (status, out) == (2, "")
-    assert err.startswith("vj-detect: `hybrid` has no option `second_pass`; it has side")
+    assert err.startswith("vj-detect: --second-pass: hybrid:frontalface has no such option; it has")
 
 
 @with_yunet

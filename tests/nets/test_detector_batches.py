@@ -71,3 +71,17 @@ def test_boxes_have_an_area(tmp_path):
     boxes = found.detect(pictures(1)[0])
     assert len(boxes) > 10
     assert (boxes.xyxy[:, 2:] > boxes.xyxy[:, :2]).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_confidence_is_the_score_of_a_network_without_a_calibration(family, tmp_path):
+    shape, image = ("n", 3, "h", "w"), pictures(1)[0]
+    every = detector(tmp_path, family, shape, score_threshold=0.02).detect(image)
+    least = float(np.median(every.score))
+    one = detector(tmp_path, family, shape, score_threshold=None, min_confidence=least)
+    assert one.min_confidence == pytest.approx(least, abs=1e-6)
+    found = one.detect(image)
+    assert 0 < len(found) < len(every)
+    np.testing.assert_array_equal(found.confidence, found.score)
+    np.testing.assert_array_equal(found.score, every.score[every.score >= np.float32(least)])
+    assert nets.load(tmp_path / f"{family}n.onnx").min_confidence == pytest.approx(0.6)

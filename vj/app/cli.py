@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vj.app.formats import count
-from vj.app.options import DATA, METHODS, information, parse
+from vj.app.options import DATA, METHODS, OF_DETECTORS, information, parse
 from vj.app.progress import ClosedPipe, Console, Talk, abandon_stdout
 from vj.app.status import Status, status_of
-from vj.errors import CascadeError, ParameterError, SourceError, VJError
+from vj.errors import CascadeError, OptionError, ParameterError, SourceError, VJError
 from vj.io.files import sweep
 
 if TYPE_CHECKING:
@@ -180,8 +180,7 @@ def _film(args: Namespace, jobs: int) -> Film:
 
 def _options(args: Namespace) -> dict[str, Any]:
     """What is asked of the detector, in its own words."""
-    names = ("scale_factor", "min_neighbors", "min_score", "min_size", "max_size", "second_pass")
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return {name: getattr(args, name) for name in OF_DETECTORS if getattr(args, name) is not None}
 
 
 def _default(args: Namespace) -> str:
@@ -202,6 +201,11 @@ def _detector(name: str, n_jobs: int, options: dict[str, Any]) -> Detector:
         detector = open_detector(name, **options, n_jobs=n_jobs)
     except SourceError as exc:
         raise CascadeError(str(exc)) from exc
+    except OptionError as exc:
+        known = {*exc.known, *(["min_score"] if "score_threshold" in exc.known else [])}
+        has = ", ".join(f"--{o.replace('_', '-')}" for o in OF_DETECTORS if o in known)
+        option = f"--{exc.option.replace('_', '-')}"
+        raise ParameterError(f"{option}: {name} has no such option; it has {has}") from exc
     if type(detector).__module__ == "vj.detect.detector":
         _spare_scipy()
     return detector

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vj import __version__
-from vj.app.values import factor, point, positive, quality, seconds, size
+from vj.app.values import factor, point, positive, quality, seconds, share, size
 from vj.errors import ParameterError
 
 DATA = ("json", "jsonl", "csv", "coco", "parquet")
@@ -19,8 +21,8 @@ OF_VIDEOS = (
     *("no_audio", "codec", "crf", "stats", "show"),
 )
 OF_DETECTORS = (
-    *("detector", "scale_factor", "min_neighbors", "min_score", "min_size", "max_size"),
-    "second_pass",
+    *("scale_factor", "min_neighbors", "min_confidence", "min_score"),
+    *("min_size", "max_size", "second_pass"),
 )
 EXIT_STATUS = """\
 exit status:
@@ -210,12 +212,28 @@ def _add_detector(add: Any) -> None:
     add("--detector", metavar="NAME", help=model)
     add("--scale-factor", type=float, metavar="F", help="step between sizes (default: 1.1)")
     add("--min-neighbors", type=int, metavar="N", help="windows that must agree (default: 3)")
-    add("--min-score", type=float, metavar="F", help="least score (default: the detector's own)")
+    add(
+        "--min-confidence",
+        type=share,
+        metavar="P",
+        help=f"least probability of a face, 0 to 1 (default: the detector's own{_usual()})",
+    )
+    add("--min-score", type=float, metavar="F", help="instead: least raw score")
     add("--min-size", type=size, metavar="W[xH]", help="smallest face, in pixels")
     add("--max-size", type=size, metavar="W[xH]", help="largest face, in pixels")
     close = "networks: look again at a quarter of the size, for faces that fill the picture"
     add("--second-pass", action="store_true", default=None, help=close)
     add("--list-detectors", action="store_true", help="print the names of detectors")
+
+
+def _usual() -> str:
+    """The least confidence of the default detector, from its card, which is found in no time."""
+    spec = find_spec("nets")
+    if spec is None or spec.origin is None:
+        return ""
+    card = json.loads(Path(spec.origin).with_name("data").joinpath("face-fast.json").read_text())
+    least = card.get("min_confidence")
+    return "" if least is None else f"; of face-fast {least:g}"
 
 
 def _add_run(add: Any) -> None:
@@ -245,7 +263,11 @@ def _check(args: argparse.Namespace) -> None:
         (args.saved and args.explain, "--from and --explain"),
         *(
             (args.saved and getattr(args, name) is not None, f"--from and --{name}")
-            for name in OF_DETECTORS
+            for name in ("detector", *OF_DETECTORS)
+        ),
+        (
+            args.min_confidence is not None and args.min_score is not None,
+            "--min-confidence and --min-score",
         ),
         (args.explain and args.crops, "--explain and --crops"),
         (args.page is not None and args.show, "--page and --show"),

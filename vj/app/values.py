@@ -54,3 +54,14 @@ def factor(text: str) -> float:
     if not 0 < factor < float("inf"):
         raise argparse.ArgumentTypeError(f"a positive number is wanted, not {text!r}")
     return factor
+
+
+def share(text: str) -> float:
+    """A number of 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"a number of 0 to 1 is wanted, not {text!r}")
+    return share

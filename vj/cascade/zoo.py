@@ -46,7 +46,9 @@ class CascadeCard:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.description} ({self.licence}; {self.source})"
+        least = self.details.get("scoring", {}).get("min_confidence")
+        default = "" if least is None else f"; by default min_confidence={least:g}"
+        return f"{self.name}: {self.description} ({self.licence}; {self.source}{default})"
 
 
 def load_cascade(name_or_path: str | os.PathLike[str] | bytes | IO[Any]) -> Cascade:

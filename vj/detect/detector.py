@@ -42,9 +42,12 @@ class CascadeDetector:
         A detection needs more merged windows than this; 0 returns every window that passes. By
         default the cascade's card says how windows become scored boxes (`vj.detect.scoring`);
         without such a card it is 3.
+    min_confidence : float, optional
+        0 to 1; what is less probably a face is not reported. Default: what the card says. Only for
+        cascades whose card calibrates confidence.
     min_score : float, optional
-        The least score that is reported; 0 reports everything. Default: what the card says,
-        without one 0.
+        Instead: the least score that is reported; 0 reports everything. Default: what the card
+        says, without one 0.
     min_size, max_size : int or (rows, cols), optional
         Limits of the window, in pixels. Unlike in OpenCV they are strict: no window outside them
         is ever reported.
@@ -76,6 +79,7 @@ class CascadeDetector:
         *,
         scale_factor: float = 1.1,
         min_neighbors: int | None = None,
+        min_confidence: float | None = None,
         min_score: float | None = None,
         min_size: int | Size | None = None,
         max_size: int | Size | None = None,
@@ -93,6 +97,7 @@ class CascadeDetector:
         self._scoring = None
         if card is not None and min_neighbors is None:
             self._scoring = Scoring.of_card(card.details)
+        self.min_confidence = self._checked_confidence(min_confidence)
         self.min_size = _as_size("min_size", min_size)
         self.max_size = _as_size("max_size", max_size)
         self.n_jobs = _whole("n_jobs", n_jobs, 1)
@@ -106,7 +111,7 @@ class CascadeDetector:
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = (
-            *("scale_factor", "min_neighbors", "min_score"),
+            *("scale_factor", "min_neighbors", "min_confidence", "min_score"),
             *("min_size", "max_size", "n_jobs"),
         )
         return _rebuild, (self.cascade, {name: getattr(self, name) for name in options})
@@ -121,6 +126,8 @@ class CascadeDetector:
         """The least ``ranked_by`` of what is reported."""
         if self.ranked_by == "neighbors":
             return 1.0 + (_MIN_NEIGHBORS if self.min_neighbors is None else self.min_neighbors)
+        if self.min_confidence is not None and self._scoring is not None:
+            return self._scoring.score_at(self.min_confidence)
         if self.min_score is None:
             return self._scoring.least if self._scoring is not None else 0.0
         return float(self.min_score)
@@ -136,7 +143,7 @@ class CascadeDetector:
         elif min_score is None:
             min_score = 0.0
         if min_score is not None:
-            options["min_score"] = min_score
+            options |= {"min_score": min_score, "min_confidence": None}
         return CascadeDetector(cascade, **options)
 
     def detect(self, image: Any) -> Detections:
@@ -184,6 +191,20 @@ class CascadeDetector:
 
         return explain(self.cascade, image, box, scale_factor=self.scale_factor)
 
+    def _checked_confidence(self, value: float | None) -> float | None:
+        if value is None:
+            return None
+        if not (np.isreal(value) and 0 <= value <= 1):
+            raise ParameterError(f"`min_confidence` must be 0 to 1, got {value!r}")
+        if self.min_score is not None:
+            raise ParameterError("`min_confidence` and `min_score` exclude each other")
+        if self._scoring is None or self._scoring.calibration is None:
+            why = "`min_neighbors` is given" if self.min_neighbors is not None else "it has no card"
+            raise ParameterError(
+                f"`min_confidence`: this cascade is not calibrated, as {why}: use `min_score`"
+            )
+        return float(value)
+
     def _detect(self, gray: NDArray[np.uint8], n_jobs: int) -> Detections:
         levels = pyramid.levels(
             (gray.shape[0], gray.shape[1]),
@@ -196,7 +217,10 @@ class CascadeDetector:
         n_stages = self.cascade.n_stages
         if self._scoring is not None:
             margins = weights - float(self.cascade.stage_limit[-1])
-            return self._scoring.detections(rects, margins, n_stages, gray.shape, self.min_score)
+            sure = self.min_confidence
+            least = self.min_score if sure is None else 0.0
+            scored = self._scoring.detections(rects, margins, n_stages, gray.shape, least)
+            return scored if sure is None else scored[scored.confidence >= np.float32(sure)]
         least = _MIN_NEIGHBORS if self.min_neighbors is None else self.min_neighbors
         found = merge(rects, weights, n_stages, least, gray.shape)
         margin = found.weights - float(self.cascade.stage_limit[-1])

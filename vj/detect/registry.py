@@ -24,7 +24,7 @@ from vj.detect.detector import CascadeDetector
 from vj.detect.hybrid import HybridDetector
 from vj.detect.protocol import Detector as Detector
 from vj.detections import Detections
-from vj.errors import CascadeError, NetError, ParameterError
+from vj.errors import CascadeError, NetError, OptionError, ParameterError
 from vj.io.images import read_image
 
 GROUP = "vj.detectors"
@@ -36,7 +36,7 @@ HYBRID, PROPOSER, JUDGE = "hybrid", "frontalface-fast", "face-cnn"
 _OF_HYBRID = (  # options of itself, of what proposes, of what decides
     ("side", "grow", "most", "iou_threshold"),
     ("scale_factor", "min_size", "max_size", "n_jobs"),
-    ("min_score", "n_jobs"),
+    ("min_confidence", "min_score", "n_jobs"),
 )
 
 
@@ -94,8 +94,10 @@ def open_detector(
     known = list(signature(CascadeDetector).parameters)[1:]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ParameterError(
-            f"cascade detectors have no option `{unknown[0]}`; they have {', '.join(known)}"
+        raise OptionError(
+            f"cascade detectors have no option `{unknown[0]}`; they have {', '.join(known)}",
+            unknown[0],
+            known,
         )
     made: Detector = CascadeDetector(spec, **options)
     return made
@@ -160,7 +162,11 @@ def _hybrid(judge: str, options: dict[str, Any]) -> Detector:
     known = dict.fromkeys(name for names in _OF_HYBRID for name in names)
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ParameterError(f"`{HYBRID}` has no option `{unknown[0]}`; it has {', '.join(known)}")
+        raise OptionError(
+            f"`{HYBRID}` has no option `{unknown[0]}`; it has {', '.join(known)}",
+            unknown[0],
+            list(known),
+        )
     own, first, second = (
         {name: options[name] for name in names if name in options} for names in _OF_HYBRID
     )

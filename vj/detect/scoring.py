@@ -71,12 +71,19 @@ class Scoring:
             raise CascadeError(f"card: `scoring` is malformed: {exc}") from exc
         return cls(box, float(entry["overlap"]), float(entry["least"]), calibration)  # type: ignore[arg-type]
 
+    @property
+    def min_confidence(self) -> float | None:
+        """Least confidence of what is reported unless it is asked for, if calibrated."""
+        found = self.confidence(np.array([self.least]))
+        return None if found is None else round(float(found[0]), 3)
+
     def to_card(self) -> dict[str, Any]:
         """The entry ``scoring`` of a card."""
         return {
             "box": list(self.box),
             "overlap": self.overlap,
             "least": self.least,
+            "min_confidence": self.min_confidence,
             "calibration": None if self.calibration is None else list(self.calibration),
         }
 
@@ -135,6 +142,14 @@ class Scoring:
         slope, intercept = self.calibration
         logit = slope * np.log(np.maximum(score, 1e-6)) + intercept
         return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+
+    def score_at(self, confidence: float) -> float:
+        """The score that has a confidence; it must be calibrated."""
+        assert self.calibration is not None
+        slope, intercept = self.calibration
+        with np.errstate(divide="ignore"):
+            odds = np.log(confidence) - np.log1p(-confidence)
+        return float(np.exp((odds - intercept) / slope))
 
     def _suppress(self, windows: NDArray[np.float64], score: NDArray[np.float64]) -> Any:
         """Groups that no better one covers, best first; equal scores in order of the scan."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nets.cards import calibrated
 from nets.detectors.base import NetDetector
 from nets.detectors.facenet import DEFAULT, SCALE, FaceNetDetector, read_net
 from nets.detectors.training.calibrate import calibrate, default_threshold
@@ -109,7 +110,7 @@ def write_card(
         free = [entry for entry in parts[1].backgrounds if entry.source == OBJECTS]
         entries |= {
             "teacher": TEACHER,
-            "score_threshold": _threshold(detector, kept_off, free, store),
+            **_default(_threshold(detector, kept_off, free, store), entries["calibration"]),
             "wild": _scores(judge(detector, read_wild(Path(folder or data_folder())), store)),
         }
     card = weights.with_suffix(".json")
@@ -142,6 +143,12 @@ def _calibration(judged: Judged) -> dict[str, Any]:
         return {"calibration": [round(number, 4) for number in calibrate(judged)]}
     except TrainingError as exc:  # weights of a first epoch have a card as well
         return {"calibration": None, "not calibrated": str(exc)}
+
+
+def _default(threshold: float, calibration: list[float] | None) -> dict[str, float]:
+    """The default threshold, as a score and as the confidence that people see."""
+    least = calibrated(np.array([threshold], np.float32), calibration)
+    return {"score_threshold": threshold, "min_confidence": round(float(least[0]), 3)}
 
 
 def _like_elsewhere(pictures: Sequence[Picture]) -> Sequence[Picture]:
