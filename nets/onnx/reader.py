@@ -84,7 +84,7 @@ def parse_graph(data: bytes, source: str, folder: Path | None = None) -> Graph:
         import onnx
     except ImportError as exc:
         raise NetError(
-            f"{source}: reading ONNX files needs the onnx package: pip install 'vj-detect[onnx]'"
+            f"{source}: reading ONNX files needs the onnx package: pip install onnx"
         ) from exc
     from google.protobuf.message import DecodeError
 

@@ -62,9 +62,7 @@ def to_onnx(graph: Graph) -> Any:
     try:
         from onnx import helper, numpy_helper
     except ImportError as exc:
-        raise NetError(
-            "writing ONNX files needs the onnx package: pip install 'vj-detect[onnx]'"
-        ) from exc
+        raise NetError("writing ONNX files needs the onnx package: pip install onnx") from exc
     used = {name for node in graph.nodes for name in node.inputs}
 
     def value(port: Port) -> Any:

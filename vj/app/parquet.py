@@ -28,7 +28,7 @@ def parquet_sink(target: str) -> Iterator[Callable[[Record], None]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as exc:
-        raise ParameterError("--parquet needs pyarrow: pip install 'vj-detect[parquet]'") from exc
+        raise ParameterError("--parquet needs pyarrow: pip install pyarrow") from exc
     whole, real = pa.int32(), pa.float32()
     columns = {
         **{"source": pa.string(), "frame": whole, "time_s": pa.float64()},
