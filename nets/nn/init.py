@@ -1,7 +1,7 @@
-"""Numbers to begin with, from one generator: what Glorot and He proposed, and bilinear filters.
+"""Weight initialisation: Glorot, He and bilinear filters, all drawn from one generator.
 
-Every layer draws from the generator of its thread. It starts from a fixed seed, so that the same
-program builds the same weights; `seed` sets it anew.
+Every layer draws from a per-thread generator with a fixed initial seed, so that the same program
+builds the same weights; `seed` reseeds it.
 
 References: Glorot & Bengio, Understanding the difficulty of training deep feedforward neural
 networks, AISTATS 2010; He et al., Delving deep into rectifiers, ICCV 2015, section 2.2;
@@ -36,7 +36,7 @@ _source = _Source()
 
 
 def seed(value: int | np.random.Generator) -> np.random.Generator:
-    """Let all that follows in this thread draw from a generator, or from one with a seed.
+    """Seed the initialisation of this thread, or set its generator.
 
     Parameters
     ----------
@@ -46,29 +46,31 @@ def seed(value: int | np.random.Generator) -> np.random.Generator:
     Returns
     -------
     numpy Generator
-        What initial weights come from; the generators of dropout layers are its children.
+        The generator of initial weights; the generators of dropout layers are spawned from it.
     """
     if not isinstance(value, np.random.Generator):
         if not isinstance(value, (int, np.integer)) or value < 0:
-            raise NetError(f"`seed` must be a number from 0 on or a numpy Generator, got {value!r}")
+            raise NetError(
+                f"`seed` must be a non-negative integer or a numpy Generator, got {value!r}"
+            )
         value = np.random.default_rng(int(value))
     _source.generator = value
     return value
 
 
 def generator() -> np.random.Generator:
-    """The generator of this thread."""
+    """Return the generator of this thread."""
     return _source.generator
 
 
 def child() -> np.random.Generator:
-    """A generator of its own; making one leaves the numbers of the others as they are."""
+    """Spawn an independent generator, without changing what the others draw."""
     return _source.generator.spawn(1)[0]
 
 
 @contextlib.contextmanager
 def blank() -> Iterator[None]:
-    """Build layers of zeros, whose memory is taken when weights are loaded into them."""
+    """Context manager that builds layers of zeros, allocated only when weights are loaded."""
     before, _source.blank = _source.blank, True
     try:
         yield
@@ -77,7 +79,7 @@ def blank() -> Iterator[None]:
 
 
 def uniform(shape: Shape, bound: float) -> Weights:
-    """Numbers between -bound and bound."""
+    """Draw uniform values between -bound and bound."""
     if _source.blank:
         return np.zeros(shape, np.float32)
     x = _source.generator.random(shape, np.float32)
@@ -87,7 +89,7 @@ def uniform(shape: Shape, bound: float) -> Weights:
 
 
 def normal(shape: Shape, std: float, mean: float = 0.0) -> Weights:
-    """Gaussian numbers of mean ``mean`` and standard deviation ``std``."""
+    """Draw Gaussian values of mean ``mean`` and standard deviation ``std``."""
     if _source.blank:
         return np.zeros(shape, np.float32)
     x = _source.generator.standard_normal(shape, np.float32)
@@ -97,15 +99,15 @@ def normal(shape: Shape, std: float, mean: float = 0.0) -> Weights:
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """How many numbers an output of weights (out, in, ...) sums up, and an input goes into."""
+    """Return fan-in and fan-out of weights (out, in, ...)."""
     if len(shape) < 2:
-        raise NetError(f"weights of shape {shape} have no inputs and outputs: 2 axes are needed")
+        raise NetError(f"weights of shape {shape} have no fan-in and fan-out: 2 axes are needed")
     taps = math.prod(shape[2:])
     return shape[1] * taps, shape[0] * taps
 
 
 def gain(nonlinearity: str, slope: float = 0.0) -> float:
-    """By what a layer must widen its numbers to make up for the function that follows."""
+    """Return the gain on the standard deviation that compensates for the nonlinearity."""
     if nonlinearity == "leaky_relu":
         return math.sqrt(2 / (1 + slope**2))
     if nonlinearity not in GAINS:
@@ -115,20 +117,20 @@ def gain(nonlinearity: str, slope: float = 0.0) -> float:
 
 
 def xavier_uniform(shape: Shape, *, gain: float = 1.0) -> Weights:
-    """Keep the variance forward and backward alike (Glorot & Bengio, equation 16).
+    """Keep the variance in both forward and backward pass (Glorot & Bengio, equation 16).
 
     Parameters
     ----------
     shape : tuple of int
         Of weights (out, in, ...).
     gain : float
-        For the function that follows, see `gain`.
+        Of the nonlinearity that follows, see `gain`.
     """
     return uniform(shape, gain * math.sqrt(6 / sum(fans(shape))))
 
 
 def xavier_normal(shape: Shape, *, gain: float = 1.0) -> Weights:
-    """As `xavier_uniform`, Gaussian."""
+    """Like `xavier_uniform`, from a Gaussian."""
     return normal(shape, gain * math.sqrt(2 / sum(fans(shape))))
 
 
@@ -142,11 +144,11 @@ def he_uniform(
     shape : tuple of int
         Of weights (out, in, ...).
     slope : float
-        Of a leaky rectifier below 0.
+        Negative slope of a leaky rectifier.
     mode : "fan_in" or "fan_out"
-        Whether the variance is kept forward or backward.
+        Keep the variance in the forward or in the backward pass.
     nonlinearity : str
-        What follows, see `gain`.
+        The nonlinearity that follows, see `gain`.
     """
     return uniform(shape, math.sqrt(3) * _he(shape, slope, mode, nonlinearity))
 
@@ -154,7 +156,7 @@ def he_uniform(
 def he_normal(
     shape: Shape, *, slope: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Weights:
-    """As `he_uniform`, Gaussian."""
+    """Like `he_uniform`, from a Gaussian."""
     return normal(shape, _he(shape, slope, mode, nonlinearity))
 
 
@@ -165,9 +167,9 @@ def _he(shape: Shape, slope: float, mode: str, nonlinearity: str) -> float:
 
 
 def bilinear(shape: Shape) -> Weights:
-    """Weights (in, out, k, k) for a transposed convolution of stride k // 2 that interpolates.
+    """Return bilinear weights (in, out, k, k) for a transposed convolution of stride k // 2.
 
-    Channel i goes to channel i alone; of weights (in, 1, k, k), for as many groups, all do.
+    Channel i maps to channel i only; depthwise weights have shape (in, 1, k, k).
     """
     if len(shape) != 4 or (shape[0] != shape[1] and shape[1] != 1):
         raise NetError(f"bilinear weights are (n, n, k, k) or (n, 1, k, k), not {shape}")

@@ -1,4 +1,4 @@
-"""The numbers of a model in a file: safetensors, written so that a crash leaves the old file."""
+"""Model state in safetensors files, written atomically: a crash leaves the old file."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def save_state(
     state: Mapping[str, Array],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write arrays by name.
+    """Save arrays by name.
 
-    The file takes its name when it is complete; until then an older one stays as it is.
+    The file is renamed into place when it is complete; until then an older one is untouched.
 
     Parameters
     ----------
     path : str or path
-        Of the file; an older one is replaced.
+        An existing file is replaced.
     state : dict of arrays
-        As `Module.state_dict` gives it.
+        As returned by `Module.state_dict`.
     metadata : dict of str, optional
-        Text that travels along.
+        Text stored with the arrays.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def save_state(
 
 
 def _in_order(data: bytes) -> bytes:
-    """The same file with its metadata sorted: the library writes them in any order."""
+    """Return the file with its metadata sorted: the library writes them in arbitrary order."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     if "__metadata__" in header:
@@ -64,17 +64,17 @@ def _in_order(data: bytes) -> bytes:
 
 
 def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read arrays and metadata.
+    """Load arrays and metadata.
 
     Returns
     -------
     (dict of arrays, dict of str)
-        In the order of the file.
+        In file order.
 
     Raises
     ------
     NetError
-        The file is missing, truncated or no safetensors file, or holds bfloat16.
+        The file is missing, truncated or not a safetensors file, or holds bfloat16.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,5 +90,5 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str
         raise NetError(f"{path}: cannot be read: {exc}") from exc
     except safetensors.SafetensorError as exc:
         raise NetError(
-            f"{path}: is truncated, damaged or no safetensors file: {brief(exc)}"
+            f"{path}: is truncated, damaged or not a safetensors file: {brief(exc)}"
         ) from exc

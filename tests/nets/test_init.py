@@ -104,9 +104,12 @@ def test_blank_layers_are_zero_and_leave_the_generator_alone():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: init.seed(-1), "`seed` must be a number from 0 on or a numpy Generator, got -1"),
+        (
+            lambda: init.seed(-1),
+            "`seed` must be a non-negative integer or a numpy Generator, got -1",
+        ),
         (lambda: init.seed("x"), "got 'x'"),
-        (lambda: init.he_normal((3,)), r"weights of shape \(3,\) have no inputs and outputs"),
+        (lambda: init.he_normal((3,)), r"weights of shape \(3,\) have no fan-in and fan-out"),
         (
             lambda: init.he_normal((3, 3), mode="in"),
             "must be 'fan_in' or 'fan_out', got 'in'",

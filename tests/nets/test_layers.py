@@ -122,16 +122,19 @@ def test_layers_begin_as_those_of_torch(kind, args):
 
 
 BAD = [
-    (lambda: L.Conv2d(0, 4, 3), r"`in_channels` must be a whole number from 1 on, got 0"),
-    (lambda: L.Conv2d(3, 4, 3, groups=2), "`in_channels` 3 is no multiple of groups 2"),
-    (lambda: L.Conv2d(4, 3, 3, groups=2), "`out_channels` 3 is no multiple of groups 2"),
-    (lambda: L.Conv2d(3, 4, (1, 2, 3)), r"`kernel_size` must be a number from 1 on or two of them"),
-    (lambda: L.Conv2d(3, 4, 3, stride=0), "`stride` must be a number from 1 on .*, got 0"),
-    (lambda: L.Conv2d(3, 4, 3, padding=-1), "`padding` must be a number from 0 on .*, got -1"),
-    (lambda: L.Conv2d(3, 4, 2, padding="same"), "'same' needs stride 1 and a kernel that has a m"),
+    (lambda: L.Conv2d(0, 4, 3), r"`in_channels` must be an integer of at least 1, got 0"),
+    (lambda: L.Conv2d(3, 4, 3, groups=2), "`in_channels` 3 is not a multiple of groups 2"),
+    (lambda: L.Conv2d(4, 3, 3, groups=2), "`out_channels` 3 is not a multiple of groups 2"),
+    (
+        lambda: L.Conv2d(3, 4, (1, 2, 3)),
+        r"`kernel_size` must be an integer of at least 1 or a pair of them",
+    ),
+    (lambda: L.Conv2d(3, 4, 3, stride=0), "`stride` must be an integer of at least 1 .*, got 0"),
+    (lambda: L.Conv2d(3, 4, 3, padding=-1), "`padding` must be an integer of at least 0 .* got -1"),
+    (lambda: L.Conv2d(3, 4, 2, padding="same"), "'same' needs stride 1 and a kernel of odd size"),
     (lambda: L.Conv2d(3, 4, 3, padding="full"), "`padding` .*, got 'full'"),
-    (lambda: L.Linear(2.5, 3), "`in_features` must be a whole number from 1 on, got 2.5"),
-    (lambda: L.GroupNorm(4, 6), "`num_channels` 6 is no multiple of 4 groups"),
+    (lambda: L.Linear(2.5, 3), "`in_features` must be an integer of at least 1, got 2.5"),
+    (lambda: L.GroupNorm(4, 6), "`num_channels` 6 is not a multiple of 4 groups"),
     (lambda: L.Dropout(1.5), "`p` must be a number from 0 to 1, got 1.5"),
     (lambda: L.Dropout("a"), "`p` must be a number from 0 to 1, got 'a'"),
     (lambda: L.MaxPool2d(2, padding=2), r"`padding` \(2, 2\) must be at most half of the kernel"),
@@ -140,9 +143,9 @@ BAD = [
     (lambda: L.Upsample(3, mode="cubic"), "`mode` must be 'nearest' or 'bilinear', got 'cubic'"),
     (lambda: L.Upsample(3, align_corners=True), "`align_corners` is for mode 'bilinear'"),
     (lambda: L.Upsample(scale_factor=1.5)(zeros(1, 1, 3, 4)), "3 pixels times 1.5 is not whole"),
-    (lambda: L.LSTM(3, 0), "`hidden_size` must be a whole number from 1 on, got 0"),
-    (lambda: L.Sequential(L.ReLU(), 3), "Sequential is made of modules, got 3"),
-    (lambda: L.ModuleList([None]), "ModuleList is made of modules, got None"),
+    (lambda: L.LSTM(3, 0), "`hidden_size` must be an integer of at least 1, got 0"),
+    (lambda: L.Sequential(L.ReLU(), 3), "Sequential takes modules, got 3"),
+    (lambda: L.ModuleList([None]), "ModuleList takes modules, got None"),
     (lambda: L.Conv2d(3, 4, 3)(zeros(1, 2, 9, 9)), r"conv2d: .* x has shape \(1, 2, 9, 9\)"),
     (lambda: L.BatchNorm2d(3)(zeros(4, 3)), r"BatchNorm2d of 3 channels does not take .* \(4, 3\)"),
     (lambda: L.BatchNorm1d(3)(zeros(4, 2)), r"BatchNorm1d of 3 channels does not take .* \(4, 2\)"),
@@ -153,7 +156,7 @@ BAD = [
     (lambda: L.Embedding(3, 4)(np.array([3])), "embedding: `index` 3 is out of range"),
     (lambda: L.Embedding(3, 4)(np.array([0.5])), "embedding: `index` must hold whole numbers"),
     (lambda: L.Conv2d(3, 4, 3).example(), r"takes images: give their `size` \(rows, cols\)"),
-    (lambda: L.ReLU().example(), "ReLU: no layer tells what inputs look like"),
+    (lambda: L.ReLU().example(), "ReLU: no layer determines the input shape"),
 ]  # fmt: skip
 
 

@@ -94,8 +94,8 @@ def test_cross_entropy_of_huge_impossible_and_ignored_logits():
     [
         ([0, 3], r"label 3 at \(1,\) is out of range: there are 3 classes"),
         ([-1, 0], r"label -1 at \(0,\) is out of range: there are 3 classes"),
-        ([0.0, 1.0], "target must hold whole numbers, got float64"),
-        ([0, 1, 2], r"target of shape \(3,\) does not fit input"),
+        ([0.0, 1.0], "target must hold integers, got float64"),
+        ([0, 1, 2], r"target of shape \(3,\) does not match input"),
     ],
 )
 def test_cross_entropy_refuses_labels(labels, says):

@@ -157,8 +157,8 @@ def test_a_missing_gradient_is_named_and_nothing_moves():
 
 REFUSED = {
     "there are no parameters": lambda p: optim.SGD([]),
-    "`w` comes twice": lambda p: optim.SGD([("w", p), ("w", Tensor([1.0]))]),
-    "`v` comes twice": lambda p: optim.SGD([("w", p), ("v", p)]),
+    "`w` is given twice": lambda p: optim.SGD([("w", p), ("w", Tensor([1.0]))]),
+    "`v` is given twice": lambda p: optim.SGD([("w", p), ("v", p)]),
     "`lr` must not be negative, got -1": lambda p: optim.SGD([p], lr=-1),
     "`nesterov` needs momentum": lambda p: optim.SGD([p], nesterov=True),
     "`betas` must be two numbers from 0 to 1": lambda p: optim.Adam([p], betas=(0.9, 1.0)),

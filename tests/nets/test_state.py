@@ -51,13 +51,13 @@ def test_truncated(tmp_path, keep):
     save_state(tmp_path / "f", STATE)
     data = (tmp_path / "f").read_bytes()
     (tmp_path / "f").write_bytes(data[:keep])
-    with pytest.raises(NetError, match=r"f: is truncated, damaged or no safetensors file: "):
+    with pytest.raises(NetError, match=r"f: is truncated, damaged or not a safetensors file: "):
         load_state(tmp_path / "f")
 
 
 def test_no_state(tmp_path):
     (tmp_path / "text").write_text("this is no state dict, but it is long enough to be one" * 9)
-    with pytest.raises(NetError, match="text: is truncated, damaged or no safetensors file"):
+    with pytest.raises(NetError, match="text: is truncated, damaged or not a safetensors file"):
         load_state(tmp_path / "text")
     with pytest.raises(NetError, match="none: there is no such file"):
         load_state(tmp_path / "none")

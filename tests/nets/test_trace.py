@@ -237,7 +237,7 @@ BAD = [
     (Net(whose), {}, "max_unpool2d: its switches come from no pooling that was traced"),
     (Net(lambda x: x[:, None]), {}, "indexing with None or masks cannot be traced"),
     (Net(lambda x: x[np.array([0]), np.array([1])]), {}, "along one axis only"),
-    (Net(lambda x: "text"), {}, "a model must give tensors, got str"),
+    (Net(lambda x: "text"), {}, "a model must return tensors, got str"),
     (after(L.LocalResponseNorm(4)), {}, "only odd sizes can be traced, not 4"),
     (after(L.BatchNorm2d(4, track_running_stats=False)), {}, "only running moments can be traced"),
     (after(L.Flatten(), L.Linear(4, 2)), {}, r"linear: weight \(2, 4\) does not fit x"),

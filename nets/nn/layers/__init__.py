@@ -1,7 +1,7 @@
-"""Layers with PyTorch's names, arguments, parameters and beginnings.
+"""Layers with PyTorch's names, arguments, parameters and initialisation.
 
-`module` says what a layer is; each other file holds layers of one kind, all of them thin: they keep
-parameters and hand them to an op of `nets.autograd.ops`.
+`module` holds the base class; every other file holds one kind of layer. Layers are thin: they keep
+parameters and pass them to an op of `nets.autograd.ops`.
 """
 
 from nets.nn.layers.activation import (

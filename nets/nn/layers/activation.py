@@ -1,4 +1,4 @@
-"""Functions of single numbers or of channels, and dropout."""
+"""Activation functions and dropout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nets.nn.layers.pairs import count, share
 
 
 class ReLU(Module):
-    """max(x, 0). Results are always new arrays: ``inplace`` is accepted and changes nothing."""
+    """max(x, 0). The result is always a new array: ``inplace`` is accepted and ignored."""
 
     def __init__(self, inplace: bool = False) -> None:
         pass
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.relu(x)
 
 
@@ -29,7 +29,7 @@ class ReLU6(Module):
         pass
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.relu6(x)
 
 
@@ -40,12 +40,12 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.leaky_relu(x, slope=self.negative_slope)
 
 
 class PReLU(Module):
-    """As `LeakyReLU`, with one learnt slope for all channels or for each.
+    """Leaky ReLU with a trained slope, shared by all channels or one for each.
 
     References
     ----------
@@ -57,7 +57,7 @@ class PReLU(Module):
         self.weight = Parameter(np.full(shape, init, np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.prelu(x, self.weight)
 
 
@@ -68,7 +68,7 @@ class Hardswish(Module):
         pass
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.hardswish(x)
 
 
@@ -76,7 +76,7 @@ class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.sigmoid(x)
 
 
@@ -84,7 +84,7 @@ class Tanh(Module):
     """The hyperbolic tangent."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.tanh(x)
 
 
@@ -92,34 +92,34 @@ class Softplus(Module):
     """log(1 + exp(x))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.softplus(x)
 
 
 class Softmax(Module):
-    """Shares along an axis: exp(x) over its sum. ``dim`` must be said."""
+    """exp(x) over its sum along an axis. ``dim`` is required."""
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.softmax(x, axis=self.dim)
 
 
 class LogSoftmax(Module):
-    """The logarithm of `Softmax`, without its rounding."""
+    """The logarithm of `Softmax`, numerically stable."""
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         return activation.log_softmax(x, axis=self.dim)
 
 
 class Maxout(Module):
-    """The largest of each ``pieces`` neighbouring channels.
+    """Maximum over each group of ``pieces`` neighbouring channels.
 
     References
     ----------
@@ -130,15 +130,15 @@ class Maxout(Module):
         self.pieces, self.dim = count("pieces", pieces), dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """``pieces`` times fewer channels."""
+        """Return ``pieces`` times fewer channels."""
         return activation.maxout(x, pieces=self.pieces, axis=self.dim)
 
 
 class Dropout(Module):
-    """Set numbers to zero with probability p while training, and scale up the rest.
+    """Zero elements with probability p during training, and scale up the rest.
 
-    Each layer has a generator of its own, a child of the one that initial weights come from: what
-    it drops depends on the seed and on the layers made before it, not on other layers' work.
+    Each layer has its own generator, spawned from the one that draws initial weights: its masks
+    depend on the seed and on the layers created before it, not on what other layers draw.
 
     References
     ----------
@@ -150,7 +150,7 @@ class Dropout(Module):
         self.generator = init.child()
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
+        """Apply it to a tensor of any shape."""
         if not self.training or self.p == 0:
             return x
         return activation.dropout(x, p=self.p, rng=self.generator)

@@ -1,4 +1,4 @@
-"""Modules made of modules in a row."""
+"""Containers of modules."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ FUSED: dict[type[Module], str] = {ReLU: "relu", ReLU6: "relu6"}
 
 
 def fits(module: Module, behind: Module) -> bool:
-    """Whether two modules are one step; nobody must be watching between them."""
+    """Return True if two modules can be fused; a hook on either prevents it."""
     watched = module._hooks or behind._hooks
     return isinstance(module, BatchNorm2d) and type(behind) in FUSED and not watched
 
 
 class ModuleList(Module):
-    """Modules by number; how they are used is up to whoever holds them."""
+    """Indexed list of modules, without a forward pass of its own."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         for module in modules:
             self.append(module)
 
     def append(self, module: Module) -> None:
-        """Add a module behind the last one."""
+        """Append a module."""
         _check(self, module)
         setattr(self, str(len(self)), module)
 
@@ -43,9 +43,9 @@ class ModuleList(Module):
 
 
 class Sequential(Module):
-    """Modules one after the other, numbered, or named by a mapping.
+    """Modules run in sequence, numbered, or named by a mapping.
 
-    Batch normalisation and the ReLU or ReLU6 behind it are computed in one go.
+    Batch normalisation is fused with a ReLU or ReLU6 that follows it.
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
@@ -56,7 +56,7 @@ class Sequential(Module):
                 setattr(self, name, part)
 
     def forward(self, x: Any) -> Any:
-        """Each takes what the one before it gave."""
+        """Run the modules in order, each on the output of the one before."""
         parts = deque(self.children())
         while parts:
             module = parts.popleft()
@@ -84,4 +84,4 @@ class Sequential(Module):
 
 def _check(where: Module, module: Any) -> None:
     if not isinstance(module, Module):
-        raise NetError(f"{type(where).__name__} is made of modules, got {module!r}")
+        raise NetError(f"{type(where).__name__} takes modules, got {module!r}")

@@ -14,7 +14,7 @@ from vj.errors import NetError
 
 
 class _Convolution(Module):
-    """What both have in common; weights come from U(-b, b), b = 1 / sqrt(fan in)."""
+    """Base class of both convolutions; weights from U(-b, b), b = 1 / sqrt(fan-in)."""
 
     def __init__(
         self,
@@ -32,7 +32,9 @@ class _Convolution(Module):
         self.groups = count("groups", groups)
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % groups:
-                raise NetError(f"`{name}` {getattr(self, name)} is no multiple of groups {groups}")
+                raise NetError(
+                    f"`{name}` {getattr(self, name)} is not a multiple of groups {groups}"
+                )
 
     def _draw(self, rows: int, cols: int, bias: bool) -> None:
         shape = (rows, cols, *self.kernel_size)
@@ -41,7 +43,7 @@ class _Convolution(Module):
         self.bias = Parameter(init.uniform((self.out_channels,), bound)) if bias else None
 
     def input_shape(self, size: Pair | None, batch: int) -> tuple[int, ...]:
-        """Images of so many channels."""
+        """Return the shape of an image with the layer's input channels."""
         if size is None:
             raise NetError("the model takes images: give their `size` (rows, cols)")
         return (batch, self.in_channels, *pair("size", size, 1))
@@ -55,9 +57,9 @@ class Conv2d(_Convolution):
     in_channels, out_channels : int
     kernel_size, stride, dilation : int or (rows, cols)
     padding : int, (rows, cols), "same" or "valid"
-        Zeros on both sides; "same" keeps the size at stride 1.
+        Zero padding on both sides; "same" keeps the size at stride 1.
     groups : int
-        Independent parts of the channels; ``in_channels`` for a depthwise convolution.
+        Number of channel groups; ``in_channels`` for a depthwise convolution.
     bias : bool
 
     Attributes
@@ -88,11 +90,11 @@ class Conv2d(_Convolution):
             return pair("padding", padding)
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         if self.stride != (1, 1) or any(n % 2 for n in reach):
-            raise NetError("padding 'same' needs stride 1 and a kernel that has a middle")
+            raise NetError("padding 'same' needs stride 1 and a kernel of odd size")
         return reach[0] // 2, reach[1] // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, K, H', W')."""
+        """Return (N, K, H', W') for an input (N, C, H, W)."""
         return convolution.conv2d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding,
             dilation=self.dilation, groups=self.groups,
@@ -100,7 +102,7 @@ class Conv2d(_Convolution):
 
 
 class ConvTranspose2d(_Convolution):
-    """Transposed convolution, which enlarges, as ``torch.nn.ConvTranspose2d``.
+    """Transposed convolution, as ``torch.nn.ConvTranspose2d``.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ class ConvTranspose2d(_Convolution):
     kernel_size, stride, padding, dilation : int or (rows, cols)
         Those of the convolution that it transposes.
     output_padding : int or (rows, cols)
-        Rows and columns more, at the bottom and on the right.
+        Extra rows at the bottom and columns on the right.
     groups : int
     bias : bool
 
@@ -136,11 +138,11 @@ class ConvTranspose2d(_Convolution):
         self._draw(in_channels, out_channels // groups, bias)
 
     def input_shape(self, size: Pair | None, batch: int) -> tuple[int, ...]:
-        """A single pixel where no size is given, as generators begin with."""
+        """Return the image shape; a single pixel if no size is given, as for generators."""
         return super().input_shape(size or (1, 1), batch)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, K, H', W')."""
+        """Return (N, K, H', W') for an input (N, C, H, W)."""
         return convolution.conv_transpose2d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding,
             output_padding=self.output_padding, dilation=self.dilation, groups=self.groups,

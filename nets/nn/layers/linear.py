@@ -1,4 +1,4 @@
-"""Layers of vectors: linear, embedding, and the change from maps to vectors."""
+"""Linear, embedding, flatten and identity layers."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class Linear(Module):
         self.bias = Parameter(init.uniform((out_features,), bound)) if bias else None
 
     def input_shape(self, size: tuple[int, int] | None, batch: int) -> tuple[int, ...]:
-        """Vectors."""
+        """Return the shape of a batch of vectors."""
         return batch, self.in_features
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features)."""
+        """Return (..., out_features) for an input (..., in_features)."""
         return convolution.linear(x, self.weight, self.bias)
 
 
 class Embedding(Module):
-    """A vector for each symbol, as ``torch.nn.Embedding``; from N(0, 1).
+    """Vector lookup for integer symbols, as ``torch.nn.Embedding``; from N(0, 1).
 
     Parameters
     ----------
     num_embeddings : int
-        Symbols, which are whole numbers from 0 on.
+        Number of symbols, integers from 0.
     embedding_dim : int
 
     Attributes
@@ -66,25 +66,25 @@ class Embedding(Module):
         self.weight = Parameter(init.normal((num_embeddings, embedding_dim), 1.0))
 
     def input_shape(self, size: tuple[int, int] | None, batch: int) -> tuple[int, ...]:
-        """One symbol."""
+        """Return the shape of a batch of symbols."""
         return 1, batch
 
     def forward(self, index: ArrayLike) -> Tensor:
-        """Whole numbers of any shape to (..., embedding_dim)."""
+        """Return (..., embedding_dim) for integers of any shape."""
         return recurrent.embedding(self.weight, index=index)
 
 
 class Flatten(Module):
-    """All axes from the second one on become one, read in (C, H, W) order."""
+    """Flatten all axes from the second on, in (C, H, W) order."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C H W)."""
+        """Return (N, C H W) for an input (N, C, H, W)."""
         return x.reshape(len(x), -1)
 
 
 class Identity(Module):
-    """What stands where nothing is to happen."""
+    """Layer that returns its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same tensor."""
+        """Return the input tensor."""
         return x

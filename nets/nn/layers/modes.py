@@ -1,4 +1,4 @@
-"""A model in training mode, or for a while in evaluation mode."""
+"""Switching a model between training and evaluation mode."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any, Protocol
 
 
 class ModuleLike(Protocol):
-    """What is needed of a `nets.nn.layers.module.Module`, which builds on the users of this."""
+    """The part of `nets.nn.layers.module.Module` used here, which that file itself builds on."""
 
     training: bool
 
     def modules(self) -> Iterable[ModuleLike]:
-        """The module itself and all its parts."""
+        """Iterate over the module and all submodules."""
 
     def parameters(self) -> Iterable[Any]:
-        """Of all its parts."""
+        """Iterate over all parameters."""
 
     def train(self) -> Any:
-        """Training mode for all its parts."""
+        """Set training mode on all submodules."""
 
     def eval(self) -> Any:
-        """Evaluation mode for all its parts."""
+        """Set evaluation mode on all submodules."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Parameters and buffers by name."""
+        """Return parameters and buffers by name."""
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers are learnt."""
+        """Number of trainable values."""
 
     def __call__(self, *args: Any) -> Any:
-        """The forward pass."""
+        """Run the forward pass."""
 
 
 def learning(model: ModuleLike) -> None:
-    """Training mode, except for parts whose parameters are all frozen: evaluation mode.
+    """Set training mode, but evaluation mode on submodules whose parameters are all frozen.
 
-    So frozen batch normalisation keeps using its running mean and variance.
+    Frozen batch normalisation thus keeps using its running mean and variance.
     """
     model.train()
     for module in model.modules():
@@ -49,7 +49,7 @@ def learning(model: ModuleLike) -> None:
 
 @contextmanager
 def in_use(model: ModuleLike) -> Iterator[None]:
-    """The model in evaluation mode; afterwards its layers are in the modes that they had."""
+    """Context manager that sets evaluation mode and restores each layer's mode afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

@@ -1,9 +1,8 @@
-"""What every layer and every model is: an object whose attributes say what it is made of.
+"""Base class of layers and models: attributes define parameters, buffers and submodules.
 
-A `Parameter` is learnt, an array is a buffer that travels with the parameters, a `Module` is a part
-with parameters of its own, a numpy Generator is where it takes its random numbers from. Names that
-begin with an underscore stay out of it. Names, shapes and order are PyTorch's, so that the state
-dict of a PyTorch model fits.
+A `Parameter` is trained, an array is a buffer saved with the parameters, a `Module` is a submodule,
+and a numpy Generator is a source of randomness. Names that begin with an underscore are ignored.
+Names, shapes and order are PyTorch's, so that state dicts of PyTorch models load.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from vj.errors import NetError
 T = TypeVar("T")
 M = TypeVar("M", bound="Module")
 Hook = Callable[..., Any]
-OPTIONAL = "num_batches_tracked"  # older state dicts are without it, and nothing hangs on it
+OPTIONAL = "num_batches_tracked"  # missing from older state dicts, and not needed
 
 
 class Parameter(Tensor):
-    """A tensor that training changes, float32; it remains one while it is frozen."""
+    """Trainable float32 tensor; it stays a Parameter while it is frozen."""
 
     __slots__ = ()
 
@@ -37,12 +36,12 @@ class Parameter(Tensor):
 
 
 class Module:
-    """Base of layers and models: write ``forward``, put the parts into attributes.
+    """Base class of layers and models: define ``forward`` and assign submodules to attributes.
 
     Attributes
     ----------
     training : bool
-        Whether dropout drops and batch normalisation looks at the batch.
+        If True, dropout is active and batch normalisation uses batch statistics.
 
     Examples
     --------
@@ -63,80 +62,80 @@ class Module:
     _hooks: tuple[Hook, ...] = ()
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Run ``forward``, and then the hooks."""
+        """Run ``forward``, then the hooks."""
         result = self.forward(*args, **options)
         for hook in self._hooks:
             changed = hook(self, args, result)
             result = result if changed is None else changed
         return result
 
-    # ------------------------------------------------------------------ what it is made of
+    # ------------------------------------------------------------------ parts
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The direct parts."""
+        """Iterate over the direct submodules with their names."""
         return self._own(Module)
 
     def children(self) -> Iterator[Module]:
-        """The direct parts, without their names."""
+        """Iterate over the direct submodules."""
         return (part for _, part in self.named_children())
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """All parts by their dotted names, each once; the module itself first, its name empty."""
+        """Iterate over all submodules by dotted name, each once, itself ("") first."""
         return _once(self._tree(""))
 
     def modules(self) -> Iterator[Module]:
-        """The module itself and all parts of it, each once."""
+        """Iterate over the module and all submodules, each once."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters by their dotted names, each once."""
+        """Iterate over all parameters by dotted name, each once."""
         return _once(self._all(Parameter))
 
     def parameters(self) -> Iterator[Parameter]:
-        """All parameters, each once."""
+        """Iterate over all parameters, each once."""
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
-        """All arrays that belong to the state but are not learnt, by their dotted names."""
+        """Iterate over all buffers by dotted name."""
         return _once(self._all(np.ndarray))
 
     def named_generators(self) -> Iterator[tuple[str, np.random.Generator]]:
-        """What all parts take their random numbers from, for whoever wants to save its state."""
+        """Iterate over the random generators of all submodules, to save their state."""
         return _once(self._all(np.random.Generator))
 
     @property
     def n_parameters(self) -> int:
-        """How many numbers are learnt."""
+        """Number of trainable values."""
         return sum(parameter.size for parameter in self.parameters())
 
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Array]:
-        """Parameters and buffers by name: the arrays themselves, not copies."""
+        """Return parameters and buffers by name: the arrays themselves, not copies."""
         found = self._all((Parameter, np.ndarray))
         return {name: x.data if isinstance(x, Parameter) else x for name, x in found}
 
     def load_state_dict(
         self, state: Mapping[str, ArrayLike], strict: bool = True
     ) -> tuple[list[str], list[str]]:
-        """Copy numbers into the parameters and buffers.
+        """Copy values into the parameters and buffers.
 
         Parameters
         ----------
         state : dict of array_like
-            As `state_dict` gives it, of this model or of PyTorch's model of the same names.
+            A `state_dict` of this model, or of a PyTorch model with the same names.
         strict : bool
-            Whether names that are missing or unexpected are an error.
+            If True, missing or unexpected names are an error.
 
         Returns
         -------
         (missing, unexpected) : lists of str
-            Both empty where ``strict``.
+            Both empty if ``strict``.
 
         Raises
         ------
         NetError
-            Something does not fit; each name is listed and nothing has been changed.
+            The state does not fit; every name is listed and nothing is changed.
         """
         own = self.state_dict()
         given = {name: np.asarray(value) for name, value in state.items()}
@@ -162,7 +161,7 @@ class Module:
         save_state(path, self.state_dict(), metadata)
 
     def load(self: M, path: str | os.PathLike[str], strict: bool = True) -> M:
-        """Read the state from a safetensors file, of this model or of PyTorch's.
+        """Load the state from a safetensors file of this model or its PyTorch counterpart.
 
         Raises
         ------
@@ -175,43 +174,43 @@ class Module:
             raise exc if str(exc).startswith(str(path)) else NetError(f"{path}: {exc}") from exc
         return self
 
-    # ------------------------------------------------------------------ what can be done to it
+    # ------------------------------------------------------------------ actions
 
     def train(self: M, mode: bool = True) -> M:
-        """Prepare all parts for training."""
+        """Set training mode on all submodules."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self: M) -> M:
-        """Prepare all parts for use."""
+        """Set evaluation mode on all submodules."""
         return self.train(False)
 
     def requires_grad_(self: M, flag: bool = True) -> M:
-        """Let all parameters learn, or freeze them."""
+        """Unfreeze or freeze all parameters."""
         for parameter in self.parameters():
             parameter.requires_grad = flag
         return self
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Reset all gradients to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def apply(self: M, function: Callable[[Module], Any]) -> M:
-        """Call a function with every part, and with this module last."""
+        """Call a function on every submodule, then on this module."""
         for part in self.children():
             part.apply(function)
         function(self)
         return self
 
     def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
-        """Call ``hook(module, inputs, result)`` after every pass; what it returns replaces it.
+        """Call ``hook(module, inputs, result)`` after every pass; it may return a new result.
 
         Returns
         -------
         callable
-            Takes the hook away again.
+            Removes the hook.
         """
         self._hooks = (*self._hooks, hook)
 
@@ -221,29 +220,29 @@ class Module:
         return remove
 
     def summary(self, size: tuple[int, int] | None = None, *, example: Any = None) -> Summary:
-        """What happens to one input, as a table: shapes, parameters, MACs, receptive field.
+        """Return a table of the ops run on one input: shapes, parameters, MACs, receptive field.
 
         Parameters
         ----------
         size : (rows, cols), optional
-            Of the image; models that take no images need none.
+            Of the image; not needed by models that do not take images.
         example : array, optional
-            An input, where the first layer does not tell what inputs look like.
+            An input, needed if the first layer does not determine the input shape.
 
         Returns
         -------
         Summary
-            Its rows, their totals; ``print`` it for the table.
+            Rows and totals; ``print`` shows the table.
         """
         return summarise(self, self.example(size) if example is None else example)
 
     def example(self, size: tuple[int, int] | None = None, batch: int = 1) -> Array:
-        """An input of noise (or of zeros, for symbols), as the first layer wants it.
+        """Return an input of noise (zeros for symbols) with the shape the first layer expects.
 
         Raises
         ------
         NetError
-            No layer tells, or it works on images and ``size`` is missing.
+            No layer determines the shape, or it takes images and ``size`` is missing.
         """
         for module in self.modules():
             shape = module.input_shape(size, batch)
@@ -251,15 +250,15 @@ class Module:
                 return np.random.default_rng(0).standard_normal(shape, np.float32)
             if shape is not None:
                 return np.zeros(shape, module.input_dtype)
-        raise NetError(f"{type(self).__name__}: no layer tells what inputs look like")
+        raise NetError(f"{type(self).__name__}: no layer determines the input shape")
 
     input_dtype: Any = np.float32
 
     def input_shape(self, size: tuple[int, int] | None, batch: int) -> tuple[int, ...] | None:
-        """The shape of an input, where this module by itself determines it."""
+        """Return the input shape, or None if this module does not determine it."""
         return None
 
-    # ------------------------------------------------------------------ how it is looked through
+    # ------------------------------------------------------------------ traversal
 
     def _own(self, kind: type[T]) -> Iterator[tuple[str, T]]:
         for name, value in vars(self).items():

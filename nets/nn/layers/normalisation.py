@@ -1,4 +1,4 @@
-"""Layers that bring numbers to a common mean and variance."""
+"""Normalisation layers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class BatchNorm2d(Module):
     eps : float
         Added to the variance.
     momentum : float or None
-        Share of the batch in the running moments; None takes the mean of all batches.
+        Weight of the batch in the running statistics; None averages all batches equally.
     affine : bool
-        Whether a factor and a shift are learnt.
+        If True, a scale and a shift are trained.
     track_running_stats : bool
-        Whether running moments are kept, and used in place of the batch's after training.
+        If True, running statistics are kept and used in evaluation mode.
 
     References
     ----------
@@ -58,12 +58,12 @@ class BatchNorm2d(Module):
             self.num_batches_tracked = np.zeros((), np.int64)
 
     def forward(self, x: Tensor, activation: str | None = None) -> Tensor:
-        """(N, C, H, W) to the same, with "relu" or "relu6" behind it if so asked.
+        """Normalise (N, C, H, W), optionally fused with "relu" or "relu6".
 
         Raises
         ------
         NetError
-            The channels differ, or training with a single value per channel, which has no variance.
+            The channels differ, or a training batch has one value per channel (no variance).
         """
         if x.ndim not in self._ranks or x.shape[1] != self.num_features:
             raise NetError(
@@ -91,12 +91,12 @@ class BatchNorm1d(BatchNorm2d):
 
 
 class GroupNorm(Module):
-    """Normalisation of groups of channels, image by image, as ``torch.nn.GroupNorm``.
+    """Normalisation over groups of channels of each image, as ``torch.nn.GroupNorm``.
 
     Parameters
     ----------
     num_groups, num_channels : int
-        The second a multiple of the first.
+        ``num_channels`` must be a multiple of ``num_groups``.
     eps : float
     affine : bool
 
@@ -111,12 +111,14 @@ class GroupNorm(Module):
         self.num_groups = count("num_groups", num_groups)
         self.num_channels = count("num_channels", num_channels)
         if num_channels % num_groups:
-            raise NetError(f"`num_channels` {num_channels} is no multiple of {num_groups} groups")
+            raise NetError(
+                f"`num_channels` {num_channels} is not a multiple of {num_groups} groups"
+            )
         self.eps = eps
         self.weight, self.bias = affine_of((num_channels,), affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, ...) to the same."""
+        """Normalise (N, C, ...)."""
         return normalisation.group_norm(
             x, self.weight, self.bias, groups=self.num_groups, eps=self.eps
         )
@@ -149,19 +151,19 @@ class LayerNorm(Module):
         self.weight, self.bias = affine_of(self.normalized_shape, elementwise_affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., *normalized_shape) to the same."""
+        """Normalise (..., *normalized_shape)."""
         ones = np.ones(self.normalized_shape, np.float32)
         weight = ones if self.weight is None else self.weight
         return normalisation.layer_norm(x, weight, self.bias, eps=self.eps)
 
 
 class LocalResponseNorm(Module):
-    """Each number over the power of its neighbours in other channels, as in AlexNet.
+    """Local response normalisation across neighbouring channels, as in AlexNet.
 
     Parameters
     ----------
     size : int
-        Channels looked at.
+        Number of neighbouring channels.
     alpha, beta, k : float
         ``x / (k + alpha * mean of squares) ** beta``.
 
@@ -174,14 +176,14 @@ class LocalResponseNorm(Module):
         self.size, self.alpha, self.beta, self.k = count("size", size), alpha, beta, k
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
+        """Normalise (N, C, H, W)."""
         return normalisation.local_response_norm(
             x, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k
         )
 
 
 def affine_of(shape: tuple[int, ...], learnt: bool) -> tuple[Parameter | None, Parameter | None]:
-    """A factor of ones and a shift of zeros, or neither."""
+    """Return a scale of ones and a shift of zeros, or neither."""
     if not learnt:
         return None, None
     return Parameter(np.ones(shape, np.float32)), Parameter(np.zeros(shape, np.float32))

@@ -1,4 +1,4 @@
-"""Layers that make maps smaller, or larger without learning anything."""
+"""Pooling, unpooling and upsampling layers."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class _Pool(Module):
 
 
 class MaxPool2d(_Pool):
-    """The largest of each window, as ``torch.nn.MaxPool2d``.
+    """Maximum of each window, as ``torch.nn.MaxPool2d``.
 
     Parameters
     ----------
     kernel_size : int or (rows, cols)
     stride : int or (rows, cols), optional
-        The kernel's size if not given.
+        The kernel size by default.
     padding, dilation : int or (rows, cols)
     return_indices : bool
-        Whether the switches come with the result: where each number was, for `MaxUnpool2d`.
+        If True, also return the index of each maximum, for `MaxUnpool2d`.
     ceil_mode : bool
-        Whether a window that is partly outside counts.
+        If True, windows that are partly outside count.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class MaxPool2d(_Pool):
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
     def forward(self, x: Tensor) -> Any:
-        """(N, C, H, W) to (N, C, H', W'), or to a pair of it and its switches."""
+        """Pool (N, C, H, W) to (N, C, H', W'), with the indices if requested."""
         pool = pooling.max_pool2d_with_switches if self.return_indices else pooling.max_pool2d
         return pool(
             x, kernel=self.kernel_size, stride=self.stride, padding=self.padding,
@@ -63,7 +63,7 @@ class MaxPool2d(_Pool):
 
 
 class MaxUnpool2d(_Pool):
-    """Each number back where its switch says, zeros elsewhere, as ``torch.nn.MaxUnpool2d``."""
+    """Place each value at its index, zeros elsewhere, as ``torch.nn.MaxUnpool2d``."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class MaxUnpool2d(_Pool):
     def forward(
         self, x: Tensor, indices: Array, output_size: tuple[int, ...] | None = None
     ) -> Tensor:
-        """(N, C, H', W') to (N, C, H, W); ``output_size`` where the pooling left a rest out."""
+        """Unpool (N, C, H', W') to (N, C, H, W); ``output_size`` if pooling dropped a remainder."""
         size = tuple(
             (n - 1) * s - 2 * p + k
             for n, s, p, k in zip(
@@ -89,18 +89,18 @@ class MaxUnpool2d(_Pool):
 
 
 class AvgPool2d(_Pool):
-    """The mean of each window, as ``torch.nn.AvgPool2d``.
+    """Mean of each window, as ``torch.nn.AvgPool2d``.
 
     Parameters
     ----------
     kernel_size : int or (rows, cols)
     stride : int or (rows, cols), optional
-        The kernel's size if not given.
+        The kernel size by default.
     padding : int or (rows, cols)
     ceil_mode : bool
-        Whether a window that is partly outside counts.
+        If True, windows that are partly outside count.
     count_include_pad : bool
-        Whether zeros of the padding count in the mean.
+        If True, padding zeros count in the mean.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class AvgPool2d(_Pool):
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H', W')."""
+        """Return (N, C, H', W') for an input (N, C, H, W)."""
         return pooling.avg_pool2d(
             x, kernel=self.kernel_size, stride=self.stride, padding=self.padding,
             ceil_mode=self.ceil_mode, count_include_pad=self.count_include_pad,
@@ -123,12 +123,12 @@ class AvgPool2d(_Pool):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means of as many windows as asked for, whatever the size of the map.
+    """Mean pooling to a fixed output size, for any input size.
 
     Parameters
     ----------
     output_size : int or (rows, cols)
-        None in it keeps the size of the map.
+        None keeps the size of the input along that axis.
     """
 
     def __init__(self, output_size: int | tuple[int | None, int | None]) -> None:
@@ -137,7 +137,7 @@ class AdaptiveAvgPool2d(Module):
         self.output_size = tuple(both)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, *output_size)."""
+        """Return (N, C, *output_size) for an input (N, C, H, W)."""
         size = tuple(
             n if want is None else want
             for want, n in zip(self.output_size, x.shape[2:], strict=True)
@@ -146,17 +146,17 @@ class AdaptiveAvgPool2d(Module):
 
 
 class Upsample(Module):
-    """Enlarge by repeating or by interpolating, as ``torch.nn.Upsample``.
+    """Nearest-neighbour or bilinear upsampling, as ``torch.nn.Upsample``.
 
     Parameters
     ----------
     size : int or (rows, cols), optional
         Of the result; this or ``scale_factor``.
     scale_factor : float or (float, float), optional
-        Must give whole numbers of pixels.
+        The result must be a whole number of pixels.
     mode : "nearest" or "bilinear"
     align_corners : bool
-        Whether the corners of both grids fall together (bilinear).
+        If True, the corner pixels of both grids are aligned (bilinear).
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Upsample(Module):
         self.align_corners = bool(align_corners)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H', W')."""
+        """Return (N, C, H', W') for an input (N, C, H, W)."""
         size = self.size
         if size is None:
             size = self._scaled(x.shape[2], 0), self._scaled(x.shape[3], 1)
@@ -186,7 +186,7 @@ class Upsample(Module):
         return pooling.upsample_bilinear(x, size=size, align_corners=self.align_corners)
 
     def _scaled(self, pixels: int, axis: int) -> int:
-        """Fractions of pixels are refused: what is meant by them differs between programs."""
+        """Scale a size; fractional sizes are refused because libraries round them differently."""
         factor = self.scale_factor
         factor = factor[axis] if isinstance(factor, tuple) else factor
         size = pixels * float(factor or 0)

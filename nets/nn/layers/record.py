@@ -13,19 +13,19 @@ from vj.errors import NetError
 
 
 def record(model: ModuleLike, *inputs: Any) -> Recording:
-    """Run a model once in evaluation mode and write down what it does.
+    """Run a model once in evaluation mode and record its ops.
 
     Parameters
     ----------
     model : Module
         Its modes (training or not) are restored afterwards.
     inputs : arrays
-        Arguments of the model: float32 arrays are passed as tensors, others as they are.
+        Arguments of the model: float32 arrays are passed as tensors, others unchanged.
 
     Raises
     ------
     NetError
-        The inputs do not fit, or what comes out is no tensor nor a group of them.
+        The inputs do not fit, or the model does not return a tensor or a group of tensors.
     """
     given = tuple(Tensor(x) if np.asarray(x).dtype.kind == "f" else np.asarray(x) for x in inputs)
     names = {id(array): name for name, array in reversed(model.state_dict().items())}
@@ -36,7 +36,7 @@ def record(model: ModuleLike, *inputs: Any) -> Recording:
 
 
 def _named(result: Any) -> dict[str, Tensor]:
-    """Names for what came out: those of a mapping, or "output" and numbers."""
+    """Name the outputs: the keys of a mapping, or "output" and a number."""
     if isinstance(result, dict):
         found = {str(name): value for name, value in result.items()}
     else:
@@ -44,7 +44,7 @@ def _named(result: Any) -> dict[str, Tensor]:
         found = {f"output{i}" if len(flat) > 1 else "output": x for i, x in enumerate(flat)}
     for value in found.values():
         if not isinstance(value, Tensor):
-            raise NetError(f"a model must give tensors, got {type(value).__name__}")
+            raise NetError(f"a model must return tensors, got {type(value).__name__}")
     return found
 
 

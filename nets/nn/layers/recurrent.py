@@ -1,4 +1,4 @@
-"""Recurrent layers: several cells on top of each other, in one direction or in both."""
+"""Recurrent layers: stacked cells, in one direction or both."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ from vj.errors import NetError
 
 
 class Recurrent(Module):
-    """What `RNN`, `LSTM` and `GRU` have in common; weights from U(-b, b), b = 1 / sqrt(hidden).
+    """Base class of `RNN`, `LSTM` and `GRU`; weights from U(-b, b), b = 1 / sqrt(hidden).
 
     Parameters
     ----------
     input_size, hidden_size : int
     num_layers : int
-        Each takes the outputs of the one below.
+        Each layer takes the outputs of the one below.
     bias : bool
     batch_first : bool
-        Whether sequences are (N, T, ...) instead of (T, N, ...); states are not affected.
+        If True, sequences are (N, T, ...) instead of (T, N, ...); states are not affected.
     dropout : float
         Probability, between layers.
     bidirectional : bool
-        Whether a second cell in each layer reads from the end; outputs stand side by side.
+        If True, a second cell in each layer reads backwards; outputs are concatenated.
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ... : Parameter
-        Gates below each other in PyTorch's order; ``_reverse`` at the end of those that read
-        backwards.
+        Gates are stacked in PyTorch's order; the suffix ``_reverse`` marks backward cells.
     """
 
     gates = 1
@@ -71,27 +70,27 @@ class Recurrent(Module):
             setattr(self, f"bias_{name}{end}", learnt)
 
     def input_shape(self, size: tuple[int, int] | None, batch: int) -> tuple[int, ...]:
-        """A sequence of one step."""
+        """Return the shape of a sequence of one step."""
         return (batch, 1, self.input_size) if self.batch_first else (1, batch, self.input_size)
 
     def cell(self, *arguments: Any) -> tuple[Tensor, ...]:
-        """Run one cell over a sequence: outputs of all steps, and the last states."""
+        """Run one cell over a sequence; return the outputs of all steps and the final states."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Read sequences.
+        """Run the layer over sequences.
 
         Parameters
         ----------
         x : (T, N, input_size)
             Or (N, T, input_size) with ``batch_first``, or (T, input_size) for a single sequence.
         state : (layers * directions, N, hidden_size), optional
-            To begin with, a pair of them for `LSTM`; zeros if not given.
+            Initial state, a pair for `LSTM`; zeros by default.
 
         Returns
         -------
         (outputs, state)
-            Outputs of the last layer for all steps, and the states of all layers at the end.
+            Outputs of the last layer for all steps, and the final states of all layers.
         """
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise NetError(
@@ -154,7 +153,7 @@ class RNN(Recurrent):
         self.nonlinearity = nonlinearity
 
     def cell(self, *arguments: Any) -> tuple[Tensor, ...]:
-        """(y, h)."""
+        """Return (y, h)."""
         return recurrent.rnn(*arguments, nonlinearity=self.nonlinearity)
 
 
@@ -164,7 +163,7 @@ class LSTM(Recurrent):
     gates, n_states = 4, 2
 
     def cell(self, *arguments: Any) -> tuple[Tensor, ...]:
-        """(y, h, c)."""
+        """Return (y, h, c)."""
         return recurrent.lstm(*arguments)
 
 
@@ -174,5 +173,5 @@ class GRU(Recurrent):
     gates = 3
 
     def cell(self, *arguments: Any) -> tuple[Tensor, ...]:
-        """(y, h)."""
+        """Return (y, h)."""
         return recurrent.gru(*arguments)

@@ -1,4 +1,4 @@
-"""What a model does to one input, op by op: sizes, parameters, work, and what an output sees."""
+"""Summary of a model, op by op: shapes, parameters, MACs and receptive fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nets.nn.layers.modes import ModuleLike
 from nets.nn.layers.record import record
 
 WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
-RECURRENT = {"rnn": 2, "gru": 2, "lstm": 3}  # where their weights stand
+RECURRENT = {"rnn": 2, "gru": 2, "lstm": 3}  # index of their weights in the inputs
 SILENT = ("reshape", "permute", "take", "stack")
 
 
@@ -23,16 +23,16 @@ class Row:
     Attributes
     ----------
     name : str
-        Of the layer whose parameters it uses, or empty.
+        Name of the layer whose parameters it uses, or empty.
     op : str
     shape : tuple of int
-        Of its (first) result.
+        Shape of its (first) output.
     parameters : int
-        Numbers learnt, counted where they are used first.
+        Trainable values, counted at their first use.
     macs : int
-        Products that are added up.
+        Multiply-accumulate operations.
     field : (int, int)
-        Rows and columns of the input that one output pixel can see; (0, 0) where there are none.
+        Receptive field of an output pixel, rows and columns; (0, 0) if there are no pixels.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The rows of a model, and its totals; as text it is a table."""
+    """The rows of a model and its totals; ``str`` formats the table."""
 
     model: str
     rows: tuple[Row, ...]
@@ -53,12 +53,12 @@ class Summary:
 
     @property
     def macs(self) -> int:
-        """Of all ops."""
+        """MACs of all ops."""
         return sum(row.macs for row in self.rows)
 
     @property
     def field(self) -> tuple[int, int]:
-        """The largest receptive field, rows and columns."""
+        """Largest receptive field, rows and columns."""
         return max((row.field for row in self.rows), default=(0, 0))
 
     def __str__(self) -> str:
@@ -80,56 +80,56 @@ class Summary:
 
 
 def summarise(model: ModuleLike, *inputs: Any) -> Summary:
-    """Run a model once on inputs and make a table of what happened; moves are left out."""
+    """Run a model once on inputs and summarise its ops, without pure data movement."""
     recording = record(model, *inputs)
-    sights: dict[int, Sight] = {
-        id(x.data): Sight((1, 1), (1.0, 1.0))
+    fields: dict[int, Receptive] = {
+        id(x.data): Receptive((1, 1), (1.0, 1.0))
         for x in recording.inputs
         if isinstance(x, Tensor) and x.ndim == 4
     }
     learnt = {id(p.data): p.size for p in model.parameters()}
     rows = []
     for call in recording.calls:
-        sight = _look(call, sights)
+        receptive = _receptive(call, fields)
         for output in call.outputs:
-            if sight is not None and output.ndim == 4:
-                sights[id(output.data)] = sight
+            if receptive is not None and output.ndim == 4:
+                fields[id(output.data)] = receptive
         if call.op not in SILENT:
-            rows.append(_row(recording, call, learnt, sight))
+            rows.append(_row(recording, call, learnt, receptive))
     return Summary(type(model).__name__, tuple(rows), model.n_parameters)
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What one pixel sees: so many pixels of the input, and so far away from its neighbour."""
+class Receptive:
+    """Receptive field of a pixel, and the distance to that of its neighbour, in input pixels."""
 
     field: tuple[int, int]
     jump: tuple[float, float]
 
 
-def _look(call: Call, sights: dict[int, Sight]) -> Sight | None:
-    """What a pixel behind an op sees; None where there are no pixels."""
-    found = [sights[id(x.data)] for x in call.inputs if id(x.data) in sights]
+def _receptive(call: Call, fields: dict[int, Receptive]) -> Receptive | None:
+    """Return the receptive field of an op's output pixels, or None if there are none."""
+    found = [fields[id(x.data)] for x in call.inputs if id(x.data) in fields]
     if not found:
         return None
     rows, cols = (max(s.field[axis] for s in found) for axis in (0, 1))
     before, x, y = found[0], call.inputs[0], call.outputs[0]
     if y.ndim != 4 or call.op not in (*WINDOWS, "conv_transpose2d"):
         jump = before.jump
-        if y.ndim == x.ndim == 4 and y.shape[2:] != x.shape[2:]:  # enlarged, or pooled as a whole
+        if y.ndim == x.ndim == 4 and y.shape[2:] != x.shape[2:]:  # resized, or adaptively pooled
             jump = _scaled(jump, x.shape, y.shape)
             if call.op == "adaptive_avg_pool2d":
-                rows, cols = (_whole(x, before, axis, y.shape[2 + axis]) for axis in (0, 1))
-        return Sight((rows, cols), jump)
+                rows, cols = (_pooled_field(x, before, axis, y.shape[2 + axis]) for axis in (0, 1))
+        return Receptive((rows, cols), jump)
     kernel = call.options.get("kernel") or call.inputs[1].shape[2:]
     stride, dilation = (call.options.get(key) or (1, 1) for key in ("stride", "dilation"))
     reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
-    if call.op == "conv_transpose2d":  # a pixel is made of every stride-th tap
+    if call.op == "conv_transpose2d":  # a pixel uses every stride-th tap
         reach = [n // s for n, s in zip(reach, stride, strict=True)]
         stride = tuple(1 / s for s in stride)
     field = [int(f + n * j) for f, n, j in zip((rows, cols), reach, before.jump, strict=True)]
     jumps = [s * j for s, j in zip(stride, before.jump, strict=True)]
-    return Sight((field[0], field[1]), (jumps[0], jumps[1]))
+    return Receptive((field[0], field[1]), (jumps[0], jumps[1]))
 
 
 def _scaled(
@@ -138,13 +138,15 @@ def _scaled(
     return jump[0] * before[2] / after[2], jump[1] * before[3] / after[3]
 
 
-def _whole(x: Tensor, before: Sight, axis: int, parts: int) -> int:
-    """What the mean of one of ``parts`` of the pixels sees."""
+def _pooled_field(x: Tensor, before: Receptive, axis: int, parts: int) -> int:
+    """Return the receptive field of a mean over one of ``parts`` windows."""
     window = -(-x.shape[2 + axis] // parts)
     return int(before.field[axis] + (window - 1) * before.jump[axis])
 
 
-def _row(recording: Recording, call: Call, learnt: dict[int, int], sight: Sight | None) -> Row:
+def _row(
+    recording: Recording, call: Call, learnt: dict[int, int], receptive: Receptive | None
+) -> Row:
     parameters = sum(learnt.pop(id(x.data), 0) for x in call.inputs)
     fused = call.options.get("activation")
     return Row(
@@ -153,12 +155,12 @@ def _row(recording: Recording, call: Call, learnt: dict[int, int], sight: Sight 
         call.outputs[0].shape,
         parameters,
         _macs(call),
-        (0, 0) if sight is None else sight.field,
+        (0, 0) if receptive is None else receptive.field,
     )
 
 
 def _macs(call: Call) -> int:
-    """Products that are added up; what an op does once for each number is not counted."""
+    """Return the multiply-accumulates of an op; elementwise work is not counted."""
     shapes = [x.shape for x in call.inputs]
     out = call.outputs[0].shape
     if call.op == "conv2d":

@@ -1,7 +1,7 @@
-"""Losses: how far a prediction is from what it should be, as one number to differentiate.
+"""Loss functions.
 
-Names, arguments and reductions are PyTorch's: "mean" over all numbers, "sum", or "none". Where
-probabilities are meant, the arguments are logits, which is stable for any size of them.
+Names, arguments and reductions are PyTorch's: "mean" over all elements, "sum", or "none". Losses
+on probabilities take logits, which is numerically stable.
 """
 
 from nets.nn.losses.boxes import ciou_loss, diou_loss, eiou_loss, giou_loss, iou_loss

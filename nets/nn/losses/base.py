@@ -1,4 +1,4 @@
-"""What the losses share: targets as arrays, shapes, reductions."""
+"""Helpers of the losses: targets as arrays, shape checks, reductions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def as_array(x: Tensor | ArrayLike) -> Array:
-    """The numbers of a tensor or array."""
+    """Return the values of a tensor or array."""
     return x.data if isinstance(x, Tensor) else np.asarray(x)
 
 
 def same_shape(name: str, input: Tensor, target: Tensor | ArrayLike) -> None:
-    """Raise where the two differ in shape."""
+    """Raise if the two differ in shape."""
     shape = as_array(target).shape
     if input.shape != shape:
         raise NetError(f"{name}: input of shape {input.shape} and target of {shape} differ")
 
 
 def reduce(name: str, losses: Tensor, reduction: str) -> Tensor:
-    """Mean or sum of the losses, or all of them."""
+    """Return the mean or sum of the losses, or the losses themselves."""
     if reduction not in REDUCTIONS:
         raise NetError(f"{name}: `reduction` must be one of {REDUCTIONS}, not {reduction!r}")
     if reduction == "none":

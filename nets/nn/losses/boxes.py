@@ -1,14 +1,14 @@
-"""Losses of boxes that grow where predicted and true boxes overlap less.
+"""Box regression losses based on intersection over union (IoU).
 
-Boxes are rows ``x1, y1, x2, y2`` with ``x1 < x2`` and ``y1 < y2``, each predicted box beside its
-true one. All losses are 1 minus the overlap (intersection over union) and a penalty:
+Boxes are rows ``x1, y1, x2, y2`` with ``x1 < x2`` and ``y1 < y2``, predicted and true boxes in the
+same order. Every loss is 1 - IoU plus a penalty:
 
 =====  =========================================================================================
-iou    none; no gradient for boxes that do not touch
-giou   the share of the enclosing box that neither covers
-diou   the squared distance of the centres over that of the enclosing box's corners
-ciou   that, and the difference of the aspect ratios
-eiou   that of diou, and the squared differences of width and height over those of the enclosing box
+iou    none; zero gradient for disjoint boxes
+giou   the fraction of the enclosing box covered by neither
+diou   the squared distance of the centres over the squared diagonal of the enclosing box
+ciou   as diou, plus the difference of the aspect ratios
+eiou   as diou, plus the squared differences of width and height over those of the enclosing box
 =====  =========================================================================================
 
 References: Rezatofighi et al., CVPR 2019 (giou); Zheng et al., AAAI 2020 (diou, ciou); Zhang et
@@ -31,19 +31,19 @@ from vj.errors import NetError
 
 
 class _Pairs(NamedTuple):
-    """What the losses are made of, a number for each pair of boxes."""
+    """Terms of the losses, one value for each pair of boxes."""
 
     overlap: Tensor
     union: Tensor
     size: tuple[Tensor, Tensor]  # width and height of the predicted box
     true_size: tuple[Tensor, Tensor]
-    outer: tuple[Tensor, Tensor]  # of the smallest box around both
+    outer: tuple[Tensor, Tensor]  # of the enclosing box
     apart: Tensor  # squared distance of the centres
     eps: float
 
     @property
     def distance(self) -> Tensor:
-        """Squared distance of the centres over the squared diagonal of the outer box."""
+        """Squared distance of the centres over the squared diagonal of the enclosing box."""
         width, height = self.outer
         return self.apart / (width * width + height * height + self.eps)
 
@@ -78,7 +78,7 @@ def _pairs(name: str, input: Tensor, target: Tensor | ArrayLike, eps: float) -> 
 def iou_loss(
     input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mean", eps: float = 1e-7
 ) -> Tensor:
-    """1 minus intersection over union.
+    """Return 1 - IoU.
 
     Parameters
     ----------
@@ -86,12 +86,12 @@ def iou_loss(
         Boxes ``x1, y1, x2, y2``.
     reduction : "mean", "sum" or "none"
     eps : float
-        Added to divisors.
+        Added to denominators.
 
     Raises
     ------
     NetError
-        The shapes differ or are no boxes.
+        The shapes differ or are not (..., 4).
     """
     return reduce("iou_loss", 1.0 - _pairs("iou_loss", input, target, eps).overlap, reduction)
 
@@ -99,7 +99,7 @@ def iou_loss(
 def giou_loss(
     input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mean", eps: float = 1e-7
 ) -> Tensor:
-    """Generalised: boxes that do not touch are drawn together. Arguments as for `iou_loss`."""
+    """Generalised IoU loss: disjoint boxes attract. Arguments as for `iou_loss`."""
     p = _pairs("giou_loss", input, target, eps)
     area = p.outer[0] * p.outer[1]
     loss = 1.0 - p.overlap + (area - p.union) / (area + eps)
@@ -109,7 +109,7 @@ def giou_loss(
 def diou_loss(
     input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mean", eps: float = 1e-7
 ) -> Tensor:
-    """Distance: centres are drawn together. Arguments as for `iou_loss`."""
+    """Distance IoU loss: centres attract. Arguments as for `iou_loss`."""
     p = _pairs("diou_loss", input, target, eps)
     return reduce("diou_loss", 1.0 - p.overlap + p.distance, reduction)
 
@@ -117,18 +117,18 @@ def diou_loss(
 def ciou_loss(
     input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mean", eps: float = 1e-7
 ) -> Tensor:
-    """Complete: centres and aspect ratios. Arguments as for `iou_loss`."""
+    """Complete IoU loss: centres and aspect ratios. Arguments as for `iou_loss`."""
     p = _pairs("ciou_loss", input, target, eps)
     turn = _arctan(p.true_size[0] / p.true_size[1]) - _arctan(p.size[0] / p.size[1])
     aspect = turn * turn * (4 / math.pi**2)
-    weight = aspect.data / (1 - p.overlap.data + aspect.data + eps)  # counts as a constant
+    weight = aspect.data / (1 - p.overlap.data + aspect.data + eps)  # treated as a constant
     return reduce("ciou_loss", 1.0 - p.overlap + p.distance + aspect * weight, reduction)
 
 
 def eiou_loss(
     input: Tensor, target: Tensor | ArrayLike, *, reduction: str = "mean", eps: float = 1e-7
 ) -> Tensor:
-    """Efficient: centres, widths and heights. Arguments as for `iou_loss`."""
+    """Efficient IoU loss: centres, widths and heights. Arguments as for `iou_loss`."""
     p = _pairs("eiou_loss", input, target, eps)
     loss = 1.0 - p.overlap + p.distance
     for side, true, outer in zip(p.size, p.true_size, p.outer, strict=True):
@@ -138,5 +138,5 @@ def eiou_loss(
 
 @op
 def _arctan(x: Array) -> tuple[Array, Vjp]:
-    """Angle whose tangent is x."""
+    """Return the arctangent of x."""
     return np.arctan(x), lambda g, needs: (g / (1 + x * x),)

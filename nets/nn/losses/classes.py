@@ -1,4 +1,4 @@
-"""Losses of classes, from logits: stable for any size of them."""
+"""Classification losses from logits, numerically stable for logits of any size."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vj.errors import NetError
 def _nll(
     logits: Array, *, labels: Array, counted: Array, each: Array, smoothing: float
 ) -> tuple[Array, Vjp]:
-    """Losses (M,) of logits (N, C, ...) whose labels (M,) are, 0 where not ``counted``.
+    """Return the losses (M,) of logits (N, C, ...) with labels (M,), 0 where not ``counted``.
 
-    ``each`` (C,) are the weights of the classes.
+    ``each`` (C,) holds the class weights.
     """
     logs = log_softmax_of(planes(logits, 1))
     places, spread = np.arange(len(labels)), logits.dtype.type(smoothing / len(logs))
@@ -48,35 +48,35 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
-    """Minus the log-probability of the right class, from logits.
+    """Negative log-likelihood of the true class, from logits.
 
     Parameters
     ----------
     input : (N, C) or (N, C, ...)
         Logits of C classes.
     target : (N,) or (N, ...) int
-        Right classes.
+        True classes.
     weight : (C,), optional
-        Importance of each class; the mean is a weighted one.
+        Weight of each class; the mean is weighted.
     ignore_index : int
-        Targets of this value count for nothing.
+        Targets of this value are ignored.
     label_smoothing : float
-        Share of the target, from 0 to 1, that is spread over all classes.
+        Fraction of the target, from 0 to 1, that is spread over all classes.
     reduction : "mean", "sum" or "none"
 
     Raises
     ------
     NetError
-        The shapes do not fit, or a target is no class: the message names it.
+        The shapes do not match, or a target is out of range; the message names it.
     """
     labels = np.asarray(target)
     if input.ndim < 2 or labels.shape != (input.shape[0], *input.shape[2:]):
         raise NetError(
-            f"cross_entropy: target of shape {labels.shape} does not fit input (N, C, ...) of "
+            f"cross_entropy: target of shape {labels.shape} does not match input (N, C, ...) of "
             f"shape {input.shape}"
         )
     if labels.dtype.kind not in "iu":
-        raise NetError(f"cross_entropy: target must hold whole numbers, got {labels.dtype}")
+        raise NetError(f"cross_entropy: target must hold integers, got {labels.dtype}")
     if not 0 <= label_smoothing <= 1:
         raise NetError(
             f"cross_entropy: `label_smoothing` must be from 0 to 1, got {label_smoothing}"
@@ -109,9 +109,9 @@ def cross_entropy(
 
 @op
 def _bce(x: Array, target: Array, *, positive: Array) -> tuple[Array, Vjp]:
-    """Softplus of minus x times the target (and its weight) plus that of x times the rest."""
+    """Return ``pos_weight * target * softplus(-x) + (1 - target) * softplus(x)``."""
     y, rest = logistic_of(x)
-    rest += np.maximum(-x, 0)  # log(1 + exp(-x)) now
+    rest += np.maximum(-x, 0)  # now log(1 + exp(-x))
     weight = 1 + (positive - 1) * target
     losses = (1 - target) * x + weight * rest
 
@@ -130,18 +130,18 @@ def binary_cross_entropy_with_logits(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Cross entropy of two classes, from the logit of the second.
+    """Binary cross entropy, from the logit of the positive class.
 
     Parameters
     ----------
     input : tensor
         Logits.
     target : array of the same shape
-        Probabilities of the second class, 0 to 1.
+        Probabilities of the positive class, 0 to 1.
     weight : array that broadcasts, optional
-        Importance of each number.
+        Weight of each element.
     pos_weight : array that broadcasts, optional
-        Importance of the second class.
+        Weight of the positive class.
     reduction : "mean", "sum" or "none"
 
     Raises
@@ -166,7 +166,7 @@ def focal_loss(
     gamma: float = 2.0,
     reduction: str = "none",
 ) -> Tensor:
-    """Binary cross entropy in which what is right already counts little (torchvision's).
+    """Focal loss, which down-weights examples already classified well (torchvision's).
 
     Parameters
     ----------
@@ -175,9 +175,9 @@ def focal_loss(
     target : array of the same shape
         0 or 1 (or between).
     alpha : float
-        Weight of the positive class, the other one has ``1 - alpha``; negative is no weights.
+        Weight of the positive class, the other has ``1 - alpha``; negative turns weighting off.
     gamma : float
-        The loss is multiplied by ``(1 - p) ** gamma``, p being the probability of the right class.
+        The loss is multiplied by ``(1 - p) ** gamma``, p the probability of the true class.
     reduction : "none", "mean" or "sum"
 
     Raises

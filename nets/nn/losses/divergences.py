@@ -47,19 +47,19 @@ def kl_div(
 
 @op
 def _entropy(p: Array) -> tuple[Array, Vjp]:
-    """P log p, 0 at 0."""
+    """Return p log p, 0 at 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(p == 0, 0, np.log(p))
     return p * logs, lambda g, needs: (g * (logs + 1),)
 
 
 def gaussian_kl(mean: Tensor, log_var: Tensor, *, reduction: str = "batchmean") -> Tensor:
-    """Divergence of normal distributions from the standard one, the regulariser of a VAE.
+    """KL divergence of Gaussians from the standard normal, the regulariser of a VAE.
 
     Parameters
     ----------
     mean, log_var : (N, D)
-        Of independent normal distributions.
+        Of independent Gaussians.
     reduction : "batchmean", "mean", "sum" or "none"
         "batchmean" is the sum over D, averaged over N.
 

@@ -1,4 +1,4 @@
-"""Losses of numbers: squared, absolute and in between."""
+"""Regression losses: squared, absolute, Huber and smooth L1."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def _huber(difference: Array, *, delta: float) -> tuple[Array, Vjp]:
 def huber_loss(
     input: Tensor, target: Tensor | ArrayLike, *, delta: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """Squared differences up to ``delta`` (halved), beyond it straight lines of slope ``delta``.
+    """Half the squared difference up to ``delta``, linear with slope ``delta`` beyond it.
 
     Parameters
     ----------
     input, target : of the same shape
     delta : float
-        In units of the numbers.
+        In units of the input.
     reduction : "mean", "sum" or "none"
 
     Raises
@@ -84,13 +84,13 @@ def huber_loss(
 def smooth_l1_loss(
     input: Tensor, target: Tensor | ArrayLike, *, beta: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """`huber_loss` divided by its bend ``beta``; 0 is `l1_loss`.
+    """`huber_loss` with ``delta = beta``, divided by ``beta``; ``beta = 0`` is `l1_loss`.
 
     Parameters
     ----------
     input, target : of the same shape
     beta : float
-        In units of the numbers.
+        In units of the input.
     reduction : "mean", "sum" or "none"
 
     Raises

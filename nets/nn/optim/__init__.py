@@ -1,4 +1,4 @@
-"""Optimisers, schedules of their rates, clipping of gradients, averages of weights."""
+"""Optimisers, learning rate schedules, gradient clipping and weight averaging."""
 
 from nets.nn.optim.averaging import Average, reestimate_batch_norm
 from nets.nn.optim.clipping import clip_grad_norm, clip_grad_value

@@ -1,4 +1,4 @@
-"""Averages of weights over the steps of a training: often better than the last weights.
+"""Averages of weights over the steps of training, often better than the last weights.
 
 References: Polyak & Juditsky, 1992; Izmailov et al., Averaging weights leads to wider optima and
 better generalization, UAI 2018.
@@ -26,13 +26,13 @@ class Average:
     ----------
     parameters : iterable of Tensor or (name, Tensor)
     decay : float, optional
-        Share of the average that stays at each update (exponential moving average). By default all
-        updates count alike (stochastic weight averaging).
+        Decay factor of an exponential moving average. By default all updates count equally
+        (stochastic weight averaging).
 
     Attributes
     ----------
     values : dict
-        The averages by name of the parameter, once there has been an update.
+        The averages by parameter name, empty before the first update.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class Average:
         self.values: dict[str, np.ndarray[Any, Any]] = {}
 
     def update(self) -> None:
-        """Take in the present weights."""
+        """Add the current weights to the average."""
         part = 1 / (self.count + 1) if self.decay is None else 1 - self.decay
         for name, tensor in self.parameters:
             now = np.ascontiguousarray(tensor.data, np.float32)
@@ -72,7 +72,7 @@ class Average:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the parameters hold the average within a block: to evaluate or to save them."""
+        """Context manager in which the parameters hold the average, for evaluation or saving."""
         if not self.count:
             raise NetError("Average: there is nothing to apply before the first `update`")
         before = [tensor.data for _, tensor in self.parameters]
@@ -85,16 +85,16 @@ class Average:
                 tensor.data = data
 
     def state_dict(self) -> dict[str, Any]:
-        """Count of updates, and copies of the averages by name."""
+        """Return the number of updates and copies of the averages by name."""
         return {"count": self.count, "values": {n: a.copy() for n, a in self.values.items()}}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave.
+        """Resume from a `state_dict`.
 
         Raises
         ------
         NetError
-            It is of other parameters.
+            It does not match the parameters.
         """
         shapes = {name: tensor.shape for name, tensor in self.parameters}
         found = {name: np.shape(a) for name, a in saved["values"].items()}
@@ -111,16 +111,16 @@ class Average:
 def reestimate_batch_norm(
     model: Any, batches: Iterable[Any], *, forward: Callable[[Any], object] | None = None
 ) -> None:
-    """Fresh moments for the batch normalisation of a model whose weights have been averaged.
+    """Re-estimate the batch normalisation statistics of a model whose weights were averaged.
 
     Parameters
     ----------
     model : Module
-        Its layers with `running_mean` get the mean moments over all batches; its mode is kept.
+        Layers with `running_mean` get the mean statistics over all batches; the mode is kept.
     batches : iterable
         Inputs of the model.
     forward : callable, optional
-        What to do with a batch, by default ``model(batch)``.
+        Function that runs a batch, ``model(batch)`` by default.
     """
     layers = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
     if not layers:

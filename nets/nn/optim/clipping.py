@@ -1,4 +1,4 @@
-"""Gradients kept in bounds, against steps that blow a training up.
+"""Gradient clipping, against exploding gradients.
 
 Reference: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013.
 """
@@ -15,18 +15,18 @@ from vj.errors import NetError
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients together so that their joint length is at most ``max_norm``.
+    """Scale all gradients together so that their joint norm is at most ``max_norm``.
 
     Parameters
     ----------
     parameters : iterable of Tensor
-        Those without a gradient are passed over.
+        Those without a gradient are skipped.
     max_norm : float
 
     Returns
     -------
     float
-        The length before; not finite if a gradient is not.
+        The norm before clipping; not finite if a gradient is not.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     if not max_norm > 0:
         raise NetError(f"clip_grad_norm: `max_norm` must be positive, got {max_norm}")
     having = [p for p in parameters if p.grad is not None]
-    total = math.sqrt(sum(_energy(p) for p in having))
+    total = math.sqrt(sum(_sum_of_squares(p) for p in having))
     factor = max_norm / (total + 1e-6)
     if not factor >= 1:
         for p in having:
@@ -46,7 +46,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 
 def clip_grad_value(parameters: Iterable[Tensor], clip_value: float) -> None:
-    """Clamp every number of every gradient to ``-clip_value .. clip_value``.
+    """Clamp every value of every gradient to ``-clip_value .. clip_value``.
 
     Raises
     ------
@@ -60,8 +60,8 @@ def clip_grad_value(parameters: Iterable[Tensor], clip_value: float) -> None:
             p.grad = np.clip(p.grad, -clip_value, clip_value)
 
 
-def _energy(p: Tensor) -> float:
-    """Sum of squares, in float64 and always in the same order."""
+def _sum_of_squares(p: Tensor) -> float:
+    """Return the sum of squares, in float64 and always in the same order."""
     assert p.grad is not None
     flat = np.ascontiguousarray(p.grad).reshape(-1)
     return float(np.einsum("i,i->", flat, flat, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""The methods, exactly as PyTorch defines them.
+"""Optimisation methods, exactly as PyTorch defines them.
 
 References: Robbins & Monro, 1951; Polyak, 1964 (momentum); Nesterov, 1983; Duchi et al., JMLR 12,
 2011 (AdaGrad); Hinton, Neural networks for machine learning, lecture 6e, 2012 (RMSprop); Kingma &
@@ -30,20 +30,20 @@ def run(kernel: Kernel, *arrays: Array, how: tuple[float, ...]) -> None:
 
 
 class SGD(Optimiser):
-    """Gradient descent, with momentum if wanted.
+    """Stochastic gradient descent, optionally with momentum.
 
     Parameters
     ----------
     parameters, lr
         As for `Optimiser`.
     momentum : float
-        Share of the last step that is taken again.
+        Momentum factor.
     dampening : float
-        Share of the gradient that does not enter the momentum.
+        Dampening of the momentum: the gradient enters it times ``1 - dampening``.
     weight_decay : float
-        Times the weight, added to its gradient.
+        L2 penalty: this times the weight is added to the gradient.
     nesterov : bool
-        Look ahead along the momentum.
+        If True, use Nesterov momentum.
     """
 
     def __init__(
@@ -85,18 +85,18 @@ class SGD(Optimiser):
 
 
 class AdaGrad(Optimiser):
-    """Rates divided by the root of the sum of all squared gradients so far.
+    """Learning rates divided by the root of the sum of all squared gradients so far.
 
     Parameters
     ----------
     parameters, lr
         As for `Optimiser`.
     lr_decay : float
-        The rate of step t is ``lr / (1 + (t - 1) * lr_decay)``.
+        The learning rate of step t is ``lr / (1 + (t - 1) * lr_decay)``.
     weight_decay : float
-        Times the weight, added to its gradient.
+        L2 penalty: this times the weight is added to the gradient.
     initial_accumulator_value : float
-        Where the sums begin.
+        Initial value of the sums.
     eps : float
         Added to the root.
     """
@@ -135,22 +135,22 @@ class AdaGrad(Optimiser):
 
 
 class RMSprop(Optimiser):
-    """Rates divided by the root of the recent mean squared gradient.
+    """Learning rates divided by the root of the moving mean of squared gradients.
 
     Parameters
     ----------
     parameters, lr
         As for `Optimiser`.
     alpha : float
-        Share of the mean that stays at each step.
+        Decay factor of the moving mean.
     eps : float
         Added to the root.
     weight_decay : float
-        Times the weight, added to its gradient.
+        L2 penalty: this times the weight is added to the gradient.
     momentum : float
-        Share of the last step that is taken again.
+        Momentum factor.
     centered : bool
-        Divide by the deviation of the gradient instead.
+        If True, divide by the standard deviation of the gradient instead.
     """
 
     def __init__(
@@ -187,21 +187,21 @@ class RMSprop(Optimiser):
 
 
 class Adam(Optimiser):
-    """Means of the gradient and of its square, both corrected for having begun at 0.
+    """Moving means of the gradient and of its square, both bias-corrected.
 
     Parameters
     ----------
     parameters, lr
         As for `Optimiser`.
     betas : (float, float)
-        Shares of the two means that stay at each step.
+        Decay factors of the two moving means.
     eps : float
         Added to the root of the mean square.
     weight_decay : float
-        Times the weight, added to its gradient.
+        L2 penalty: this times the weight is added to the gradient.
     """
 
-    apart = False  # whether the decay of the weights is kept out of the gradient
+    decoupled = False  # if True, weight decay does not pass through the gradient
 
     def __init__(
         self,
@@ -229,21 +229,21 @@ class Adam(Optimiser):
         lr, decay, step = group["lr"], group["weight_decay"], int(kept["step"])
         how = (
             lr / (1 - first**step),
-            0.0 if self.apart else decay,
+            0.0 if self.decoupled else decay,
             1 - first,
             second,
             1 - second,
             group["eps"],
             (1 - second**step) ** 0.5,
-            1 - lr * decay if self.apart else 1.0,
+            1 - lr * decay if self.decoupled else 1.0,
         )
         run(optimizer_step.adam, w, g, kept["mean"], kept["square"], how=how)
 
 
 class AdamW(Adam):
-    """`Adam` whose weights shrink by ``lr * weight_decay`` beside the gradient, not through it."""
+    """`Adam` with decoupled weight decay: weights shrink by ``lr * weight_decay`` per step."""
 
-    apart = True
+    decoupled = True
 
     def __init__(
         self,

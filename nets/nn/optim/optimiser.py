@@ -1,4 +1,4 @@
-"""What all optimisers share: parameters in groups, their memory, saving and loading it."""
+"""Base class of the optimisers: parameter groups, per-parameter state, saving and loading it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Parameters = Iterable[Tensor | Named | Mapping[str, Any]]
 
 
 class Optimiser:
-    """Moves parameters against their gradients.
+    """Base class of the optimisers.
 
     Parameters
     ----------
@@ -29,14 +29,14 @@ class Optimiser:
     Attributes
     ----------
     groups : list of dict
-        "params", a list of (name, Tensor), and the options. Schedules write "lr" here.
+        "params", a list of (name, Tensor), and the options. Schedules set "lr" here.
     state : dict
-        Arrays of each parameter's name: what the method remembers, and "step".
+        For each parameter name, the arrays the method keeps and "step".
 
     Raises
     ------
     NetError
-        There are no parameters, one comes twice, or an option is out of range.
+        There are no parameters, one is given twice, or an option is out of range.
     """
 
     def __init__(self, parameters: Parameters, lr: float, **options: Any) -> None:
@@ -54,7 +54,7 @@ class Optimiser:
             named = [_named(p, len(names) + k) for k, p in enumerate(group.get("params", ()))]
             for name, tensor in named:
                 if id(tensor) in seen or name in names:
-                    raise NetError(f"{self._name}: parameter `{name}` comes twice")
+                    raise NetError(f"{self._name}: parameter `{name}` is given twice")
                 seen.add(id(tensor))
                 names.add(name)
             self.groups.append({"lr": lr, **options, **group, "params": named})
@@ -72,17 +72,17 @@ class Optimiser:
 
     @property
     def rate(self) -> float:
-        """Learning rate of the first group, now."""
+        """Current learning rate of the first group."""
         return float(self.groups[0]["lr"])
 
     def _check(self, group: Mapping[str, Any]) -> None:
-        """Raise where an option is out of range."""
+        """Raise if an option is out of range."""
         for key, value in group.items():
             if key in ("lr", "weight_decay", "momentum", "eps") and not value >= 0:
                 raise NetError(f"{self._name}: `{key}` must not be negative, got {value}")
 
     def _memory(self, group: Mapping[str, Any]) -> dict[str, float]:
-        """Names and first values of the arrays that the method keeps for each parameter."""
+        """Names and initial values of the arrays kept for each parameter."""
         raise NotImplementedError
 
     def _move(self, w: Array, g: Array, kept: dict[str, Array], group: Mapping[str, Any]) -> None:
@@ -90,12 +90,12 @@ class Optimiser:
         raise NotImplementedError
 
     def step(self) -> None:
-        """Move every parameter that requires a gradient.
+        """Update every parameter that requires a gradient.
 
         Raises
         ------
         NetError
-            A gradient is missing: nothing has been changed then.
+            A gradient is missing; nothing is changed.
         """
         moving = [
             (name, tensor, group)
@@ -125,19 +125,19 @@ class Optimiser:
             self._move(tensor.data.reshape(-1), g, kept, group)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Reset all gradients to None."""
         for group in self.groups:
             for _, tensor in group["params"]:
                 tensor.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Copy of all that is needed to go on later, bit for bit.
+        """Return a copy of everything needed to resume bit for bit.
 
         Returns
         -------
         dict
-            "groups": the options and the names of the parameters, which JSON can hold; "state":
-            the arrays by name of the parameter and of the array.
+            "groups": the options and parameter names, JSON-serialisable; "state": the arrays by
+            parameter name and array name.
         """
         groups = [
             {**group, "params": [name for name, _ in group["params"]]} for group in self.groups
@@ -146,12 +146,12 @@ class Optimiser:
         return {"groups": groups, "state": state}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave.
+        """Resume from a `state_dict`.
 
         Raises
         ------
         NetError
-            It is of other parameters: the message names one.
+            It does not match the parameters; the message names one.
         """
         groups, state = saved["groups"], saved["state"]
         ours = [[name for name, _ in group["params"]] for group in self.groups]
@@ -159,7 +159,7 @@ class Optimiser:
         if ours != theirs:
             odd = {n for g in ours for n in g} ^ {n for g in theirs for n in g}
             what = f"`{min(odd)}` is in one of the two only" if odd else "groups or order differ"
-            raise NetError(f"{self._name}: the saved state is of other parameters: {what}")
+            raise NetError(f"{self._name}: the saved state does not match the parameters: {what}")
         shapes = {name: t.shape for group in self.groups for name, t in group["params"]}
         for name, kept in state.items():
             for key, array in kept.items():

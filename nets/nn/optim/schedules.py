@@ -1,6 +1,6 @@
-"""Learning rates that change with time, each a formula of the number of steps taken.
+"""Learning rate schedules, each a closed formula of the step count.
 
-All begin with a linear warm-up of ``warm_up`` steps if wanted; the formula starts after it.
+All start with an optional linear warm-up of ``warm_up`` steps; the formula applies after it.
 
 References: Goyal et al., Accurate, large minibatch SGD, 2017 (warm-up); Loshchilov & Hutter, SGDR,
 ICLR 2017 (cosine); Smith & Topin, Super-convergence, 2018 (one cycle).
@@ -18,15 +18,15 @@ from vj.errors import NetError
 
 
 class Schedule:
-    """Sets the learning rate of every group to its first value times `factor`.
+    """Sets the learning rate of every group to its initial value times `factor`.
 
     Parameters
     ----------
     optimiser : Optimiser
-        Its present rates are the ones that are multiplied.
+        Its current learning rates are the initial values.
     warm_up : int
-        Steps in which the rate climbs to its first value: step t of them has the share
-        ``(t + 1) / (warm_up + 1)`` of it.
+        Steps of linear warm-up: step t has ``(t + 1) / (warm_up + 1)`` of the initial learning
+        rate.
     """
 
     def __init__(self, optimiser: Optimiser, *, warm_up: int = 0) -> None:
@@ -37,17 +37,17 @@ class Schedule:
         self._apply()
 
     def factor(self, count: int) -> float:
-        """Share of the first rate after ``count`` steps (those of the warm-up not counted)."""
+        """Return the factor on the initial learning rate after ``count`` steps past the warm-up."""
         raise NotImplementedError
 
     def rate(self, base: float, count: int) -> float:
-        """Learning rate after ``count`` steps of a group that began with ``base``."""
+        """Return the learning rate after ``count`` steps of a group that starts at ``base``."""
         if count < self.warm_up:
             return base * (count + 1) / (self.warm_up + 1)
         return base * self.factor(count - self.warm_up)
 
     def step(self) -> None:
-        """Go on by one step (or epoch, whichever the numbers given mean)."""
+        """Advance by one step (or epoch, if the schedule counts epochs)."""
         self.count += 1
         self._apply()
 
@@ -56,25 +56,25 @@ class Schedule:
             group["lr"] = self.rate(base, self.count)
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it is, for JSON."""
+        """Return the position in the schedule, JSON-serialisable."""
         return {"count": self.count, "base": list(self.base)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Resume from a `state_dict`."""
         self.count, self.base = int(saved["count"]), [float(b) for b in saved["base"]]
         self._apply()
 
 
 class Constant(Schedule):
-    """Always the same rate (after the warm-up)."""
+    """Constant learning rate after the warm-up."""
 
     def factor(self, count: int) -> float:
-        """1."""
+        """Return 1."""
         return 1.0
 
 
 class Step(Schedule):
-    """The rate times ``gamma`` every ``step_size`` steps."""
+    """Multiply the learning rate by ``gamma`` every ``step_size`` steps."""
 
     def __init__(
         self, optimiser: Optimiser, step_size: int, *, gamma: float = 0.1, warm_up: int = 0
@@ -85,12 +85,12 @@ class Step(Schedule):
         super().__init__(optimiser, warm_up=warm_up)
 
     def factor(self, count: int) -> float:
-        """A power of gamma."""
+        """Return a power of ``gamma``."""
         return float(self.gamma ** (count // self.step_size))
 
 
 class MultiStep(Schedule):
-    """The rate times ``gamma`` at each of the steps ``milestones``."""
+    """Multiply the learning rate by ``gamma`` at each of the steps in ``milestones``."""
 
     def __init__(
         self,
@@ -104,26 +104,26 @@ class MultiStep(Schedule):
         super().__init__(optimiser, warm_up=warm_up)
 
     def factor(self, count: int) -> float:
-        """A power of gamma."""
+        """Return a power of ``gamma``."""
         return float(self.gamma ** bisect.bisect_right(self.milestones, count))
 
 
 class Exponential(Schedule):
-    """The rate times ``gamma`` at every step."""
+    """Multiply the learning rate by ``gamma`` at every step."""
 
     def __init__(self, optimiser: Optimiser, gamma: float, *, warm_up: int = 0) -> None:
         self.gamma = gamma
         super().__init__(optimiser, warm_up=warm_up)
 
     def factor(self, count: int) -> float:
-        """A power of gamma."""
+        """Return a power of ``gamma``."""
         return float(self.gamma**count)
 
 
 class Cosine(Schedule):
-    """Half a wave from the first rate down to ``floor`` times it in ``steps`` steps.
+    """Cosine decay from the initial learning rate to ``floor`` times it over ``steps`` steps.
 
-    Steps of the warm-up are not among them; afterwards the rate stays.
+    Warm-up steps do not count towards ``steps``; afterwards the learning rate is constant.
     """
 
     def __init__(
@@ -135,25 +135,25 @@ class Cosine(Schedule):
         super().__init__(optimiser, warm_up=warm_up)
 
     def factor(self, count: int) -> float:
-        """From 1 to ``floor``."""
-        return _glide(1.0, self.floor, min(1.0, count / self.steps))
+        """Return a factor that falls from 1 to ``floor``."""
+        return _cosine(1.0, self.floor, min(1.0, count / self.steps))
 
 
 class Trapezoid(Schedule):
-    """The first rate for long, then straight down to ``floor`` times it (warm-up, stable, decay).
+    """Warm-up, constant learning rate, then linear decay to ``floor`` times it (WSD).
 
-    However long the middle becomes, the way down needs about a tenth of it: a training can be
-    finished at any time, and one that was not finished goes on.
+    The decay needs about a tenth of the constant phase, whatever its length: training can be
+    finished at any time, or continued from before the decay.
 
     Parameters
     ----------
     optimiser : Optimiser
     steps : int
-        At the first rate, those of the warm-up not counted.
+        Length of the constant phase, without the warm-up.
     decay : int
-        Steps of the way down; afterwards the rate stays.
+        Length of the linear decay; afterwards the learning rate is constant.
     floor : float
-        Share of the first rate at its end.
+        Final factor on the initial learning rate.
     warm_up : int
 
     References
@@ -180,26 +180,26 @@ class Trapezoid(Schedule):
         super().__init__(optimiser, warm_up=warm_up)
 
     def factor(self, count: int) -> float:
-        """1, then linearly to ``floor``."""
+        """Return 1, then a linear decay to ``floor``."""
         share = min(max((count - self.steps) / self.decay, 0.0), 1.0)
         return 1 + (self.floor - 1) * share
 
 
 class OneCycle(Schedule):
-    """Up from ``1 / div`` to the whole rate, then down to almost nothing, along half waves.
+    """One-cycle policy: cosine rise from ``1 / div`` of the peak, then cosine decay to almost 0.
 
     Parameters
     ----------
     optimiser : Optimiser
-        With the highest rate that shall be reached.
+        Its current learning rates are the peak values.
     steps : int
-        Length of the whole; afterwards the rate stays.
+        Length of the cycle; afterwards the learning rate is constant.
     rise : float
-        Share of it that goes up.
+        Fraction of the cycle that rises.
     div, final_div : float
-        The first rate is the highest one over ``div``, the last one the first over ``final_div``.
+        The cycle starts at the peak over ``div`` and ends at that start over ``final_div``.
     warm_up : int
-        Steps before it.
+        Steps of linear warm-up before the cycle.
     """
 
     def __init__(
@@ -221,31 +221,31 @@ class OneCycle(Schedule):
         super().__init__(optimiser, warm_up=warm_up)
 
     def factor(self, count: int) -> float:
-        """From ``1 / div`` to 1 to ``1 / (div * final_div)``."""
+        """Return the factor: ``1 / div`` to 1, then to ``1 / (div * final_div)``."""
         top = self.rise * self.steps - 1
         if count <= top:
-            return _glide(1 / self.div, 1.0, count / top)
+            return _cosine(1 / self.div, 1.0, count / top)
         share = min(1.0, (count - top) / (self.steps - 1 - top))
-        return _glide(1.0, 1 / (self.div * self.final_div), share)
+        return _cosine(1.0, 1 / (self.div * self.final_div), share)
 
 
 class Plateau(Schedule):
-    """The rate times ``gamma`` when what is measured has not got better for a while.
+    """Multiply the learning rate by ``gamma`` when a metric stops improving.
 
     Parameters
     ----------
     optimiser : Optimiser
     mode : "min" or "max"
-        Whether lower or higher is better.
+        "min" if a lower metric is better, "max" if a higher one is.
     gamma : float
     patience : int
-        Measurements without progress that are put up with.
+        Measurements without improvement that are tolerated.
     threshold : float
-        Share of the best one by which another must be better to count.
+        Relative improvement on the best metric that counts as progress.
     cooldown : int
-        Measurements after a change that do not count.
+        Measurements ignored after each reduction.
     floor : float
-        Share of the first rate that it never goes below.
+        Lower bound on the factor on the initial learning rate.
     """
 
     def __init__(
@@ -269,11 +269,11 @@ class Plateau(Schedule):
         super().__init__(optimiser)
 
     def factor(self, count: int) -> float:
-        """What the measurements so far have made of it."""
+        """Return the factor that the measurements so far have led to."""
         return self.share
 
     def step(self, measure: float | None = None) -> None:
-        """Go on, taking note of a measurement if there is one; NaN is no progress."""
+        """Advance by one step, with a measurement if there is one; NaN is not an improvement."""
         if measure is not None:
             self._note(measure)
         super().step()
@@ -292,17 +292,17 @@ class Plateau(Schedule):
             self.resting, self.bad = self.cooldown, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """How far it is, for JSON."""
+        """Return the position in the schedule, JSON-serialisable."""
         own = {key: getattr(self, key) for key in ("best", "bad", "resting", "share")}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Resume from a `state_dict`."""
         for key in ("best", "bad", "resting", "share"):
             setattr(self, key, saved[key])
         super().load_state_dict(saved)
 
 
-def _glide(start: float, end: float, share: float) -> float:
-    """Along half a cosine wave."""
+def _cosine(start: float, end: float, share: float) -> float:
+    """Interpolate from ``start`` to ``end`` along half a cosine wave."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
