@@ -13,10 +13,12 @@ from torch.nn import functional
 import nets
 from bench.harness.timing import Call, Case, several
 from bench.nets import peers, torch_models
+from bench.nets.layers import LAYERS, Layer
 from nets.autograd.tensor import Tensor
 from nets.conv.geometry import Geometry
 from nets.conv.products import outputs, to_inputs, to_weights
 from nets.models import LeNet5, YuNet, mobilenet_v2, resnet18
+from nets.nn.layers import Module
 from nets.nn.losses import cross_entropy
 from nets.nn.optim import SGD
 
@@ -31,82 +33,27 @@ ABOUT_LAYERS = (
 
 
 class Net(NamedTuple):
-    """A network to train."""
+    """A network to train: ours and PyTorch's; no classes stands for a detector."""
 
     name: str
-    ours: Callable[[], object]
+    ours: Callable[[], Module]
     theirs: Callable[[], torch.nn.Module]
     shape: tuple[int, int, int, int]
     classes: int
 
 
 NETS = [
-    Net(
-        "LeNet-5 32x32 batch 64",
-        partial(LeNet5, activation="relu", pooling="max"),
-        partial(torch_models.LeNet5, torch.relu, functional.max_pool2d),
-        (64, 1, 32, 32),
-        10,
-    ),
-    Net(
-        "ResNet-18 64x64 batch 16",
-        resnet18,
+    Net("LeNet-5 32x32 batch 64", partial(LeNet5, activation="relu", pooling="max"),
+        partial(torch_models.LeNet5, torch.relu, functional.max_pool2d), (64, 1, 32, 32), 10),
+    Net("ResNet-18 64x64 batch 16", resnet18,
         partial(torch_models.ResNet, torch_models.Basic, (2, 2, 2, 2), 1, 1000),
-        (16, 3, 64, 64),
-        1000,
-    ),
-    Net(
-        "MobileNet v2 64x64 batch 16",
-        partial(mobilenet_v2, dropout=0.0),
-        partial(torch_models.mobilenet_v2, 1, 1000),
-        (16, 3, 64, 64),
-        1000,
-    ),
-    Net(
-        "YuNet-like 320x320 batch 8",
-        YuNet,
-        partial(torch_models.YuNet, 64),
-        (8, 3, 320, 320),
-        0,
-    ),
-]
-
-
-class Layer(NamedTuple):
-    """A convolution to time alone."""
-
-    name: str
-    images: int
-    inputs: int
-    outputs: int
-    size: int
-    kernel: int
-    stride: int = 1
-    groups: int = 1
-
-
-LAYERS = [
-    Layer("7x7 s2 3-64 @64", 16, 3, 64, 64, 7, 2),
-    Layer("3x3 64-64 @16", 16, 64, 64, 16, 3),
-    Layer("3x3 s2 64-128 @16", 16, 64, 128, 16, 3, 2),
-    Layer("3x3 128-128 @8", 16, 128, 128, 8, 3),
-    Layer("3x3 256-256 @4", 16, 256, 256, 4, 3),
-    Layer("3x3 s2 256-512 @4", 16, 256, 512, 4, 3, 2),
-    Layer("3x3 512-512 @2", 16, 512, 512, 2, 3),
-    Layer("1x1 16-96 @32", 16, 16, 96, 32, 1),
-    Layer("dw3x3 s2 96 @32", 16, 96, 96, 32, 3, 2, 96),
-    Layer("1x1 96-24 @16", 16, 96, 24, 16, 1),
-    Layer("dw3x3 144 @16", 16, 144, 144, 16, 3, 1, 144),
-    Layer("1x1 64-384 @4", 16, 64, 384, 4, 1),
-    Layer("dw3x3 384 @4", 16, 384, 384, 4, 3, 1, 384),
-    Layer("1x1 960-160 @2", 16, 960, 160, 2, 1),
-    Layer("3x3 s2 3-16 @320", 8, 3, 16, 320, 3, 2),
-    Layer("1x1 16-16 @160", 8, 16, 16, 160, 1),
-    Layer("dw3x3 16 @160", 8, 16, 16, 160, 3, 1, 16),
-    Layer("1x1 64-64 @40", 8, 64, 64, 40, 1),
-    Layer("dw3x3 64 @40", 8, 64, 64, 40, 3, 1, 64),
-    Layer("5x5 1-6 @32", 64, 1, 6, 32, 5),
-]
+        (16, 3, 64, 64), 1000),
+    Net("MobileNet v2 64x64 batch 16", partial(mobilenet_v2, dropout=0.0),
+        partial(torch_models.mobilenet_v2, 1, 1000), (16, 3, 64, 64), 1000),
+    Net("YuNet-like 320x320 batch 8", YuNet, partial(torch_models.YuNet, 64),
+        (8, 3, 320, 320), 0),
+]  # fmt: skip
+BATCH = 4  # of convolutions alone
 
 
 def our_step(net: Net, model, x: np.ndarray, labels: np.ndarray) -> Call:
@@ -179,14 +126,14 @@ def products(layer: Layer, threads: int) -> dict[str, Call]:
     """Forward and both gradients in each library (of the weights alone for images)."""
     torch.set_num_threads(threads)
     nets.threads(threads)
-    n, h, k, s, g = layer.images, layer.size, layer.kernel, layer.stride, layer.groups
-    needs = layer.inputs > 3
-    x = torch.randn(n, layer.inputs, h, h)
+    h, k, s, d, g = layer.size, layer.kernel, layer.stride, layer.dilation, layer.groups
+    p, needs = layer.padding, layer.inputs > 3
+    x = torch.randn(BATCH, layer.inputs, h, h)
     w = torch.randn(layer.outputs, layer.inputs // g, k, k) * 0.1
-    how = Geometry((s, s), (k // 2, k // 2), (1, 1), g)
+    how = Geometry((s, s), (p, p), (d, d), g)
     xs, ws = np.ascontiguousarray(x.numpy().transpose(0, 2, 3, 1)), w.numpy()
-    out = ((h + 2 * (k // 2) - k) // s + 1,) * 2
-    gy = np.random.default_rng(0).standard_normal((n, *out, layer.outputs), dtype=np.float32)
+    out = ((h + 2 * p - d * (k - 1) - 1) // s + 1,) * 2
+    gy = np.random.default_rng(0).standard_normal((BATCH, *out, layer.outputs), dtype=np.float32)
 
     def ours() -> None:
         outputs(xs, ws, out, None, how)
@@ -198,11 +145,11 @@ def products(layer: Layer, threads: int) -> dict[str, Call]:
     for name, form in peers.formats(torch).items():
         xf, wf = x.to(memory_format=form), w.to(memory_format=form)
         gf = torch.from_numpy(gy.transpose(0, 3, 1, 2)).contiguous(memory_format=form)
-        rest = ([s, s], [k // 2, k // 2], [1, 1], False, [0, 0], g, [needs, True, False])
+        rest = ([s, s], [p, p], [d, d], False, [0, 0], g, [needs, True, False])
 
         def theirs(xf=xf, wf=wf, gf=gf, rest=rest) -> None:
             with torch.no_grad():
-                functional.conv2d(xf, wf, None, s, k // 2, 1, g)
+                functional.conv2d(xf, wf, None, s, p, d, g)
                 torch.ops.aten.convolution_backward(gf, xf, wf, [layer.outputs], *rest)
 
         calls[name] = theirs
@@ -216,6 +163,6 @@ def cases(options) -> Iterator[Case]:
         for net in NETS:
             yield Case(f"Training steps, {count}", ABOUT, net.name, partial(steps, net, threads),
                        **how)  # fmt: skip
-        for layer in LAYERS:
+        for layer in (layer for layer in LAYERS if not layer.transposed):
             yield Case(f"Convolutions of training, {count}", ABOUT_LAYERS, layer.name,
                        partial(products, layer, threads), **how)  # fmt: skip

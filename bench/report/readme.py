@@ -14,7 +14,8 @@ from statistics import median
 from typing import Any
 
 from bench.report import tables
-from bench.report.detectors import cells
+from bench.report.detectors import OURS, cells
+from vj.detect.registry import DEFAULT
 
 Results = Mapping[str, Mapping[str, Any]]
 MARKED = re.compile(r"(<!-- bench:([\w-]+) -->\n|<!--fig:([\w-]+)-->).*?(<!-- /bench -->|<!--/-->)",
@@ -25,22 +26,15 @@ SHIPPED = {
     "face-cnn": "the most accurate",
     "face-tiny": "for small boards",
 }
-DETECTORS = {
-    "vj SCRFD-2.5G": "SCRFD-2.5G, on our engine",
-    "vj face-cnn": "**face-cnn**",
-    "vj SCRFD-500M": "SCRFD-500M, on our engine",
-    "vj face-fast": "**face-fast** (the default)",
-    "cv2 5.0 YuNet-n": "YuNet, OpenCV 5",
-    "onnxruntime YuNet-n": "YuNet, onnxruntime",
-    "vj YuNet-n": "YuNet, on our engine",
-    "vj Ultra-Light RFB @320": "Ultra-Light RFB at 320 pixels, on our engine",
-    "vj face-tiny": "**face-tiny**",
-    "vj frontalface": "**frontalface** (a cascade)",
-    "vj frontalface-fast": "**frontalface-fast** (a cascade)",
-    "cv2 frontalface_alt2": "haarcascade_frontalface_alt2, OpenCV 4",
-    "vj frontalface_alt2": "haarcascade_frontalface_alt2, on our engine",
-    "pico": "pico, in Numba",
-}
+DETECTORS = (
+    "vj SCRFD-2.5G", "vj face-cnn", "vj SCRFD-500M", "vj face-fast", "cv2 5.0 YuNet-n",
+    "onnxruntime YuNet-n", "vj YuNet-n", "vj Ultra-Light RFB @320", "vj face-tiny",
+    "vj frontalface", "vj frontalface-fast", "cv2 frontalface_alt2", "vj frontalface_alt2", "pico",
+)  # fmt: skip
+ENGINES = {"vj": "our engine", "cv2": "OpenCV 4", "cv2 5.0": "OpenCV 5"}
+NOTES = {
+    DEFAULT: " (the default)", "frontalface": " (a cascade)", "frontalface-fast": " (a cascade)",
+}  # fmt: skip
 CASCADES = {
     "default": "frontalface_default",
     "alt": "frontalface_alt",
@@ -115,7 +109,15 @@ def detectors(results: Results) -> str:
     found = results["detectors"]["detectors"]
     head = ["detector", "AP", "recall at 50 false positives", "the same on CMU-MIT B", "ms"]
     kept = sorted((name for name in DETECTORS if name in found), key=lambda n: -found[n]["ap"])
-    return rows(head, *([DETECTORS[name], cells(found[name])] for name in kept))
+    return rows(head, *([titled(name), cells(found[name])] for name in kept))
+
+
+def titled(name: str) -> str:
+    """Ours in bold, the others with their engine."""
+    engine, _, model = name.rpartition(" ") if "@" not in name else name.partition(" ")
+    if model in OURS:
+        return f"**{model}**{NOTES.get(model, '')}"
+    return f"{model}, {ENGINES.get(engine, engine)}" if engine else f"{model}, in Numba"
 
 
 def engine(results: Results) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.lecture.claims.small_objects import SIDE, compose
+from bench.lecture.claims.small_objects import SIDE, compose, segmented
 from bench.lecture.figures import hidden, panels, sheet, show
 from bench.lecture.findings import Finding
 from nets.arrays import Array
@@ -13,9 +13,6 @@ from nets.autograd.tensor import Tensor
 from nets.dilation import check_rates, coverage
 from nets.nn import init
 from nets.nn.layers import BatchNorm2d, Conv2d, Module, ReLU, Sequential
-from nets.nn.losses import binary_cross_entropy_with_logits
-from nets.nn.optim import Adam, Cosine
-from nets.training import Loader, fit, predict
 
 LAYERS, RATE, WIDTH, COUNT, EPOCHS = 5, 4, 16, 1000, 12
 FIELD = 2 * LAYERS * RATE + 1
@@ -69,7 +66,6 @@ def experiment(quick: bool = False) -> Finding:
     (learn, _), (test, sizes) = (
         compose(side, 20 if quick else n, quick) for side, n in (("train", COUNT), ("test", 600))
     )
-    scale, epochs = {"mean": 0.5, "std": 0.25}, 1 if quick else EPOCHS
     truth, small = test.parts[1] > 0.5, sizes <= 8
     numbers, found, maps = {}, {}, {}
     for name, rates in STACKS.items():
@@ -78,11 +74,7 @@ def experiment(quick: bool = False) -> Finding:
         assert np.array_equal(inside, coverage(rates) > 0), "the gradient contradicts the paths"
         init.seed(0)
         model = stack(rates, WIDTH)
-        loader = Loader(learn, 20, shuffle=True, **scale)
-        optimiser = Adam(model.named_parameters(), 3e-3)
-        schedule = Cosine(optimiser, epochs * len(loader))
-        fit(model, binary_cross_entropy_with_logits, loader, optimiser, epochs, schedule=schedule)
-        found[name] = predict(model, Loader(test.parts[0], 50, **scale)) > 0
+        found[name] = segmented(model, learn, test, 1 if quick else EPOCHS)
         both, either = found[name] & truth, found[name] | truth
         numbers[name] = {
             "rates": rates,

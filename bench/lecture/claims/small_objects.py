@@ -103,20 +103,24 @@ def _ellipse(k: int) -> NDArray[np.float32]:
     return np.clip((1 - away) / 0.15 + 0.5, 0, 1).astype(np.float32)
 
 
+def segmented(model: Module, learn: Arrays, test: Arrays, epochs: int) -> NDArray[np.bool_]:
+    """The pixels of the test pictures that a trained model classifies as face."""
+    loader = Loader(learn, 20, shuffle=True, mean=0.5, std=0.25)
+    optimiser = Adam(model.named_parameters(), 3e-3)
+    schedule = Cosine(optimiser, epochs * len(loader))
+    fit(model, binary_cross_entropy_with_logits, loader, optimiser, epochs, schedule=schedule)
+    return predict(model, Loader(test.parts[0], 50, mean=0.5, std=0.25)) > 0
+
+
 def experiment(quick: bool = False) -> Finding:
     (learn, _), (test, sizes) = (
         compose(side, 40 if quick else n, quick) for side, n in (("train", COUNT), ("test", 600))
     )
-    scale, epochs = {"mean": 0.5, "std": 0.25}, 1 if quick else EPOCHS
     overlap, shown = {}, {}
     for name, (pooling, growing) in NETS.items():
         init.seed(0)
         model = Segmenter(pooling, growing)
-        loader = Loader(learn, 20, shuffle=True, **scale)
-        optimiser = Adam(model.named_parameters(), 3e-3)
-        schedule = Cosine(optimiser, epochs * len(loader))
-        fit(model, binary_cross_entropy_with_logits, loader, optimiser, epochs, schedule=schedule)
-        found = predict(model, Loader(test.parts[0], 50, **scale)) > 0
+        found = segmented(model, learn, test, 1 if quick else EPOCHS)
         truth = test.parts[1] > 0.5
         both = (found & truth).sum((1, 2, 3)), (found | truth).sum((1, 2, 3))
         overlap[name] = [
