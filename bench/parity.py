@@ -116,7 +116,7 @@ def cases(files):
         for name, image in images(window).items():
             for factor, (k, sizes) in itertools.product(SCALE_FACTORS, enumerate(SIZES)):
                 for neighbors in MIN_NEIGHBORS:
-                    # all counts of neighbours for the default limits, then each in turn
+                    # every count of neighbours with the default limits, one with each of the others
                     if k == 0 or neighbors == MIN_NEIGHBORS[k % 4]:
                         yield path, name, image, (factor, neighbors, sizes)
 

@@ -100,7 +100,7 @@ def summarise(found: Tally, made: Tally) -> dict:
 
 
 def run(detectors: dict, cases, calls: int) -> dict[str, Tally]:
-    """Show every case to all detectors in turn, and again for the time."""
+    """Show every case to one detector after the other, again for the time."""
     tallies = {name: Tally() for name in detectors}
     for number, case in enumerate(cases, 1):
         for name, detect in detectors.items():

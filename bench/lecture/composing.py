@@ -1,4 +1,4 @@
-"""Pictures with faces laid into them, and the masks that say where."""
+"""Pictures with faces composed into them, and their masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 def compose(
     size: int, crops: Pixels, grounds: Pixels, rng: np.random.Generator
 ) -> tuple[Pixels, NDArray[np.int64]]:
-    """One picture and its mask: crops (N, 96, 96, 3) of faces laid onto one of the grounds."""
+    """One picture and its mask: crops (N, 96, 96, 3) of faces composed into a background."""
     start = Image.fromarray(grounds[rng.integers(len(grounds))])
     picture = np.asarray(start.resize((size, size), Image.Resampling.BILINEAR), np.float32)
     mask = np.zeros((size, size), np.int64)
@@ -38,7 +38,7 @@ def compose(
 
 
 def _ellipse(k: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """How much of a face crop scaled to k x k is laid on: 1 within the face, soft at its edge."""
+    """Opacity of a face crop scaled to k x k: 1 within the face, soft at its edge."""
     y, x = (np.mgrid[:k, :k] + 0.5) * (96 / k)
     across, along = rng.uniform(24, 27), rng.uniform(31, 35)
     away = np.hypot((x - 48) / across, (y - 51) / along)

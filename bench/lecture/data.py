@@ -1,20 +1,20 @@
-"""Faces and what is none, for the experiments; read from the folder that ``VJ_DATA`` names.
+"""Faces and backgrounds for the experiments, read from the folder that ``VJ_DATA`` names.
 
 How samples are divided
 -----------------------
-Whatever could be known by heart stays on one side. A key (the person, or the source image of a
+Whatever a network could memorise stays on one side. A key (the person, or the source image of a
 background) is hashed: of 100 equal parts 15 are for the test, 10 for validation, 75 for training.
 
-- ``lfwexpr``: the key is the person that the file name states; ``aaf``: every image is of another
-  person, the key is its number; ``utk``: nobody knows who is who, so all of it is for training.
+- ``lfwexpr``: the key is the person in the file name; ``aaf``: every image shows another person,
+  the key is its number; ``utk``: the persons are unknown, so all of it is for training.
 - backgrounds: the key is the source image; all windows cut from it are on one side.
 
-What would give a face away without being one
----------------------------------------------
-- Windows of backgrounds go the way of the face crops: 96 x 96, JPEG, then cut and reduced. Where a
-  crop reaches beyond its source image its border is replicated; so is that of windows, each with
-  the border of a crop drawn at random.
-- Most backgrounds are gray and most faces are not: sets in colour have pictures in colour only.
+Clues that must not tell faces from backgrounds
+-----------------------------------------------
+- Windows of backgrounds are processed like the face crops: 96 x 96, JPEG, then cut and reduced.
+  Where a crop reaches beyond its source image its border is replicated; windows get the border of a
+  random crop in the same way.
+- Most backgrounds are gray and most faces are not: sets in colour hold colour pictures only.
 """
 
 from __future__ import annotations
@@ -258,11 +258,11 @@ def faces(side: int = 32, *, colour: bool = False, limit: int | None = None) -> 
 def segmentation(
     size: int = 96, n: tuple[int, int, int] = (4000, 400, 600), seed: int = 0
 ) -> Sides:
-    """Pictures in colour with faces laid into them, and masks: 0 background, 1 face.
+    """Colour pictures with faces composed into them, and masks: 0 background, 1 face.
 
-    A face is cut out along an ellipse with a soft edge and laid at a random place and size onto a
-    window of a background. Ellipses of other backgrounds are laid on in the same way, with mask 0:
-    the seam tells nothing. ``n`` counts the pictures of each side.
+    A face is cut out along an ellipse with a soft edge and pasted at a random place and size into a
+    window of a background. Ellipses of other backgrounds are pasted in the same way, with mask 0,
+    so that the seam is no clue. ``n`` counts the pictures of each side.
     """
     people = face_rows(True, ("aaf",))
     places = background_rows(True)

@@ -54,15 +54,15 @@ class Finding:
     Attributes
     ----------
     claim : str
-        What the notes say.
+        The claim of the notes.
     method : str
-        What was done to see whether it is so.
+        The experiment.
     measured : str
-        What came out, in words and numbers.
+        The result in words and figures.
     holds : "yes", "in part" or "no"
-        Whether that is what the claim says.
+        Whether the result agrees with the claim.
     numbers : dict
-        All of it, for whoever wants to look further.
+        All figures.
     figure : Figure or Image
     minutes : float, optional
         CPU time of it all; that of the process if not given.

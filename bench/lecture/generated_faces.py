@@ -1,4 +1,4 @@
-"""Drawn faces judged by what had no part in drawing them."""
+"""Generated faces, evaluated by a cascade and a measure that were not used in training."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import vj
 def share_of_faces(pictures: ArrayLike) -> float:
     """Share of pictures (n, 32, 32), from 0 to 1, in which our small cascade finds a face.
 
-    Of real crops of the test it is 1.00, of windows of backgrounds 0.01. It sees light and dark
-    areas: neither does it mind noise, nor does it ask for beauty.
+    1.00 for real crops of the test set, 0.01 for windows of backgrounds. The cascade compares light
+    and dark areas: it is insensitive to noise, and to how realistic the faces look.
     """
     cascade = vj.CascadeDetector(
         "frontalface-fast", scale_factor=1.05, min_neighbors=1, min_size=(38, 38)

@@ -35,7 +35,7 @@ METHOD = (
 
 
 def load(quick: bool) -> tuple[Pixels, Pixels]:
-    """Faces (n, 784) from 0 to 1, to learn and to be judged by."""
+    """Training and test faces (n, 784), from 0 to 1."""
     if quick:
         pictures = invented(80, SIDE), invented(16, SIDE, seed=1)
     else:

@@ -81,11 +81,11 @@ def experiment(quick: bool = False) -> Finding:
         for name, method in (("correlation", vj.correlate), ("convolution", vj.convolve)):
             top = np.argmax(method(image - image.mean(), eye - eye.mean()))
             found[name].append(bool(np.hypot(top // 64 - y, top % 64 - x) <= 3))
-    learnt = imitate(pixels[:32] - pixels.mean(), kernel, 5 if quick else 1500).weight.data[0, 0]
-    turned = np.abs(learnt - kernel[::-1, ::-1]).max()
+    learned = imitate(pixels[:32] - pixels.mean(), kernel, 5 if quick else 1500).weight.data[0, 0]
+    rotated = np.abs(learned - kernel[::-1, ::-1]).max()
     share = {name: float(np.mean(hits)) for name, hits in found.items()}
     right = apart["layer_to_correlation"] < 1e-5 < apart["layer_to_convolution"]
-    holds = right and turned < 0.02 and share["correlation"] > 2 * share["convolution"]
+    holds = right and rotated < 0.02 and share["correlation"] > 2 * share["convolution"]
     measured = (
         f"The layer differs from scipy's correlation by {apart['layer_to_correlation']:.1e} and "
         f"from its convolution by {apart['layer_to_convolution']:.2f}. Swapping image and kernel "
@@ -94,7 +94,7 @@ def experiment(quick: bool = False) -> Finding:
         f"{share['correlation']:.0%} of {len(pixels)} faces, convolution in "
         f"{share['convolution']:.0%}; without normalisation a bright patch can still exceed the "
         "eye. The trained layer holds the kernel rotated by 180 degrees (largest difference "
-        f"{turned:.4f})."
+        f"{rotated:.4f})."
     )
     figure, ax = panels(1, 5, 1.9, 2.0)
     chosen = int(np.argmax(found["correlation"]))
@@ -108,8 +108,8 @@ def experiment(quick: bool = False) -> Finding:
         show(axes, answer, f"{method.__name__} with the eye")
         axes.plot(top[1], top[0], "r+", markersize=12)
     show(ax[0, 3], kernel, "kernel convolved with")
-    show(ax[0, 4], learnt, "kernel the layer learnt")
-    numbers = {**apart, **share, "learnt_to_turned": turned}
+    show(ax[0, 4], learned, "kernel the layer learned")
+    numbers = {**apart, **share, "learned_to_rotated": rotated}
     return Finding(CLAIM, METHOD, measured, "yes" if holds else "in part", numbers, figure)
 
 

@@ -70,6 +70,6 @@ def experiment(quick: bool = False) -> Finding:
     for kind in ("plain", "residual"):
         wrong = [100 * (1 - right[f"{kind} {d}"]) for d in depths]
         ax.plot(depths, wrong, "o--" if kind == "plain" else "o-", color="black", label=kind)
-    ax.set(xlabel="layers", ylabel="wrong on unseen pictures, %")
+    ax.set(xlabel="layers", ylabel="error on unseen pictures, %")
     ax.legend(fontsize=8)
     return Finding(CLAIM, METHOD, measured, holds, {"loss": curves, "accuracy": right}, figure)

@@ -34,7 +34,7 @@ from nets.training import Arrays, Chain, Crop, Flip, Light, Loader, Run, accurac
 
 SIDE = 32
 SCALE = {"mean": 0.5, "std": 0.25}
-# Model, epochs, images in a batch, learning rate, and the accuracy that is asked for.
+# Model, epochs, batch size, learning rate, and the target accuracy.
 MODELS: dict[str, tuple[Callable[[], Module], int, int, float, float]] = {
     "LeNet-5": (lambda: LeNet5(2, activation="relu", pooling="max"), 8, 128, 3e-3, 0.990),
     "ResNet-8": (lambda: ResNet((1, 1, 1), 2, 1, width=0.125, small=True), 6, 128, 4e-3, 0.997),
@@ -42,15 +42,15 @@ MODELS: dict[str, tuple[Callable[[], Module], int, int, float, float]] = {
 
 
 def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
-    """Train both nets and judge them."""
+    """Train and evaluate both networks."""
     sides = _invented() if quick else data.face_or_not(SIDE)
     runs, found = {}, {}
     for name, (_, epochs, *_, goal) in MODELS.items():
         began, used = time.perf_counter(), time.process_time()
         runs[name] = train(name, sides, 1 if quick else epochs, folder)
         found[name] = {
-            "test": judge(runs[name].model, sides.test),
-            "validation": judge(runs[name].model, sides.validation),
+            "test": errors(runs[name].model, sides.test),
+            "validation": errors(runs[name].model, sides.validation),
             "goal": goal,
             "parameters": runs[name].model.n_parameters,
             "epochs": runs[name].rows,
@@ -97,7 +97,7 @@ def margins(model: Module, side: Arrays) -> Array:
     return scores[:, 1] - scores[:, 0]
 
 
-def judge(model: Module, side: Arrays) -> dict[str, Any]:
+def errors(model: Module, side: Arrays) -> dict[str, Any]:
     """Accuracy and error counts on a side."""
     labels = side.parts[1]
     wrong = (margins(model, side) > 0) != labels

@@ -54,8 +54,8 @@ def train(model: FCN, learn: Arrays, epochs: int, rate: float) -> list[float]:
     return [row["loss"] for row in record.rows]
 
 
-def judge(found: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
-    """Mean intersection over union, and how many pixels near outlines are right."""
+def accuracies(found: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
+    """Mean intersection over union, and the pixel accuracy near outlines."""
     unions = [((found == c) & (truth == c)).sum() / ((found == c) | (truth == c)).sum()
               for c in (0, 1)]  # fmt: skip
     near = np.zeros(truth.shape, bool)
@@ -87,7 +87,7 @@ def experiment(quick: bool = False) -> Finding:
         name = f"FCN-{stride}s"
         losses[name] = train(model, learn, then, RATE / 2)
         found[name] = predict(model, Loader(test.parts[0], 20, **SCALE)).argmax(1)
-        scores[name] = judge(found[name], test.parts[1])
+        scores[name] = accuracies(found[name], test.parts[1])
     coarse, middle, fine = (scores[name]["mean_iou"] for name in scores)
     holds = "yes" if coarse < middle < fine else "in part" if coarse < fine else "no"
     rows = [

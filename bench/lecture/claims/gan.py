@@ -47,7 +47,7 @@ METHOD = (
 
 
 class Game(Module):
-    """Both players."""
+    """Generator and discriminator."""
 
     def __init__(self, width: int) -> None:
         self.chance = init.child()
@@ -55,18 +55,18 @@ class Game(Module):
         self.discriminator = Discriminator(1, size=32, width=width)
 
     def forward(self, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of real pictures, of drawn ones, and of drawn ones as the generator is judged."""
+        """Logits of real pictures, and of generated ones for each of the two losses."""
         noise = self.chance.standard_normal((len(real), NOISE), np.float32)
-        drawn, judge = self.generator(Tensor(noise)), self.discriminator
-        of_real, of_drawn = judge(real), judge(drawn.detach())
-        judge.requires_grad_(False)
-        fooled = judge(drawn)
-        judge.requires_grad_(True)
+        drawn, score = self.generator(Tensor(noise)), self.discriminator
+        of_real, of_drawn = score(real), score(drawn.detach())
+        score.requires_grad_(False)
+        fooled = score(drawn)
+        score.requires_grad_(True)
         return of_real, of_drawn, fooled
 
 
-def wishes(logits: tuple[Tensor, Tensor, Tensor], _: Array) -> Tensor:
-    """What both want, added up; real pictures count as 0.9 real (Salimans et al., 2016)."""
+def losses(logits: tuple[Tensor, Tensor, Tensor], _: Array) -> Tensor:
+    """Sum of both losses; real pictures are labelled 0.9 (Salimans et al., 2016)."""
     wanted = zip(logits, (0.9, 0.0, 1.0), strict=True)
     first, second, third = (
         binary_cross_entropy_with_logits(x, np.full(x.shape, y, np.float32)) for x, y in wanted
@@ -75,7 +75,7 @@ def wishes(logits: tuple[Tensor, Tensor, Tensor], _: Array) -> Tensor:
 
 
 class Sketches(Callback):
-    """What the generator makes of the same noise after some epochs, and the time they took."""
+    """Output of the generator for the same noise after some epochs, and the time they took."""
 
     def __init__(self, game: Game, noise: Tensor) -> None:
         self.game, self.noise, self.began = game, noise, time.process_time()
@@ -107,7 +107,7 @@ def play(faces: Arrays, epochs: int, width: int, folder: Path | None) -> tuple[G
     average = Average(game.generator.named_parameters(), decay=0.999)
     sketches = Sketches(game, Tensor(rng.standard_normal((64, NOISE))))
     record = fit(
-        game, wishes, loader, optimiser, epochs,
+        game, losses, loader, optimiser, epochs,
         callbacks=[Averaging(average), sketches], folder=folder, resume=folder is not None,
     )  # fmt: skip
     for name, parameter in game.generator.named_parameters():
@@ -164,7 +164,7 @@ def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
 
 
 def load(quick: bool) -> tuple[Arrays, Arrays]:
-    """Faces to learn, and others."""
+    """Training and test faces."""
     if quick:
         return Arrays(invented(64, 32)), Arrays(invented(64, 32, seed=1))
     sides = data.faces(32)

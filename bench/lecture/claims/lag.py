@@ -34,7 +34,7 @@ METHOD = (
 )
 
 
-class Judge(Module):
+class Classifier(Module):
     """A recurrent classifier of sequences (N, T, inputs)."""
 
     def __init__(self, cell: str, forget: float) -> None:
@@ -56,7 +56,7 @@ def sequences(count: int, lag: int, seed: int) -> Arrays:
     return Arrays(x, symbols[:, 0])
 
 
-def gradient(model: Judge, lag: int) -> NDArray[np.float64]:
+def gradient(model: Classifier, lag: int) -> NDArray[np.float64]:
     """Size of the loss's gradient to the input, by how many steps before the end it stood."""
     pictures, labels = sequences(200, lag, 9).parts
     x = Tensor(pictures, requires_grad=True)
@@ -67,9 +67,9 @@ def gradient(model: Judge, lag: int) -> NDArray[np.float64]:
 def attempt(
     cell: str, forget: float, rate: float, seed: int, learn: Loader, test: Loader, epochs: int
 ) -> float:
-    """Share of new sequences that are judged rightly after a training."""
+    """Accuracy on new sequences after a training."""
     init.seed(seed)
-    model = Judge(cell, forget)
+    model = Classifier(cell, forget)
     optimiser = Adam(model.named_parameters(), rate)
     fit(model, cross_entropy, learn, optimiser, epochs, clip=1.0)
     return evaluate(model, test, {"right": accuracy})["right"]
@@ -80,7 +80,7 @@ def experiment(quick: bool = False) -> Finding:
     sizes, right = {}, {name: [] for name in KINDS}
     for name, (cell, forget) in KINDS.items():
         init.seed(0)
-        sizes[name] = gradient(Judge(cell, forget), lags[-1])
+        sizes[name] = gradient(Classifier(cell, forget), lags[-1])
         for lag in lags:
             learn, test = (Loader(sequences(samples, lag, s), 50, shuffle=True) for s in (0, 1))
             found = [

@@ -79,7 +79,7 @@ class Clock(Callback):
 
 
 def train(kind: type[VAE], faces: Arrays, epochs: int, folder: Path | None) -> tuple[VAE, Run]:
-    """One of the two."""
+    """Train one of the two."""
     init.seed(0)
     model = kind(1, 32, latent=LATENT, width=WIDTH)
     loader = Loader(faces, 64, shuffle=True, augment=Flip())
@@ -160,7 +160,7 @@ def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
 
 
 def load(quick: bool) -> tuple[Arrays, Arrays]:
-    """Faces to learn and faces to be judged by."""
+    """Training and test faces."""
     if quick:
         return Arrays(invented(64, 32)), Arrays(invented(16, 32, seed=1))
     sides = data.faces(32)
@@ -168,7 +168,7 @@ def load(quick: bool) -> tuple[Arrays, Arrays]:
 
 
 def draw(models: dict[str, VAE], faces: Array, pictures: dict[str, Array]) -> Figure:
-    """Faces rebuilt, on the left; drawn, on the right."""
+    """Reconstructions, on the left; samples, on the right."""
     figure, axes = panels(1, 4, 2.9, 2.0)
     rows = [faces, *(decoded(model, encoded(model, faces)) for model in models.values())]
     shown: list[NDArray[np.float32]] = [a[:12].reshape(2, -1, 32, 32) for a in rows]
