@@ -1,8 +1,8 @@
-"""What a stack of dilated convolutions sees: receptive field, gridding, and rates that avoid it.
+"""Receptive fields and gridding of stacked dilated convolutions, and rates that avoid it.
 
-A convolution of kernel k and rate r samples every r-th pixel. Stacked with the wrong rates the
-samples fall on a grid and whole rows and columns of the input are never looked at ("gridding").
-The rule of hybrid dilated convolution prevents it.
+A convolution of dilation rate r samples every r-th pixel. With badly chosen rates the samples of a
+stack fall on a grid, and whole rows and columns of the input are never used ("gridding"). The rule
+of hybrid dilated convolution prevents it.
 
 References: Yu & Koltun, Multi-scale context aggregation by dilated convolutions, ICLR 2016;
 Wang et al., Understanding convolution for semantic segmentation, WACV 2018, section 3.2.
@@ -21,25 +21,25 @@ from numpy.typing import NDArray
 
 from vj.errors import ParameterError
 
-TOOTH = 4  # layers that `propose_rates` varies freely
+TOOTH = 4  # layers in a tooth of `propose_rates`
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a stack leaves no pixel out, and why; true if so.
+    """Result of `check_rates`; true if the stack covers every pixel.
 
     Attributes
     ----------
     complete : bool
-        Every pixel of the receptive field is used: what the rule is for, counted.
+        Every pixel of the receptive field is used (the purpose of the rule), by counting.
     rule : bool
-        The rule itself holds: no common divisor, and M_2 is at most the kernel size, for each
-        tooth.
+        The rule holds: in each tooth there is no common divisor, and M_2 is at most the kernel
+        size.
     distances : tuple of int
-        M_i of each layer: the largest distance between two pixels in use, from the last layer of
+        M_i of each layer: the largest distance between two used pixels, from the last layer of
         its tooth up.
     reasons : tuple of str
-        What was found.
+        Findings, as text.
     """
 
     complete: bool
@@ -57,7 +57,7 @@ class Verdict:
 def receptive_field(
     rates: Sequence[int], kernel: int | Sequence[int] = 3, strides: Sequence[int] | None = None
 ) -> int:
-    """Pixels of the input, along one axis, that an output pixel of a stack can see.
+    """Return the receptive field of a stack along one axis, in input pixels.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def receptive_field(
     kernel : int or sequence of int
         Kernel size of all layers, or of each.
     strides : sequence of int, optional
-        Stride of each layer; 1 if not given.
+        Stride of each layer; 1 by default.
 
     Examples
     --------
@@ -86,17 +86,17 @@ def receptive_field(
 
 
 def coverage(rates: Sequence[int], kernel: int | Sequence[int] = 3) -> NDArray[np.int64]:
-    """How often a stack of stride 1 uses each pixel of its receptive field.
+    """Count how often a stack of stride 1 uses each pixel of its receptive field.
 
     Parameters
     ----------
     rates, kernel
-        As of `receptive_field`.
+        As for `receptive_field`.
 
     Returns
     -------
     (n, n) int64
-        Number of paths from each input pixel to the output pixel; 0 where the grid has holes.
+        Number of paths from each input pixel to the output pixel; 0 marks holes.
 
     Examples
     --------
@@ -108,12 +108,12 @@ def coverage(rates: Sequence[int], kernel: int | Sequence[int] = 3) -> NDArray[n
 
 
 def check_rates(rates: Sequence[int], kernel: int = 3) -> Verdict:
-    """Judge the rates of a stack by the rule of hybrid dilated convolution.
+    """Check the rates of a stack by the rule of hybrid dilated convolution.
 
-    From the last layer up, the largest distance between two pixels in use is
+    From the last layer up, the largest distance between two used pixels is
     ``M_i = max(M_{i+1} - 2 r_i, M_{i+1} - 2 (M_{i+1} - r_i), r_i)`` with ``M_n = r_n``; the rule
-    is ``M_2 <= kernel``. Rates with a common divisor leave a grid whatever they are. Rates that
-    rise and begin anew (a sawtooth, for deep stacks) are judged tooth by tooth.
+    is ``M_2 <= kernel``. Rates with a common divisor always leave a grid. Rates that rise
+    repeatedly (a sawtooth, for deep stacks) are checked tooth by tooth.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def check_rates(rates: Sequence[int], kernel: int = 3) -> Verdict:
     Returns
     -------
     Verdict
-        True if no pixel is left out; its text says why.
+        True if every pixel is used; ``str`` explains why.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def check_rates(rates: Sequence[int], kernel: int = 3) -> Verdict:
 
 
 def teeth(rates: Sequence[int]) -> list[list[int]]:
-    """Split rates where they fall: the teeth of a sawtooth."""
+    """Split rates into the teeth of a sawtooth, where they fall."""
     found: list[list[int]] = [[]]
     for rate in rates:
         if found[-1] and rate < found[-1][-1]:
@@ -181,10 +181,10 @@ def teeth(rates: Sequence[int]) -> list[list[int]]:
 
 
 def propose_rates(layers: int, field: int, kernel: int = 3) -> list[int]:
-    """Rates for a number of layers that see ``field`` pixels or more and leave none out.
+    """Propose rates whose receptive field has at least ``field`` pixels, all of them used.
 
-    Of all rising rates that pass `check_rates` those whose receptive field exceeds the wish least,
-    and of these the ones that use the pixels most evenly. More than `TOOTH` layers repeat a tooth.
+    Among rising rates that pass `check_rates`, choose the smallest sufficient receptive field, then
+    the most even use of pixels. More than `TOOTH` layers repeat a tooth.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def propose_rates(layers: int, field: int, kernel: int = 3) -> list[int]:
 
 
 def draw_coverage(rates: Sequence[int], kernel: int | Sequence[int] = 3, *, zoom: int = 8) -> Any:
-    """Show the coverage as an (n zoom, n zoom, 3) uint8 picture: the more, the brighter; holes red.
+    """Draw the coverage as an (n zoom, n zoom, 3) uint8 image: brighter is more, holes are red.
 
     Save it with `vj.write_image`.
     """
@@ -247,7 +247,7 @@ def _check(rates: Sequence[int], sizes: Sequence[int]) -> None:
 
 
 def _paths(rates: Sequence[int], sizes: Sequence[int]) -> NDArray[np.int64]:
-    """Paths from each pixel of a line to the output: a convolution of combs."""
+    """Count the paths from each pixel of a line to the output, by convolving combs."""
     _check(rates, sizes)
     line = np.ones(1, np.int64)
     for rate, k in zip(rates, sizes, strict=True):
@@ -258,7 +258,7 @@ def _paths(rates: Sequence[int], sizes: Sequence[int]) -> NDArray[np.int64]:
 
 
 def _distances(rates: Sequence[int]) -> list[int]:
-    """M_1 to M_n."""
+    """Return M_1 to M_n."""
     m = [rates[-1]]
     for rate in reversed(rates[:-1]):
         m.append(max(m[-1] - 2 * rate, m[-1] - 2 * (m[-1] - rate), rate))
@@ -266,7 +266,7 @@ def _distances(rates: Sequence[int]) -> list[int]:
 
 
 def _good_stacks(layers: int, kernel: int) -> Iterator[list[int]]:
-    """Rising rates without holes: each new one is at most what the layers before it can bridge."""
+    """Iterate over rising rates, each small enough for the layers before it to fill the holes."""
     if layers == 1:
         yield [1]
         return

@@ -1,4 +1,4 @@
-"""Seeing inside a net: what excites a filter, what decides, what a latent plane holds."""
+"""Visualise networks: filter activations, saliency maps, latent planes."""
 
 from nets.interpret.features import feature_maps, layer_names
 from nets.interpret.latent import latent_plane, latent_planes

@@ -1,4 +1,4 @@
-"""What the layers of a model give for an image."""
+"""Outputs of individual layers for an image."""
 
 from __future__ import annotations
 
@@ -17,77 +17,77 @@ from vj.errors import NetError
 
 
 def layer_names(model: Module) -> list[str]:
-    """Dotted names by which layers are looked into."""
+    """Return the dotted names of all layers."""
     return [name for name, _ in model.named_modules() if name]
 
 
 def feature_maps(model: Module, image: ArrayLike, layer: str) -> Array:
-    """What a layer gives for one image.
+    """Return the output of a layer for one image.
 
     Parameters
     ----------
     model : Module
-        Used as after training; afterwards as it was.
+        Run in evaluation mode; its mode is restored afterwards.
     image : (C, H, W) array_like
-        As the model takes it.
+        Preprocessed as the model expects.
     layer : str
         One of `layer_names`.
 
     Returns
     -------
     (c, h, w) float32
-        The maps of a convolution, or the numbers of whatever the layer gives.
+        The feature maps of a convolution; other shapes for other layers.
 
     Raises
     ------
     NetError
         There is no such layer, or the model does not call it.
     """
-    with looking_into(model, layer) as seen, no_grad():
+    with observed(model, layer) as results, no_grad():
         model(Tensor(as_batch(image)))
-    return np.ascontiguousarray(result_of(seen, layer).data[0])
+    return np.ascontiguousarray(result_of(results, layer).data[0])
 
 
 def as_batch(image: ArrayLike) -> Array:
-    """One image as a batch of one."""
+    """Return one image as a batch of one."""
     array: Array = np.asarray(image, np.float32)
     if array.ndim != 3:
         raise NetError(f"an image must have shape (C, H, W), got {array.shape}")
     return array[None]
 
 
-def result_of(seen: list[Tensor], layer: str) -> Tensor:
-    """What was seen of a layer, the last time that it was called."""
-    if not seen:
+def result_of(results: list[Tensor], layer: str) -> Tensor:
+    """Return the most recent output of a layer."""
+    if not results:
         raise NetError(f"the model did not call the layer {layer!r} for this image")
-    if not isinstance(seen[-1], Tensor):
-        raise NetError(f"the layer {layer!r} gives {type(seen[-1]).__name__}, not one tensor")
-    return seen[-1]
+    if not isinstance(results[-1], Tensor):
+        raise NetError(f"the layer {layer!r} returns {type(results[-1]).__name__}, not one tensor")
+    return results[-1]
 
 
 @contextmanager
-def looking_into(model: Module, layer: str) -> Iterator[list[Any]]:
-    """A list that fills with the results of a layer; the parameters get no gradients meanwhile."""
+def observed(model: Module, layer: str) -> Iterator[list[Any]]:
+    """Context manager yielding a list of a layer's outputs; parameters get no gradients in it."""
     modules = dict(model.named_modules())
     if layer not in modules:
         raise NetError(f"no layer {layer!r}, there are {', '.join(layer_names(model))}")
-    seen: list[Any] = []
-    watched = modules[layer]
+    results: list[Any] = []
+    target = modules[layer]
 
-    # A hook on every layer: layers that are watched are not fused with their neighbours.
-    def note(module: Module, inputs: Any, result: Any) -> None:
-        if module is watched:
-            seen.append(result)
+    # A hook on every layer prevents fusion, so that every layer is called by itself.
+    def record(module: Module, inputs: Any, result: Any) -> None:
+        if module is target:
+            results.append(result)
 
-    removers = [module.register_forward_hook(note) for module in modules.values()]
-    learnt = [p for p in model.parameters() if p.requires_grad]
+    removers = [module.register_forward_hook(record) for module in modules.values()]
+    trainable = [p for p in model.parameters() if p.requires_grad]
     try:
-        for parameter in learnt:
+        for parameter in trainable:
             parameter.requires_grad = False
         with in_use(model):
-            yield seen
+            yield results
     finally:
-        for parameter in learnt:
+        for parameter in trainable:
             parameter.requires_grad = True
         for remove in removers:
             remove()

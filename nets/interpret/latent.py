@@ -1,4 +1,4 @@
-"""Walks through what a decoder makes of the points of its latent space."""
+"""Visualise the latent space of a decoder."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def latent_plane(
     steps: int = 12,
     centre: ArrayLike | None = None,
 ) -> Array:
-    """What is decoded along two axes of the latent space.
+    """Decode a grid of points along two axes of the latent space.
 
-    The values on an axis are the quantiles of a normal distribution in equal steps of probability,
-    which is how a VAE's codes lie; all other coordinates are those of ``centre``.
+    The values on an axis are normal quantiles at equal steps of probability, the distribution of a
+    VAE's codes; all other coordinates are those of ``centre``.
 
     Parameters
     ----------
     decode : callable
-        From (N, latent) to (N, ...); a model should be in evaluation mode.
+        Maps (N, latent) to (N, ...); a model should be in evaluation mode.
     latent : int
         Dimensions of the latent space.
     axes : (int, int)
-        Downwards and to the right.
+        The latent dimensions that vary downwards and to the right.
     steps : int
         Points along each axis.
     centre : (latent,) array_like, optional
@@ -72,6 +72,6 @@ def latent_planes(
     steps: int = 12,
     centre: ArrayLike | None = None,
 ) -> Iterator[tuple[tuple[int, int], Array]]:
-    """The planes of several pairs of axes (of all pairs by default), each with its pair."""
+    """Return pairs of axes with their latent planes, for all pairs of axes by default."""
     for pair in pairs if pairs is not None else itertools.combinations(range(latent), 2):
         yield pair, latent_plane(decode, latent, pair, steps=steps, centre=centre)

@@ -1,4 +1,4 @@
-"""Numbers as pictures."""
+"""Convert arrays to displayable images."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from vj.io.images import Pixels
 def as_picture(
     numbers: ArrayLike, *, signed: bool = False, limits: tuple[float, float] | None = None
 ) -> Pixels:
-    """Numbers as uint8, the least black and the largest white.
+    """Scale an array to uint8, the minimum black and the maximum white.
 
     Parameters
     ----------
     numbers : (H, W), (C, H, W) with 1 or 3 channels, or with any axes before these
     signed : bool
-        0 becomes 128, and the largest in size white or black.
+        If True, 0 becomes 128 and the largest magnitude becomes white or black.
     limits : (low, high), optional
-        What becomes black and white, if not the extremes.
+        Values that become black and white, by default the extremes.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def as_picture(
     """
     values: NDArray[np.float64] = np.asarray(numbers, np.float64)
     if values.ndim < 2 or not values.size:
-        raise ImageError(f"numbers of shape {values.shape} are no picture")
+        raise ImageError(f"an array of shape {values.shape} is not an image")
     if limits is None:
         low, high = float(values.min()), float(values.max())
         if signed:
@@ -49,17 +49,17 @@ def as_picture(
 def grid(
     pictures: ArrayLike, columns: int | None = None, *, gap: int = 1, ground: int = 255
 ) -> Pixels:
-    """Pictures side by side.
+    """Arrange images in a grid.
 
     Parameters
     ----------
     pictures : (N, H, W) or (N, H, W, 3) uint8
     columns : int, optional
-        As many as rows by default.
+        By default about as many as rows.
     gap : int
-        Pixels between them.
+        Pixels between images.
     ground : int
-        Gray of the gaps and of empty places.
+        Gray level of the gaps and of empty cells.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def grid(
     tiles = np.asarray(pictures)
     if tiles.dtype != np.uint8 or tiles.ndim not in (3, 4) or not len(tiles):
         raise ImageError(
-            f"pictures must be uint8 (N, H, W) or (N, H, W, 3), got {tiles.dtype} {tiles.shape}: "
+            f"images must be uint8 (N, H, W) or (N, H, W, 3), got {tiles.dtype} {tiles.shape}: "
             "use `as_picture`"
         )
     wide = math.ceil(math.sqrt(len(tiles))) if columns is None else columns

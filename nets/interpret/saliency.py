@@ -1,4 +1,4 @@
-"""Which pixels a decision hangs on."""
+"""Saliency maps: the pixels that a class score depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from nets.arrays import Array
 from nets.autograd.tensor import Tensor
-from nets.interpret.features import looking_into
+from nets.interpret.features import observed
 from nets.nn.layers.module import Module
 from vj.errors import NetError
 
@@ -21,20 +21,21 @@ def saliency(
     noise: float = 0.0,
     seed: int = 0,
 ) -> Array:
-    """How much the score of a class changes with each pixel: the largest channel of |gradient|.
+    """Saliency map of a class score: the maximum over channels of |gradient|.
 
     Parameters
     ----------
     model : Module
-        From images to (N, classes) scores; used as after training.
+        Maps images to (N, classes) scores; run in evaluation mode.
     images : (N, C, H, W) array_like
-        As the model takes them.
+        Preprocessed as the model expects.
     classes : (N,) int, optional
-        Whose score; the highest one by default.
+        Class of each image; by default the one with the highest score.
     draws, noise : int, float
-        With noise (its standard deviation) the mean over so many draws, which is less grainy.
+        If ``noise`` (a standard deviation) is not 0, average over ``draws`` noisy copies
+        (SmoothGrad).
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------
@@ -51,13 +52,15 @@ def saliency(
     rng = np.random.default_rng(seed)
     chosen = None if classes is None else np.asarray(classes, np.intp)
     total = np.zeros(pixels.shape, np.float32)
-    with looking_into(model, ""):
+    with observed(model, ""):
         for _ in range(draws):
             grain = noise * rng.standard_normal(pixels.shape, np.float32) if noise else 0
             x = Tensor(pixels + grain, requires_grad=True)
             scores = model(x)
             if scores.ndim != 2:
-                raise NetError(f"saliency needs a model that gives (N, classes): {scores.shape}")
+                raise NetError(
+                    f"saliency needs a model that returns (N, classes), got {scores.shape}"
+                )
             if chosen is None:
                 chosen = np.argmax(scores.data, 1)
             scores[np.arange(len(pixels)), chosen].sum().backward()

@@ -1,4 +1,4 @@
-"""Architectures by their authors' names, one file each, with the state dicts of torchvision's."""
+"""Network architectures, one file each, compatible with torchvision's state dicts."""
 
 from nets.models.alexnet import AlexNet
 from nets.models.autoencoder import Autoencoder

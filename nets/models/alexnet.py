@@ -1,4 +1,4 @@
-"""AlexNet in one tower: 61,100,840 parameters, the names of torchvision's.
+"""Single-tower AlexNet: 61,100,840 parameters, torchvision's names.
 
 References: Krizhevsky et al., ImageNet classification with deep convolutional neural networks, NIPS
 2012; Krizhevsky, One weird trick for parallelizing convolutional neural networks, 2014 (one tower).
@@ -7,7 +7,7 @@ References: Krizhevsky et al., ImageNet classification with deep convolutional n
 from __future__ import annotations
 
 from nets.autograd.tensor import Tensor
-from nets.models.blocks import wide
+from nets.models.blocks import scaled_channels
 from nets.nn.layers import (
     AdaptiveAvgPool2d,
     Conv2d,
@@ -22,17 +22,17 @@ from nets.nn.layers import (
 
 
 class AlexNet(Module):
-    """Images of about 224 pixels to classes.
+    """AlexNet for images of about 224 pixels.
 
     Parameters
     ----------
     num_classes, in_channels : int
     dropout : float
     width : float
-        Factor of all channels and neurons.
+        Multiplier of all channels and hidden units.
     response_norm : bool
-        Whether neighbours in other channels are normalised behind the first two convolutions, as in
-        the paper of 2012; it has no parameters and the names stay the same.
+        If True, local response normalisation follows the first two convolutions, as in the 2012
+        paper; it has no parameters and parameter names stay the same.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class AlexNet(Module):
         width: float = 1.0,
         response_norm: bool = False,
     ) -> None:
-        a, b, c, d, hidden = (wide(n, width) for n in (64, 192, 384, 256, 4096))
-        norm = LocalResponseNorm(5, alpha=5e-4, k=2.0)  # alpha 1e-4 times 5, as it is a mean here
+        a, b, c, d, hidden = (scaled_channels(n, width) for n in (64, 192, 384, 256, 4096))
+        norm = LocalResponseNorm(5, alpha=5e-4, k=2.0)  # the paper's 1e-4 times 5: a mean here
         self.features = Sequential(
             {"0": Conv2d(in_channels, a, 11, stride=4, padding=2), "1": ReLU()},
             {"norm1": norm} if response_norm else {},
@@ -74,6 +74,6 @@ class AlexNet(Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, num_classes) logits."""
+        """Return logits (N, num_classes) of images (N, in_channels, H, W)."""
         x = self.avgpool(self.features(x))
         return self.classifier(x.reshape(len(x), -1))

@@ -1,8 +1,8 @@
-"""An autoencoder of stacked layers, 784-500-300-2 and back.
+"""Fully connected autoencoder, 784-500-300-2 and back.
 
-It can be trained layer by layer first: each pair of layers learns to give back what the layers
-below make of the data, then all are trained together. Codes can be kept sparse, by their magnitude
-(L1) or by the divergence of their means from a small share (KL).
+It can be pre-trained layer by layer: each pair of layers learns to reconstruct the output of the
+layers below, then all are trained together. Codes can be kept sparse, by their magnitude (L1) or by
+the KL divergence of their mean activation from a small target.
 
 References: Hinton & Salakhutdinov, Reducing the dimensionality of data with neural networks,
 Science 313, 2006; Bengio et al., Greedy layer-wise training of deep networks, NIPS 2006; Ng, Sparse
@@ -23,15 +23,15 @@ FUNCTIONS = {"sigmoid": Sigmoid, "tanh": Tanh, "relu": ReLU}
 
 
 class Autoencoder(Module):
-    """Vectors to a code and back.
+    """Fully connected autoencoder.
 
     Parameters
     ----------
     sizes : sequence of int
-        Of the input, the layers, and the code.
+        Sizes of the input, the hidden layers and the code.
     activation : "sigmoid", "tanh" or "relu"
-        Behind each layer but the code and the output, which are linear (the output so that it is
-        the logits of a binary cross-entropy, or the numbers themselves of a squared error).
+        After each layer except the code and the output, which are linear (the output serves as
+        logits for binary cross-entropy, or as values for squared error).
 
     Attributes
     ----------
@@ -50,22 +50,22 @@ class Autoencoder(Module):
         self.decoder = _stack(sizes[::-1], FUNCTIONS[activation])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) to the same shape; images are read as vectors."""
+        """Reconstruct (N, ...); images are flattened."""
         return self.decode(self.encode(x)).reshape(*x.shape)
 
     def encode(self, x: Tensor) -> Tensor:
-        """(N, ...) to (N, sizes[-1])."""
+        """Return the codes (N, sizes[-1]) of inputs (N, ...)."""
         return self.encoder(x.reshape(len(x), -1))
 
     def decode(self, code: Tensor) -> Tensor:
-        """(N, sizes[-1]) to (N, sizes[0])."""
+        """Return the reconstructions (N, sizes[0]) of codes (N, sizes[-1])."""
         return self.decoder(code)
 
     def layerwise(self) -> Iterator[tuple[Module, Autoencoder]]:
-        """For each layer in turn: what comes before it, and an autoencoder of this layer alone.
+        """Iterate over pairs for each layer: the layers before it, and its own autoencoder.
 
-        The second shares its weights with this model and is to be trained on what the first, left
-        alone, makes of the data.
+        The second shares its weights with this model and is trained on the output of the first,
+        which stays frozen.
         """
         layers, back = list(self.encoder), list(self.decoder)
         for i in range(0, len(layers), 2):
@@ -77,19 +77,19 @@ class Autoencoder(Module):
 
 
 def l1_sparsity(code: Tensor) -> Tensor:
-    """Mean magnitude of a code: few of its numbers stay away from zero."""
+    """Mean magnitude of a code, an L1 sparsity penalty."""
     return arithmetic.absolute(code).mean()
 
 
 def kl_sparsity(code: Tensor, share: float = 0.05) -> Tensor:
-    """Divergence of each unit's mean over the batch from a wanted share, summed over the units.
+    """KL divergence of each unit's batch mean from a target, summed over the units.
 
     Parameters
     ----------
     code : (N, units)
-        Numbers from 0 to 1, as behind a sigmoid.
+        Values from 0 to 1, as after a sigmoid.
     share : float
-        Between 0 and 1, ends excluded.
+        Target mean activation, strictly between 0 and 1.
     """
     if not 0 < share < 1:
         raise NetError(f"kl_sparsity: `share` must be between 0 and 1, got {share}")
@@ -99,7 +99,7 @@ def kl_sparsity(code: Tensor, share: float = 0.05) -> Tensor:
 
 
 def _stack(sizes: Sequence[int], function: type[Module]) -> Sequential:
-    """Linear layers with a function between them."""
+    """Return linear layers with an activation between them."""
     layers: list[Module] = []
     for inputs, outputs in pairwise(sizes):
         layers += [Linear(inputs, outputs), function()]

@@ -1,4 +1,4 @@
-"""What several architectures are made of."""
+"""Building blocks shared by several architectures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from nets.nn import init
 from nets.nn.layers import BatchNorm2d, Conv2d, Linear, Module, ReLU, ReLU6, Sequential
 
 
-def wide(channels: int, width: float, step: int = 1) -> int:
-    """Channels times a width, a multiple of ``step``, at most a tenth less than that."""
+def scaled_channels(channels: int, width: float, step: int = 1) -> int:
+    """Scale channels to a multiple of ``step``, at most 10 % below the exact product."""
     wanted = channels * width
     found = max(step, int(wanted + step / 2) // step * step)
     return found + step if found < 0.9 * wanted else found
@@ -22,7 +22,7 @@ def conv_norm(
     dilation: int = 1,
     activation: type[ReLU] | type[ReLU6] | None = ReLU,
 ) -> Sequential:
-    """A convolution that keeps the size at stride 1, batch normalisation, and an activation."""
+    """Return a "same" convolution, batch normalisation and an activation."""
     padding = (kernel - 1) // 2 * dilation
     return Sequential(
         Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
@@ -32,12 +32,12 @@ def conv_norm(
 
 
 def he_fan_out(model: Module, linear: float | None = None) -> None:
-    """Begin as torchvision's models do: He's normal of the outputs, shifts 0, neurons N(0, linear).
+    """Initialise as torchvision does: He normal (fan-out), zero biases, linear layers N(0, linear).
 
-    Linear layers are left as they are where ``linear`` is not given.
+    Linear layers are left unchanged if ``linear`` is None.
     """
 
-    def begin(layer: Module) -> None:
+    def initialise(layer: Module) -> None:
         if isinstance(layer, Conv2d):
             shape = layer.weight.shape
             layer.weight.data = init.he_normal(shape, mode="fan_out", nonlinearity="relu")
@@ -48,4 +48,4 @@ def he_fan_out(model: Module, linear: float | None = None) -> None:
         if layer.bias is not None:
             layer.bias.data[:] = 0
 
-    model.apply(begin)
+    model.apply(initialise)

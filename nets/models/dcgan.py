@@ -1,4 +1,4 @@
-"""Two convolutional nets that train each other: one makes images, one tells them from real ones.
+"""DCGAN: a convolutional generator and discriminator.
 
 Layers and names are those of PyTorch's tutorial.
 
@@ -26,17 +26,17 @@ from vj.errors import NetError
 
 
 class Generator(Module):
-    """Noise to images.
+    """Generator: noise to images.
 
     Parameters
     ----------
     latent : int
-        Numbers of noise for each image.
+        Dimensions of the noise.
     out_channels : int
     size : int
         Rows and columns, 8 times a power of 2.
     width : int
-        Channels of the last layer but one.
+        Channels of the second to last layer.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Generator(Module):
         for a, b in zip(widths, [*widths[1:], out_channels], strict=True):
             layers += [BatchNorm2d(a), ReLU(), ConvTranspose2d(a, b, 4, 2, 1, bias=False)]
         self.latent, self.main = latent, Sequential(*layers, Tanh())
-        begin(self)
+        _initialise(self)
 
     def forward(self, noise: Tensor) -> Tensor:
-        """(N, latent) or (N, latent, 1, 1) to (N, out_channels, size, size), from -1 to 1."""
+        """Return images (N, out_channels, size, size) in [-1, 1] of noise (N, latent[, 1, 1])."""
         return self.main(noise.reshape(len(noise), self.latent, 1, 1))
 
 
 class Discriminator(Module):
-    """Images to how real they are.
+    """Discriminator: images to the logit of being real.
 
     Parameters
     ----------
@@ -72,15 +72,15 @@ class Discriminator(Module):
         for a, b in pairwise(widths):
             layers += [Conv2d(a, b, 4, 2, 1, bias=False), BatchNorm2d(b), LeakyReLU(0.2)]
         self.main = Sequential(*layers, Conv2d(widths[-1], 1, 4, 1, 0, bias=False))
-        begin(self)
+        _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, size, size) to (N,) logits."""
+        """Return logits (N,) of images (N, in_channels, size, size)."""
         return self.main(x).reshape(len(x))
 
 
-def begin(model: Module) -> None:
-    """Weights from N(0, 0.02), those of batch normalisation from N(1, 0.02), as in the paper."""
+def _initialise(model: Module) -> None:
+    """Draw weights from N(0, 0.02), of batch normalisation from N(1, 0.02), as in the paper."""
     for layer in model.modules():
         if isinstance(layer, (Conv2d, ConvTranspose2d)):
             layer.weight.data = init.normal(layer.weight.shape, 0.02)
@@ -89,8 +89,8 @@ def begin(model: Module) -> None:
 
 
 def _stages(size: int) -> int:
-    """How often 4 pixels are doubled."""
+    """Return the number of doublings from 4 to ``size`` pixels."""
     stages = (size // 4).bit_length() - 1
     if size != 4 << stages or stages < 1:
-        raise NetError(f"DCGAN: `size` must be 8, 16, 32 and so on, got {size}")
+        raise NetError(f"DCGAN: `size` must be 8 times a power of 2, got {size}")
     return stages

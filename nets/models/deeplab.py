@@ -1,8 +1,8 @@
-"""A DeepLab: a residual net whose last stages dilate instead of halving, and a pyramid of rates.
+"""DeepLab: a ResNet with dilated last stages, and atrous spatial pyramid pooling.
 
-Maps stay 8 times smaller than the image. Rates without a rhythm, 2 all the way, look at a grid of
-pixels only; hybrid rates of 1, 2 and 5 see every pixel and farther than 2 and 4, which torchvision
-has (`DeepLab.check`). Names are those of torchvision's ``deeplabv3_resnet50``.
+The output stride is 8. A constant dilation of 2 samples the input on a grid only; hybrid dilations
+of 1, 2 and 5 cover every pixel, with a larger receptive field than torchvision's 2 and 4
+(`DeepLab.check`). Names are those of torchvision's ``deeplabv3_resnet50``.
 
 References: Chen et al., Rethinking atrous convolution for semantic image segmentation, 2017; Wang
 et al., Understanding convolution for semantic segmentation, WACV 2018, section 3.2.
@@ -26,22 +26,22 @@ TOOTH = (1, 2, 5)
 
 
 class DeepLab(Module):
-    """Images of any size to a score of each class for every pixel.
+    """Semantic segmentation of images of any size.
 
     Parameters
     ----------
     num_classes, in_channels : int
     depth : 18, 34 or 50
-        Of the residual net.
+        Of the ResNet.
     width : float
-        Factor of its channels.
+        Multiplier of its channels.
     channels : int
-        Of each branch of the pyramid.
+        Channels of each branch of the pyramid.
     dilations : "hybrid", "doubling", or two sequences of int
-        Of the blocks of the last two stages: 1, 2, 5, 1, 2, 5 and so on; 2 and then 4, as
-        torchvision's; or given one by one.
+        Dilations of the blocks of the last two stages: 1, 2, 5 repeated; 2 then 4, as in
+        torchvision; or an explicit list for each stage.
     rates : tuple of int
-        Of the pyramid.
+        Dilations of the pyramid.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class DeepLab(Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, num_classes, H, W)."""
+        """Return logits (N, num_classes, H, W) of images (N, in_channels, H, W)."""
         y = self.classifier(self.backbone.features(x)[-1])
         return upsample_bilinear(y, size=(x.shape[2], x.shape[3]))
 
     def check(self) -> Verdict:
-        """Whether the 3 x 3 convolutions of the dilated stages see every pixel."""
+        """Check that the 3 x 3 convolutions of the dilated stages cover every pixel."""
         return check_rates(
             [
                 layer.dilation[0]
@@ -84,7 +84,7 @@ class DeepLab(Module):
 
 
 def _stages(how: str | Sequence[Sequence[int]], third: int, fourth: int) -> Sequence[Sequence[int]]:
-    """Rates of the blocks of two stages of so many."""
+    """Return the dilations of the blocks of the last two stages."""
     if how == "hybrid":
         return [list(islice(cycle(TOOTH), count)) for count in (third, fourth)]
     if how == "doubling":
@@ -98,12 +98,12 @@ def _stages(how: str | Sequence[Sequence[int]], third: int, fourth: int) -> Sequ
 
 
 class ASPP(Module):
-    """Atrous spatial pyramid pooling: the map seen at several rates and as a whole, side by side.
+    """Atrous spatial pyramid pooling: parallel dilated convolutions and global pooling.
 
     Parameters
     ----------
     inputs, channels : int
-        Of the map, and of each branch and the result.
+        Channels of the input, and of each branch and the output.
     rates : tuple of int
     """
 
@@ -119,19 +119,19 @@ class ASPP(Module):
         self.project = Sequential(*conv_norm(branches, channels, 1), Dropout(0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, channels, H, W)."""
+        """Return (N, channels, H, W) for an input (N, inputs, H, W)."""
         return self.project(arithmetic.concat(*(branch(x) for branch in self.convs), axis=1))
 
 
 class WholeImage(Module):
-    """What is in the image at all, said at every pixel."""
+    """Global average pooling, broadcast back to every pixel."""
 
     def __init__(self, inputs: int, channels: int) -> None:
         for name, part in zip("123", conv_norm(inputs, channels, 1), strict=True):
             setattr(self, name, part)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, channels, H, W)."""
+        """Return (N, channels, H, W) for an input (N, inputs, H, W)."""
         y = adaptive_avg_pool2d(x, size=(1, 1))
         for part in self.children():
             y = part(y)

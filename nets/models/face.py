@@ -1,11 +1,10 @@
-"""Face detectors without anchors: a body, maps at strides 8, 16 and 32, one head for all three.
+"""Anchor-free face detectors: a backbone, maps at strides 8, 16 and 32, one shared head.
 
-Each cell of a map answers with 16 numbers: a class and an object logit, a box, five landmarks.
-Faces of all sizes look alike in the map of their stride, so the maps share one head and it sees
-three times as many of them; only the moments of what it computes differ, so each map has a batch
-normalisation of its own. The body is made of plain 3 x 3 convolutions in residual blocks, which
-Winograd's algorithm computes at less than half their cost (`FaceNet`), or of separable units
-(`nets.models.yunet`).
+Each cell predicts 16 values: class and objectness logits, a box, five landmarks. Faces of all sizes
+look alike in the map of their stride, so the maps share one head, which trains on three times as
+many faces; only the feature statistics differ, so each map has its own batch normalisation. The
+backbone is built of plain 3 x 3 convolutions in residual blocks, which Winograd's algorithm
+computes at less than half their cost (`FaceNet`), or of separable units (`nets.models.yunet`).
 
 References: He et al., CVPR 2016 (blocks); Lin et al., Feature pyramid networks, CVPR 2017; Tian et
 al., FCOS, ICCV 2019 (a shared head); Guo et al., Sample and computation redistribution, ICLR 2022.
@@ -24,25 +23,25 @@ from nets.models.yunet import Unit
 from nets.nn.layers import BatchNorm2d, Conv2d, MaxPool2d, Module, ModuleList, Sequential
 
 STRIDES = (8, 16, 32)
-PARTS = {"cls": (0, 1), "obj": (1, 2), "bbox": (2, 6), "kps": (6, 16)}  # channels of an answer
+PARTS = {"cls": (0, 1), "obj": (1, 2), "bbox": (2, 6), "kps": (6, 16)}  # values predicted per cell
 ANSWERS = 16
-RARE = 0.01  # what a new head believes to be the share of cells that see a face
+RARE = 0.01  # initial face probability of a cell, before training (as in RetinaNet)
 
 
 class Block(Module):
-    """Two 3 x 3 convolutions beside a shortcut."""
+    """Residual block of two 3 x 3 convolutions."""
 
     def __init__(self, channels: int) -> None:
         self.conv1 = conv_norm(channels, channels)
         self.conv2 = conv_norm(channels, channels, activation=None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The shape stays."""
+        """Return an output of the input's shape."""
         return relu(self.conv2(self.conv1(x)) + x)
 
 
 class FaceNet(Module):
-    """Images to the answers of all cells.
+    """Face detection network: images to the predictions of all cells.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ class FaceNet(Module):
     depths : four int
         Blocks at strides 4, 8, 16 and 32.
     separable : bool
-        Separable units instead of blocks: few weights and few multiplications.
+        If True, separable units replace the blocks: fewer weights and MACs.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class FaceNet(Module):
         separable: bool = False,
     ) -> None:
         def stage(inputs: int, outputs: int, depth: int) -> Sequential:
-            """Half the size, then as many blocks."""
+            """Return a stage: downsampling by 2, then the blocks."""
             if not separable:
                 blocks = [Block(outputs) for _ in range(depth)]
                 return Sequential(conv_norm(inputs, outputs, 3, 2), *blocks)
@@ -88,7 +87,7 @@ class FaceNet(Module):
         self.answer.bias.data[:2] = np.log(RARE / (1 - RARE))
 
     def answers(self, x: Tensor) -> list[Tensor]:
-        """Raw answers, (N, cells, 16), one for each stride."""
+        """Return raw predictions (N, cells, 16), one array for each stride."""
         x, maps = self.stage4(self.stem(x)), []
         for stage in self.stages:
             x = stage(x)
@@ -101,11 +100,11 @@ class FaceNet(Module):
         return [reshape(a, shape=(a.shape[0], -1, ANSWERS)) for a in found]
 
     def cells(self, x: Tensor) -> Tensor:
-        """Raw answers of all cells, (N, P, 16), stride after stride: what is trained."""
+        """Return raw predictions of all cells (N, P, 16), stride after stride, for training."""
         return concat(*self.answers(x), axis=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W), sides multiples of 32, to YuNet's twelve outputs, kind after kind."""
+        """Return YuNet's twelve outputs, grouped by kind; H and W must be multiples of 32."""
         raw = self.answers(x)
         return tuple(
             sigmoid(part) if kind in ("cls", "obj") else part

@@ -1,10 +1,10 @@
-"""Fully convolutional networks on VGG-16: a class for every pixel.
+"""Fully convolutional networks (FCN) on VGG-16 for semantic segmentation.
 
-FCN-32s enlarges the coarsest map 32 times; FCN-16s first adds what the map of twice its size says,
-FCN-8s also that of four times. ``features`` have torchvision's names for VGG-16.
+FCN-32s upsamples the coarsest score map 32 times; FCN-16s first adds scores from the map of stride
+16, FCN-8s also from that of stride 8. ``features`` have torchvision's names for VGG-16.
 
 Reference: Long et al., Fully convolutional networks for semantic segmentation, CVPR 2015. Unlike
-there the image is not padded by 100 pixels: maps keep their place by padding every layer.
+there the image is not padded by 100 pixels: every layer is padded to keep the maps aligned.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from numpy.typing import ArrayLike
 from nets.arrays import Array
 from nets.autograd.tensor import Tensor
 from nets.models import vgg
-from nets.models.blocks import he_fan_out, wide
+from nets.models.blocks import he_fan_out, scaled_channels
 from nets.nn import init
 from nets.nn.layers import Conv2d, ConvTranspose2d, Dropout, Module, ReLU, Sequential
 from vj.errors import NetError
 
-POOL3, POOL4 = 17, 24  # numbers of the features behind which the map is 8 and 16 times smaller
+POOL3, POOL4 = 17, 24  # indices of the features after which the stride is 8 and 16
 
 
 class FCN(Module):
-    """Images of any size to a score of each class for every pixel.
+    """Semantic segmentation of images of any size.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class FCN(Module):
     stride : 32, 16 or 8
         FCN-32s, 16s or 8s.
     width : float
-        Factor of the channels.
+        Multiplier of the channels.
     dropout : float
     """
 
@@ -49,7 +49,7 @@ class FCN(Module):
     ) -> None:
         if stride not in (8, 16, 32):
             raise NetError(f"FCN: `stride` must be 8, 16 or 32, got {stride}")
-        deep, hidden, n = wide(512, width), wide(4096, width), num_classes
+        deep, hidden, n = scaled_channels(512, width), scaled_channels(4096, width), num_classes
         self.stride = stride
         self.features = vgg.features(16, in_channels, width=width, ceil_mode=True)
         self.classifier = Sequential(
@@ -63,13 +63,13 @@ class FCN(Module):
         he_fan_out(self)
         self.score = _score(hidden, n)
         self.score_pool4 = _score(deep, n) if stride <= 16 else None
-        self.score_pool3 = _score(wide(256, width), n) if stride == 8 else None
+        self.score_pool3 = _score(scaled_channels(256, width), n) if stride == 8 else None
         self.upscore2 = _enlarge(n, 2) if stride <= 16 else None
         self.upscore_pool4 = _enlarge(n, 2) if stride == 8 else None
         self.upscore = _enlarge(n, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, num_classes, H, W)."""
+        """Return logits (N, num_classes, H, W) of images (N, in_channels, H, W)."""
         size = x.shape
         pool3 = self.features[:POOL3](x)
         pool4 = self.features[POOL3:POOL4](pool3)
@@ -81,7 +81,7 @@ class FCN(Module):
         return _crop(self.upscore(y), size)
 
     def load_vgg(self, state: Mapping[str, ArrayLike]) -> FCN:
-        """Begin with a VGG-16 that classifies: its neurons become convolutions.
+        """Load a VGG-16 classifier; its linear layers become convolutions.
 
         Raises
         ------
@@ -99,12 +99,12 @@ class FCN(Module):
         missing, _ = self.load_state_dict(found, strict=False)
         lost = [name for name in missing if not name.startswith(("score", "upscore"))]
         if lost:
-            raise NetError(f"FCN: the state of VGG-16 is without {', '.join(lost)}")
+            raise NetError(f"FCN: the state of VGG-16 lacks {', '.join(lost)}")
         return self
 
 
 def _score(channels: int, classes: int) -> Conv2d:
-    """Scores begin at zero, so that a finer map at first changes nothing."""
+    """Return a zero-initialised score layer, so that a finer map has no effect at first."""
     layer = Conv2d(channels, classes, 1)
     for parameter in layer.parameters():
         parameter.data[:] = 0
@@ -112,7 +112,7 @@ def _score(channels: int, classes: int) -> Conv2d:
 
 
 def _enlarge(classes: int, factor: int) -> ConvTranspose2d:
-    """Begins as bilinear interpolation, class by class."""
+    """Return a transposed convolution, initialised as per-class bilinear interpolation."""
     layer = ConvTranspose2d(classes, classes, 2 * factor, factor, factor // 2, bias=False)
     layer.weight.data = init.bilinear(layer.weight.shape)
     return layer

@@ -1,7 +1,7 @@
-"""LeNet-5: two convolutions, three layers of neurons, 61,706 parameters.
+"""LeNet-5: two convolutions, three linear layers, 61,706 parameters.
 
 Reference: LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 86,
-1998, section II.B. As is usual today every map of the second convolution sees all six of the first.
+1998, section II.B. As usual today, the second convolution is connected to all six maps.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ POOLS = {"average": AvgPool2d, "max": MaxPool2d}
 
 
 class LeNet5(Module):
-    """Small images to classes.
+    """LeNet-5 for small images.
 
     Parameters
     ----------
     num_classes, in_channels : int
     activation : "tanh", "relu" or "sigmoid"
-        The paper has tanh; today one takes relu.
+        The paper uses tanh; ReLU is usual today.
     pooling : "average" or "max"
-        The paper averages.
+        The paper uses average pooling.
     gaussian : bool
-        Whether the last layer measures distances, as the paper's does (`Gaussian`).
+        If True, the last layer is the paper's RBF layer (`Gaussian`).
     size : (rows, cols)
-        Of the images, at least 16 each.
+        Size of the images, at least 16 each.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LeNet5(Module):
         self._activate = FUNCTIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, rows, cols) to (N, num_classes) logits."""
+        """Return logits (N, num_classes) of images (N, in_channels, rows, cols)."""
         x = self.pool(self._activate(self.conv1(x)))
         x = self.pool(self._activate(self.conv2(x)))
         x = x.reshape(len(x), -1)
@@ -69,10 +69,10 @@ class LeNet5(Module):
 
 
 class Gaussian(Module):
-    """How near a vector is to a pattern of each class: minus half the squared distance.
+    """RBF layer: minus half the squared distance of a vector to a prototype of each class.
 
-    That is the logarithm of a Gaussian about the pattern. The paper's patterns are drawings of the
-    characters in -1 and 1; these are random signs, and learnt.
+    This is the log of a Gaussian around the prototype. The paper's prototypes are drawings of the
+    characters in -1 and 1; these start as random signs and are trained.
 
     Attributes
     ----------
@@ -84,6 +84,6 @@ class Gaussian(Module):
         self.weight = Parameter(signs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_features) to (N, out_features)."""
+        """Return (N, out_features) for an input (N, in_features)."""
         apart = x.reshape(len(x), 1, -1) - self.weight
         return (apart * apart).sum(2) * -0.5

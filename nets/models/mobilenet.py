@@ -10,7 +10,7 @@ from typing import Any
 
 from nets.autograd.ops.pooling import adaptive_avg_pool2d
 from nets.autograd.tensor import Tensor
-from nets.models.blocks import conv_norm, he_fan_out, wide
+from nets.models.blocks import conv_norm, he_fan_out, scaled_channels
 from nets.nn.layers import BatchNorm2d, Conv2d, Dropout, Linear, Module, ReLU6, Sequential
 
 # Channels and stride of each separable block of v1.
@@ -42,21 +42,21 @@ class _MobileNet(Module):
     classifier: Module
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, num_classes) logits."""
+        """Return logits (N, num_classes) of images (N, in_channels, H, W)."""
         x = adaptive_avg_pool2d(self.features(x), size=(1, 1))
         return self.classifier(x.reshape(len(x), -1))
 
 
 class MobileNetV1(_MobileNet):
-    """Depthwise separable convolutions in a row.
+    """A stack of depthwise separable convolutions.
 
     Parameters
     ----------
     num_classes, in_channels : int
     width : float
-        Factor of all channels.
+        Multiplier of all channels.
     small : bool
-        For images of about 32 pixels: the first layer halves nothing.
+        For images of about 32 pixels: the first layer has stride 1.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class MobileNetV1(_MobileNet):
         width: float = 1.0,
         small: bool = False,
     ) -> None:
-        channels = wide(32, width, 8)
+        channels = scaled_channels(32, width, 8)
         blocks = [conv_norm(in_channels, channels, 3, 1 if small else 2)]
         for wanted, stride in V1:
-            outputs = wide(wanted, width, 8)
+            outputs = scaled_channels(wanted, width, 8)
             deep = conv_norm(channels, channels, 3, stride, groups=channels)
             blocks.append(Sequential(*deep, *conv_norm(channels, outputs, 1)))
             channels = outputs
@@ -80,16 +80,16 @@ class MobileNetV1(_MobileNet):
 
 
 class MobileNetV2(_MobileNet):
-    """Inverted residuals: narrow maps are added, wide ones are filtered in between.
+    """A stack of inverted residual blocks with linear bottlenecks.
 
     Parameters
     ----------
     num_classes, in_channels : int
     width : float
-        Factor of all channels; the last layer's is at least 1.
+        Multiplier of all channels; at least 1 for the last layer.
     dropout : float
     small : bool
-        For images of about 32 pixels: the first layer and the second stage halve nothing.
+        For images of about 32 pixels: the first layer and second stage have stride 1.
     """
 
     def __init__(
@@ -101,24 +101,24 @@ class MobileNetV2(_MobileNet):
         dropout: float = 0.2,
         small: bool = False,
     ) -> None:
-        channels = wide(32, width, 8)
+        channels = scaled_channels(32, width, 8)
         blocks: list[Module] = [
             conv_norm(in_channels, channels, 3, 1 if small else 2, activation=ReLU6)
         ]
         for stage, (expansion, wanted, count, first) in enumerate(V2):
             for i in range(count):
                 stride = first if i == 0 and not (small and stage == 1) else 1
-                outputs = wide(wanted, width, 8)
+                outputs = scaled_channels(wanted, width, 8)
                 blocks.append(InvertedResidual(channels, outputs, stride, expansion))
                 channels = outputs
-        last = wide(1280, max(1.0, width), 8)
+        last = scaled_channels(1280, max(1.0, width), 8)
         self.features = Sequential(*blocks, conv_norm(channels, last, 1, activation=ReLU6))
         self.classifier = Sequential(Dropout(dropout), Linear(last, num_classes))
         he_fan_out(self, linear=0.01)
 
 
 class InvertedResidual(Module):
-    """1 x 1 convolution to more channels, depthwise convolution, 1 x 1 convolution to few."""
+    """1 x 1 expansion, depthwise convolution, 1 x 1 projection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         hidden = inputs * expansion
@@ -131,16 +131,16 @@ class InvertedResidual(Module):
         self._residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        """Return (N, outputs, H / stride, W / stride) for an input (N, inputs, H, W)."""
         y = self.conv(x)
         return x + y if self._residual else y
 
 
 def mobilenet_v1(**options: Any) -> MobileNetV1:
-    """As `MobileNetV1`."""
+    """Build a `MobileNetV1`."""
     return MobileNetV1(**options)
 
 
 def mobilenet_v2(**options: Any) -> MobileNetV2:
-    """As `MobileNetV2`."""
+    """Build a `MobileNetV2`."""
     return MobileNetV2(**options)

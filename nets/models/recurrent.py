@@ -1,4 +1,4 @@
-"""Recurrent nets: one that writes text letter by letter, and one that judges whole sequences.
+"""Recurrent networks: a character-level language model and a sequence classifier.
 
 References: Elman, Finding structure in time, 1990; Hochreiter & Schmidhuber, Long short-term
 memory, 1997; Graves, Generating sequences with recurrent neural networks, 2013.
@@ -25,14 +25,14 @@ def _cell(name: str) -> type[Recurrent]:
 
 
 class CharRNN(Module):
-    """Symbols to the odds of the next one.
+    """Character-level language model: symbols to logits of the next symbol.
 
     Parameters
     ----------
     symbols : int
-        How many there are.
+        Size of the vocabulary.
     hidden : int
-        Numbers of the state, and of the vector of a symbol.
+        Size of the state and of the symbol embedding.
     num_layers : int
     cell : "rnn", "lstm" or "gru"
     dropout : float
@@ -53,18 +53,18 @@ class CharRNN(Module):
         self.fc = Linear(hidden, symbols)
 
     def forward(self, index: ArrayLike, state: Any = None) -> tuple[Tensor, Any]:
-        """(T, N) whole numbers to (T, N, symbols) logits, and the state to go on with."""
+        """Return logits (T, N, symbols) of integers (T, N), and the final state."""
         y, state = self.rnn(self.embedding(index), state)
         return self.fc(y), state
 
 
 class SequenceRNN(Module):
-    """Sequences of vectors to classes (or numbers), by the last output.
+    """Sequence classification or regression from the last output.
 
     Parameters
     ----------
     inputs : int
-        Numbers of each step.
+        Features of each step.
     num_classes : int
     hidden, num_layers : int
     cell : "rnn", "lstm" or "gru"
@@ -83,6 +83,6 @@ class SequenceRNN(Module):
         self.fc = Linear(hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(T, N, inputs) to (N, num_classes)."""
+        """Return (N, num_classes) for sequences (T, N, inputs)."""
         y, _ = self.rnn(x)
         return self.fc(y[-1])

@@ -1,7 +1,7 @@
-"""ResNet-18, 34 and 50, and their plain twins: 11,689,512, 21,797,672 and 25,557,032 parameters.
+"""ResNet-18, 34 and 50, with or without shortcuts: 11,689,512, 21,797,672, 25,557,032 parameters.
 
-Names and beginnings are torchvision's. References: He et al., Deep residual learning for image
-recognition, CVPR 2016; Goyal et al., 2017 (a bottleneck's stride stands in its 3 x 3 convolution).
+Names and initialisation are torchvision's. References: He et al., Deep residual learning for image
+recognition, CVPR 2016; Goyal et al., 2017 (the 3 x 3 convolution of a bottleneck has the stride).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 from nets.autograd.ops.activation import relu
 from nets.autograd.ops.pooling import adaptive_avg_pool2d
 from nets.autograd.tensor import Tensor
-from nets.models.blocks import conv_norm, he_fan_out, wide
+from nets.models.blocks import conv_norm, he_fan_out, scaled_channels
 from nets.nn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Sequential
 from vj.errors import NetError
 
 
 class Block(Module):
-    """Two convolutions of 3 x 3, and the input added to what they make of it."""
+    """Residual block of two 3 x 3 convolutions."""
 
     expansion = 1
 
@@ -30,25 +30,25 @@ class Block(Module):
         self._join(inputs, width, stride, shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, expansion * width, H / stride, W / stride)."""
+        """Return (N, expansion * width, H / stride, W / stride) for (N, inputs, H, W)."""
         y = self.bn1(self.conv1(x), "relu")
         return self.joined(self.conv2(y), x, self.bn2)
 
     def joined(self, y: Tensor, x: Tensor, norm: BatchNorm2d) -> Tensor:
-        """The end of both kinds of block; of a plain one without the sum."""
+        """Add the shortcut, except in plain networks, and apply the activation."""
         if not self._shortcut:
             return norm(y, "relu")
         return relu(norm(y) + (x if self.downsample is None else self.downsample(x)))
 
     def _join(self, inputs: int, outputs: int, stride: int, shortcut: bool) -> None:
-        """A shortcut has weights only where sizes differ."""
+        """Set up the shortcut, a projection only if the shapes differ."""
         self._shortcut, self.downsample = shortcut, None
         if shortcut and (stride > 1 or inputs != outputs):
             self.downsample = conv_norm(inputs, outputs, 1, stride, activation=None)
 
 
 class Bottleneck(Block):
-    """A 3 x 3 convolution of few channels between two of 1 x 1."""
+    """Bottleneck block: 1 x 1, 3 x 3 and 1 x 1 convolutions."""
 
     expansion = 4
 
@@ -60,7 +60,7 @@ class Bottleneck(Block):
         self._join(inputs, 4 * width, stride, shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, 4 * width, H / stride, W / stride)."""
+        """Return (N, 4 * width, H / stride, W / stride) for (N, inputs, H, W)."""
         y = self.bn1(self.conv1(x), "relu")
         y = self.bn2(self.conv2(y), "relu")
         return self.joined(self.conv3(y), x, self.bn3)
@@ -72,21 +72,21 @@ DEPTHS: dict[int, tuple[type[Block], tuple[int, ...]]] = {
 
 
 class ResNet(Module):
-    """Images to classes.
+    """Residual network for image classification.
 
     Parameters
     ----------
     depth : 18, 34 or 50
-        Or the number of (two-layer) blocks in each stage, as of `Block`.
+        Or the number of two-layer blocks (`Block`) in each stage.
     num_classes, in_channels : int
     width : float
-        Factor of all channels.
+        Multiplier of all channels.
     shortcuts : bool
-        Without them it is the plain twin, which a greater depth makes worse.
+        If False, build the plain network, which degrades with depth.
     small : bool
-        For images of about 32 pixels: 3 x 3 at first, and nothing is halved before stage two.
+        For images of about 32 pixels: a 3 x 3 stem, no downsampling before stage two.
     dilations : sequence of sequences of int, optional
-        Of the blocks of each stage; a stage that has some does not halve the map.
+        Dilations of the blocks of each stage; a dilated stage does not downsample.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class ResNet(Module):
         if isinstance(depth, int) and depth not in DEPTHS:
             raise NetError(f"ResNet: `depth` must be one of {list(DEPTHS)}, got {depth}")
         block, counts = DEPTHS[depth] if isinstance(depth, int) else (Block, tuple(depth))
-        inputs, self._stages = wide(64, width), len(counts)
+        inputs, self._stages = scaled_channels(64, width), len(counts)
         self.conv1 = Conv2d(in_channels, inputs, *((3, 1, 1) if small else (7, 2, 3)), bias=False)
         self.bn1 = BatchNorm2d(inputs)
         self.maxpool = None if small else MaxPool2d(3, 2, 1)
         for stage, count in enumerate(counts):
-            channels = wide(64 * 2**stage, width)
+            channels = scaled_channels(64 * 2**stage, width)
             rates = dilations[stage] if stage < len(dilations) else ()
             strides = [1 if stage == 0 or rates else 2] + [1] * (count - 1)
             blocks = []
@@ -121,7 +121,7 @@ class ResNet(Module):
         he_fan_out(self)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """What each stage makes of images."""
+        """Return the feature maps of every stage."""
         x, maps = self.bn1(self.conv1(x), "relu"), []
         x = x if self.maxpool is None else self.maxpool(x)
         for stage in range(self._stages):
@@ -130,21 +130,21 @@ class ResNet(Module):
         return maps
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, num_classes) logits."""
+        """Return logits (N, num_classes) of images (N, in_channels, H, W)."""
         x = adaptive_avg_pool2d(self.features(x)[-1], size=(1, 1))
         return self.fc(x.reshape(len(x), -1))
 
 
 def resnet18(**options: Any) -> ResNet:
-    """Eight blocks of two layers."""
+    """Build ResNet-18: eight blocks of two layers."""
     return ResNet(18, **options)
 
 
 def resnet34(**options: Any) -> ResNet:
-    """Sixteen blocks of two layers."""
+    """Build ResNet-34: sixteen blocks of two layers."""
     return ResNet(34, **options)
 
 
 def resnet50(**options: Any) -> ResNet:
-    """Sixteen blocks of three layers."""
+    """Build ResNet-50: sixteen blocks of three layers."""
     return ResNet(50, **options)

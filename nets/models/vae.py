@@ -1,4 +1,4 @@
-"""A variational autoencoder of convolutions: images to Gaussians in a small space, and back.
+"""Convolutional variational autoencoder (VAE).
 
 Reference: Kingma & Welling, Auto-encoding variational Bayes, ICLR 2014.
 """
@@ -25,7 +25,7 @@ from vj.errors import NetError
 
 
 class VAE(Module):
-    """Square images to codes and back.
+    """VAE of square images.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ class VAE(Module):
     size : int
         Rows and columns, 8 times a power of 2.
     latent : int
-        Numbers of a code.
+        Dimensions of the latent space.
     width : int
-        Channels of the first layer; each next one has twice as many, and half the pixels.
+        Channels of the first layer; each further layer doubles them and halves the size.
 
     Attributes
     ----------
     generator : numpy Generator
-        Where the noise of training comes from.
+        Source of the sampling noise in training.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class VAE(Module):
     ) -> None:
         stages = (size // 4).bit_length() - 1
         if size != 4 << stages or stages < 1:
-            raise NetError(f"VAE: `size` must be 8, 16, 32 and so on, got {size}")
+            raise NetError(f"VAE: `size` must be 8 times a power of 2, got {size}")
         channels = [in_channels, *(width << i for i in range(stages))]
         self.latent, self._map = latent, (channels[-1], 4, 4)
         self.encoder = Sequential(
@@ -73,25 +73,25 @@ class VAE(Module):
         self.generator = init.child()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, C, size, size) to logits of the same shape, and mean and log variance of the codes.
+        """Return logits of the shape (N, C, size, size) of ``x``, and mean and log variance.
 
-        While training the code is drawn from its Gaussian, afterwards it is the mean.
+        In training mode the code is sampled, in evaluation mode it is the mean.
         """
         mean, log_variance = self.encode(x)
         code = self.draw(mean, log_variance) if self.training else mean
         return self.decode(code), mean, log_variance
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, size, size) to mean and log variance, (N, latent) each."""
+        """Return mean and log variance, (N, latent) each, of images (N, C, size, size)."""
         y = self.encoder(x)
         y = y.reshape(len(y), -1)
         return self.mean(y), self.log_variance(y)
 
     def draw(self, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """A number of each Gaussian, so that gradients reach mean and variance."""
+        """Sample the Gaussians by the reparametrisation trick."""
         noise = self.generator.standard_normal(mean.shape, np.float32)
         return mean + arithmetic.exp(log_variance * 0.5) * noise
 
     def decode(self, code: Tensor) -> Tensor:
-        """(N, latent) to logits (N, C, size, size); their sigmoid is the image."""
+        """Return logits (N, C, size, size) of codes (N, latent); their sigmoid is the image."""
         return self.decoder(self.spread(code).reshape(len(code), *self._map))

@@ -1,6 +1,6 @@
 """VGG-16 and VGG-19, with and without batch normalisation: 138,357,544 and 143,667,240 parameters.
 
-Names and beginnings are torchvision's.
+Names and initialisation are torchvision's.
 
 Reference: Simonyan & Zisserman, Very deep convolutional networks for large-scale image recognition,
 ICLR 2015.
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from nets.autograd.tensor import Tensor
-from nets.models.blocks import he_fan_out, wide
+from nets.models.blocks import he_fan_out, scaled_channels
 from nets.nn.layers import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -25,13 +25,13 @@ from nets.nn.layers import (
 )
 from vj.errors import NetError
 
-# Convolutions of each stage; behind each stage the map is halved.
+# Convolutions of each stage; max pooling follows each stage.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
 
 
 class VGG(Module):
-    """Images of 32 pixels or more to classes.
+    """VGG for images of at least 32 pixels.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class VGG(Module):
     batch_norm : bool
     dropout : float
     width : float
-        Factor of all channels and neurons.
+        Multiplier of all channels and hidden units.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class VGG(Module):
     ) -> None:
         self.features = features(depth, in_channels, batch_norm=batch_norm, width=width)
         self.avgpool = AdaptiveAvgPool2d((7, 7))
-        hidden = wide(4096, width)
+        hidden = scaled_channels(4096, width)
         self.classifier = Sequential(
-            Linear(wide(512, width) * 49, hidden),
+            Linear(scaled_channels(512, width) * 49, hidden),
             ReLU(),
             Dropout(dropout),
             Linear(hidden, hidden),
@@ -69,7 +69,7 @@ class VGG(Module):
         he_fan_out(self, linear=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, num_classes) logits."""
+        """Return logits (N, num_classes) of images (N, in_channels, H, W)."""
         x = self.avgpool(self.features(x))
         return self.classifier(x.reshape(len(x), -1))
 
@@ -82,34 +82,36 @@ def features(
     width: float = 1.0,
     ceil_mode: bool = False,
 ) -> Sequential:
-    """The convolutions, which reduce an image 32 times."""
+    """Return the convolutional layers, of output stride 32."""
     if depth not in STAGES:
         raise NetError(f"VGG: `depth` must be one of {', '.join(map(str, STAGES))}, got {depth}")
     layers: list[Module] = []
     for count, channels in zip(STAGES[depth], CHANNELS, strict=True):
         for _ in range(count):
-            layers.append(Conv2d(in_channels, wide(channels, width), 3, padding=1))
-            layers += [BatchNorm2d(wide(channels, width)), ReLU()] if batch_norm else [ReLU()]
-            in_channels = wide(channels, width)
+            layers.append(Conv2d(in_channels, scaled_channels(channels, width), 3, padding=1))
+            layers += (
+                [BatchNorm2d(scaled_channels(channels, width)), ReLU()] if batch_norm else [ReLU()]
+            )
+            in_channels = scaled_channels(channels, width)
         layers.append(MaxPool2d(2, ceil_mode=ceil_mode))
     return Sequential(*layers)
 
 
 def vgg16(**options: Any) -> VGG:
-    """13 convolutions and 3 layers of neurons."""
+    """Build VGG-16: 13 convolutions and 3 linear layers."""
     return VGG(16, **options)
 
 
 def vgg16_bn(**options: Any) -> VGG:
-    """As `vgg16`, with batch normalisation."""
+    """Build VGG-16 with batch normalisation."""
     return VGG(16, batch_norm=True, **options)
 
 
 def vgg19(**options: Any) -> VGG:
-    """16 convolutions and 3 layers of neurons."""
+    """Build VGG-19: 16 convolutions and 3 linear layers."""
     return VGG(19, **options)
 
 
 def vgg19_bn(**options: Any) -> VGG:
-    """As `vgg19`, with batch normalisation."""
+    """Build VGG-19 with batch normalisation."""
     return VGG(19, batch_norm=True, **options)

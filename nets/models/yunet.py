@@ -1,6 +1,6 @@
-"""The body of a face detector like YuNet: separable units, three strides, 75,856 parameters.
+"""YuNet backbone: separable units, three strides, 75,856 parameters.
 
-Each cell of a map answers with 16 numbers: a class score, an object score, a box and five points.
+Each cell predicts 16 values: class score, objectness score, box and five landmarks.
 
 Reference: Wu et al., YuNet: a tiny millisecond-level face detector, Machine Intelligence Research
 20, 2023.
@@ -17,7 +17,7 @@ ANSWERS = 16
 
 
 class Unit(Module):
-    """A 1 x 1 convolution, a depthwise 3 x 3 one, and (but for heads) normalisation and relu."""
+    """A 1 x 1 convolution, a depthwise 3 x 3 one, and (except in heads) batch norm and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, norm: bool = True) -> None:
         self.conv1 = Conv2d(inputs, outputs, 1)
@@ -25,21 +25,21 @@ class Unit(Module):
         self.bn = BatchNorm2d(outputs) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H, W)."""
+        """Return (N, outputs, H, W) for an input (N, inputs, H, W)."""
         y = self.conv2(self.conv1(x))
         return y if self.bn is None else self.bn(y, "relu")
 
 
 class YuNet(Module):
-    """Images to maps of answers at strides 8, 16 and 32.
+    """Images to prediction maps at strides 8, 16 and 32.
 
     Parameters
     ----------
     in_channels : int
     width : int
-        Channels of the maps; the first layers have a quarter of them.
+        Channels of the maps; the first layers have a quarter.
     answers : int
-        Numbers of each cell.
+        Values predicted per cell.
     """
 
     def __init__(self, in_channels: int = 3, *, width: int = 64, answers: int = ANSWERS) -> None:
@@ -59,7 +59,7 @@ class YuNet(Module):
         he_fan_out(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(N, in_channels, H, W), both sizes multiples of 32, to three maps (N, answers, h, w)."""
+        """Return three maps (N, answers, h, w); H and W must be multiples of 32."""
         x, maps = self.stages[0](self.pool(self.stem(x))), []
         x = self.pool(self.stages[1](x))
         for stage in list(self.stages)[2:]:

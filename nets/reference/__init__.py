@@ -1,4 +1,4 @@
-"""What the layers mean, in plain loops: to read, and to measure everything else against.
+"""Reference implementations of the layers in plain loops, for reading and for tests.
 
 Arrays are (N, C, H, W) as in papers and PyTorch; sums are float64. Nothing here is fast: a layer of
 64 channels takes seconds. References: Dumoulin & Visin, A guide to convolution arithmetic for deep

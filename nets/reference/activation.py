@@ -1,4 +1,4 @@
-"""Functions of one number, and of the channels of a pixel."""
+"""Activation functions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from nets.reference.arrays import Array
 
 
 def relu(x: float) -> float:
-    """Nair & Hinton, ICML 2010."""
+    """Rectified linear unit. Nair & Hinton, ICML 2010."""
     return max(x, 0.0)
 
 
 def leaky_relu(x: float, slope: float) -> float:
-    """With a learnt slope for each channel it is PReLU: He et al., ICCV 2015."""
+    """Leaky ReLU; PReLU if each channel's slope is trained: He et al., ICCV 2015."""
     return x if x >= 0 else slope * x
 
 
 def relu6(x: float) -> float:
-    """Howard et al., MobileNets, 2017."""
+    """ReLU clipped at 6. Howard et al., MobileNets, 2017."""
     return min(max(x, 0.0), 6.0)
 
 
@@ -30,18 +30,18 @@ def sigmoid(x: float) -> float:
 
 
 def hard_swish(x: float) -> float:
-    """Howard et al., Searching for MobileNetV3, ICCV 2019."""
+    """Hard swish. Howard et al., Searching for MobileNetV3, ICCV 2019."""
     return x * relu6(x + 3) / 6
 
 
 def softmax(values: Array) -> Array:
-    """Shares that add up to 1."""
+    """Exponentials normalised to sum 1."""
     powers = [math.exp(v - max(values)) for v in values]
     return np.array(powers) / sum(powers)
 
 
 def maxout(x: Array, pieces: int) -> Array:
-    """Largest of every ``pieces`` neighbouring channels. Goodfellow et al., ICML 2013."""
+    """Maximum of every ``pieces`` neighbouring channels. Goodfellow et al., ICML 2013."""
     count, channels, high, wide = x.shape
     out = np.zeros((count, channels // pieces, high, wide))
     for n, k, i, j in np.ndindex(out.shape):

@@ -1,4 +1,4 @@
-"""Names of types that all of these functions use."""
+"""Type aliases of the reference functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Correlation, convolution, and the layers made of them."""
+"""Correlation, convolution, and the convolutional layers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from nets.reference.arrays import Array, Pair
 
 
 def correlate2d(image: Array, kernel: Array) -> Array:
-    """Cross-correlation where the kernel fits: ``out[i, j] = sum image[i+u, j+v] kernel[u, v]``.
+    """Cross-correlate without padding: ``out[i, j] = sum image[i+u, j+v] kernel[u, v]``.
 
-    This is what network libraries call convolution.
+    Deep learning libraries call this convolution.
     """
     rows = image.shape[0] - kernel.shape[0] + 1
     cols = image.shape[1] - kernel.shape[1] + 1
@@ -22,11 +22,11 @@ def correlate2d(image: Array, kernel: Array) -> Array:
 
 
 def convolve2d(image: Array, kernel: Array) -> Array:
-    """Convolution where the kernel fits: ``out[i, j] = sum image[i-u, j-v] kernel[u, v]``.
+    """Convolve without padding: ``out[i, j] = sum image[i-u, j-v] kernel[u, v]``.
 
-    The textbook's definition, shifted so that the first output sees the first pixels; it is the
-    correlation with the kernel turned by 180 degrees. Unlike correlation it is commutative and
-    associative, which is why signal processing prefers it; a learnt kernel does not care.
+    The textbook definition, shifted so that the first output covers the first pixels: correlation
+    with the kernel rotated by 180 degrees. Unlike correlation it is commutative and associative,
+    hence its use in signal processing; for a trained kernel it makes no difference.
     """
     rows = image.shape[0] - kernel.shape[0] + 1
     cols = image.shape[1] - kernel.shape[1] + 1
@@ -48,7 +48,7 @@ def conv2d(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Array:
-    """Seven loops. weights: (K, C / groups, kh, kw)."""
+    """Convolve in seven loops. weights: (K, C / groups, kh, kw)."""
     count, _, high, wide = x.shape
     outputs, per_group, kh, kw = weights.shape
     rows = (high + 2 * padding[0] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
@@ -77,7 +77,7 @@ def conv_transpose2d(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> Array:
-    """Each pixel adds its kernel, scaled, to the output. weights: (C, K / groups, kh, kw).
+    """Add a kernel, scaled by each pixel, to the output. weights: (C, K / groups, kh, kw).
 
     The transpose of `conv2d` as a linear map: ``<conv(x), y> == <x, conv_transpose(y)>``.
     """

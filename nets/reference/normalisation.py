@@ -1,4 +1,4 @@
-"""Numbers measured against the mean and the spread of their neighbours."""
+"""Normalisation: batch, group and local response."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nets.reference.arrays import Array
 
 
 def batch_norm(x: Array, scale: Array, shift: Array, mean: Array, var: Array, eps: float) -> Array:
-    """Per channel, by moments of the training set. Ioffe & Szegedy, ICML 2015."""
+    """Normalise each channel by the statistics of the training set. Ioffe & Szegedy, ICML 2015."""
     out = np.zeros(x.shape)
     for n, c, i, j in np.ndindex(x.shape):
         normal = (float(x[n, c, i, j]) - mean[c]) / math.sqrt(var[c] + eps)
@@ -19,9 +19,9 @@ def batch_norm(x: Array, scale: Array, shift: Array, mean: Array, var: Array, ep
 
 
 def group_norm(x: Array, groups: int, scale: Array, shift: Array, eps: float) -> Array:
-    """By the moments of groups of channels of each image. Wu & He, ECCV 2018.
+    """Normalise groups of channels of each image. Wu & He, ECCV 2018.
 
-    As many groups as channels: instance normalisation; one group: layer normalisation.
+    One channel per group is instance normalisation, one group is layer normalisation.
     """
     out = np.zeros(x.shape)
     share = x.shape[1] // groups
@@ -35,7 +35,7 @@ def group_norm(x: Array, groups: int, scale: Array, shift: Array, eps: float) ->
 
 
 def local_response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
-    """By the energy of neighbouring channels. Krizhevsky, Sutskever & Hinton, NIPS 2012, 3.3."""
+    """Divide by the energy of nearby channels. Krizhevsky, Sutskever & Hinton, NIPS 2012, 3.3."""
     out = np.zeros(x.shape)
     for n, c, i, j in np.ndindex(x.shape):
         first, last = max(0, c - (size - 1) // 2), min(x.shape[1], c + size // 2 + 1)

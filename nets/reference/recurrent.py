@@ -1,4 +1,4 @@
-"""Cells that remember: one step of one sequence."""
+"""LSTM and GRU cells: one step of one sequence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nets.reference.arrays import Array
 
 
 def lstm_step(x: Array, h: Array, c: Array, w: Array, r: Array, b: Array) -> tuple[Array, Array]:
-    """One step of one sequence; gates input, output, forget, cell as ONNX has them.
+    """Run one LSTM step of one sequence; gates in ONNX order: input, output, forget, cell.
 
     w (4 m, n), r (4 m, m), b (4 m,). Hochreiter & Schmidhuber, Neural Computation 9(8), 1997.
     """
@@ -26,10 +26,10 @@ def lstm_step(x: Array, h: Array, c: Array, w: Array, r: Array, b: Array) -> tup
 
 
 def gru_step(x: Array, h: Array, w: Array, r: Array, b: Array, d: Array) -> Array:
-    """One step of one sequence; gates update, reset, candidate as ONNX has them.
+    """Run one GRU step of one sequence; gates in ONNX order: update, reset, candidate.
 
-    w (3 m, n), r (3 m, m), b and d (3 m,) biases of both products. The reset gates the finished
-    product. Cho et al., EMNLP 2014.
+    w (3 m, n), r (3 m, m), b and d (3 m,) biases of both products. The reset gate is
+    applied after the product. Cho et al., EMNLP 2014.
     """
     size = len(h)
     from_x, from_h = w @ x + b, r @ h + d

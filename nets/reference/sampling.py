@@ -1,4 +1,4 @@
-"""Pooling, which makes maps smaller, and what makes them larger again."""
+"""Pooling, unpooling and upsampling."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nets.reference.arrays import Array, Pair
 def max_pool2d(
     x: Array, kernel: Pair, stride: Pair | None = None, padding: Pair = (0, 0)
 ) -> tuple[Array, Array]:
-    """Largest number of each window, and its switch: the tap that won, ``u * kw + v``.
+    """Return the maximum of each window and its index, the tap ``u * kw + v``.
 
-    The first of equal ones wins. Switches: Zeiler & Fergus, Visualizing and understanding
+    Ties go to the first tap. Indices ("switches"): Zeiler & Fergus, Visualizing and understanding
     convolutional networks, ECCV 2014.
     """
     step = stride or kernel
@@ -35,7 +35,7 @@ def max_unpool2d(
     x: Array, switches: Array, size: Pair, kernel: Pair, stride: Pair | None = None,
     padding: Pair = (0, 0),
 ) -> Array:  # fmt: skip
-    """Each number back where its switch says, 0 elsewhere; ``size`` is that of the output."""
+    """Place each value at its index, 0 elsewhere; ``size`` is that of the output."""
     step = stride or kernel
     out = np.zeros((*x.shape[:2], *size))
     for n, c, i, j in np.ndindex(x.shape):
@@ -49,7 +49,7 @@ def avg_pool2d(
     x: Array, kernel: Pair, stride: Pair | None = None, padding: Pair = (0, 0), *,
     include_pad: bool = True,
 ) -> Array:  # fmt: skip
-    """Mean of each window, over its pixels or over all its taps."""
+    """Return the mean of each window, over its pixels or over all its taps."""
     step = stride or kernel
     count, channels, high, wide = x.shape
     rows = (high + 2 * padding[0] - kernel[0]) // step[0] + 1
@@ -66,7 +66,7 @@ def avg_pool2d(
 
 
 def adaptive_avg_pool2d(x: Array, size: Pair) -> Array:
-    """Mean over ``size`` windows that cover the image evenly; (1, 1) is global pooling."""
+    """Return the means of ``size`` evenly spaced windows; (1, 1) is global pooling."""
     count, channels, high, wide = x.shape
     out = np.zeros((count, channels, *size))
     for n, c, i, j in np.ndindex(out.shape):
@@ -80,7 +80,7 @@ def adaptive_avg_pool2d(x: Array, size: Pair) -> Array:
 
 
 def upsample_nearest(x: Array, factor: int) -> Array:
-    """Every pixel becomes a block (some books call this unsampling)."""
+    """Repeat every pixel as a block."""
     count, channels, high, wide = x.shape
     out = np.zeros((count, channels, high * factor, wide * factor))
     for n, c, i, j in np.ndindex(out.shape):
@@ -89,7 +89,7 @@ def upsample_nearest(x: Array, factor: int) -> Array:
 
 
 def upsample_bilinear(x: Array, factor: int) -> Array:
-    """Linear in both directions between pixel centres; the border is repeated."""
+    """Interpolate linearly between pixel centres along both axes; the border is repeated."""
     count, channels, high, wide = x.shape
     out = np.zeros((count, channels, high * factor, wide * factor))
     for n, c, i, j in np.ndindex(out.shape):
@@ -103,7 +103,7 @@ def upsample_bilinear(x: Array, factor: int) -> Array:
 
 
 def bilinear_kernel(factor: int) -> Array:
-    """Weights that make a transposed convolution of stride ``factor`` a bilinear interpolation.
+    """Return transposed-convolution weights for bilinear interpolation by ``factor``.
 
     With padding ``factor // 2`` (even factors) it equals `upsample_bilinear` away from the border,
     where zeros are read instead of repeated pixels. Long, Shelhamer & Darrell, CVPR 2015, 3.3.

@@ -177,7 +177,7 @@ def test_looking_leaves_no_trace():
     project(model, image(), "4", 0)
     saliency(model, image()[None])
     strongest(model, image()[None], "0", 1)
-    with pytest.raises(NetError, match="`at` must be a place"):
+    with pytest.raises(NetError, match="`at` must be a position"):
         project(model, image(), "4", 0, at=(99, 0))
     assert [p.requires_grad for p in model.parameters()] == [False, *[True] * 5]
     assert all(p.grad is None for p in model.parameters())
@@ -263,5 +263,5 @@ def test_what_does_not_fit_is_said():
         latent_plane(lambda z: z, 2, centre=[1])
     with pytest.raises(ImageError, match="use `as_picture`"):
         grid(np.zeros((2, 3, 3)))
-    with pytest.raises(ImageError, match=r"numbers of shape \(3,\) are no picture"):
+    with pytest.raises(ImageError, match=r"an array of shape \(3,\) is not an image"):
         as_picture([1, 2, 3])

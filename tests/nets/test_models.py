@@ -325,7 +325,7 @@ def test_fcn_takes_over_a_vgg():
         want = vgg.classifier[0](vgg.features(x).reshape(1, -1)).numpy()
         got = fcn.classifier[0](fcn.features(x)).numpy()
     np.testing.assert_allclose(got[0, :, 3, 3], want[0], atol=1e-4)  # its middle sees all 7 x 7
-    with pytest.raises(NetError, match=r"FCN: .* is without features\.0\.weight"):
+    with pytest.raises(NetError, match=r"FCN: .* lacks features\.0\.weight"):
         fcn.load_vgg({})
     with pytest.raises(NetError, match=r"wrong: features\.0\.weight \(8, 3, 3, 3\) of float32"):
         fcn.load_vgg(M.VGG(16, 5, width=1 / 8).state_dict())
@@ -410,8 +410,8 @@ BAD = [
     (lambda: M.DeepLab(depth=101), r"DeepLab: `depth` must be one of \[18, 34, 50\], got 101"),
     (lambda: M.DeepLab(dilations="none"), "or 6 and 3 numbers, got 'none'"),
     (lambda: M.FCN(stride=4), "FCN: `stride` must be 8, 16 or 32, got 4"),
-    (lambda: M.VAE(size=24), "VAE: `size` must be 8, 16, 32 and so on, got 24"),
-    (lambda: M.Generator(size=4), "DCGAN: `size` must be 8, 16, 32 and so on, got 4"),
+    (lambda: M.VAE(size=24), "VAE: `size` must be 8 times a power of 2, got 24"),
+    (lambda: M.Generator(size=4), "DCGAN: `size` must be 8 times a power of 2, got 4"),
     (lambda: M.Autoencoder((3,)), r"Autoencoder: `sizes` must be two or more.*got \(3,\)"),
     (lambda: M.Autoencoder(activation="elu"), "one of sigmoid, tanh, relu.*'elu'"),
     (lambda: kl_sparsity(Tensor([[0.5]]), 1.0), "`share` must be between 0 and 1, got 1.0"),
