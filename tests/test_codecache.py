@@ -288,3 +288,29 @@ def test_a_sound_file_that_cannot_be_loaded_is_compiled_again(tmp_path):
     path.write_bytes(_digest(key, b"not a pickle") + b"not a pickle")
     assert made[1](42) == 21
     assert path.stat().st_size > 1000
+
+
+def test_a_library_call_that_compiles_says_so_once_by_logging(tmp_path):
+    (tmp_path / "tiny.py").write_text(TINY)
+    code = "import tiny; print(tiny.double(21.0), tiny.triple(14.0))"
+    env = {**os.environ, "VJ_CACHE_DIR": str(tmp_path / "cache")}
+    runs = {
+        "first": code,
+        "second": code,
+        "silenced": f"import logging; logging.getLogger('vj').setLevel('ERROR'); {code}",
+    }
+    said = {}
+    for name, text in runs.items():
+        if name == "silenced":
+            shutil.rmtree(tmp_path / "cache")
+        done = subprocess.run(
+            [sys.executable, "-c", text], cwd=tmp_path, env=env, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert done.stdout == "42.0 42.0\n"
+        said[name] = done.stderr
+    assert said == {
+        "first": "compiling for this machine, which happens once ...\n",
+        "second": "",
+        "silenced": "",
+    }

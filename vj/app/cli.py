@@ -66,7 +66,7 @@ def run(args: Namespace, console: Console) -> Status:
         return Status.DONE
     from vj.io.images import pixel_limit
 
-    console.talk = Talk.QUIET if args.quiet else Talk.VERBOSE if args.verbose else Talk.NORMAL
+    console.set_talk(Talk.QUIET if args.quiet else Talk.VERBOSE if args.verbose else Talk.NORMAL)
     with pixel_limit(args.max_pixels):
         return _run(args, console)
 

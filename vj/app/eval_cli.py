@@ -162,7 +162,7 @@ class _YuNet:
         try:
             import cv2
         except ImportError as exc:
-            raise CascadeError(f"yunet={path}: needs cv2: {exc}") from exc
+            raise CascadeError(f"yunet={path}: needs cv2: pip install opencv-python") from exc
         if not hasattr(cv2, "FaceDetectorYN"):
             raise CascadeError(f"yunet={path}: cv2 {cv2.__version__} has no FaceDetectorYN")
         if not Path(path).is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,12 @@ class Console:
             stderr=stderr,
             interactive=stderr.isatty(),
         )
+
+    def set_talk(self, talk: Talk) -> None:
+        """Say so much from now on, and let the library log no more than that."""
+        self.talk = talk
+        level = logging.ERROR if talk == Talk.QUIET else logging.NOTSET
+        logging.getLogger("vj").setLevel(level)
 
     def error(self, text: str) -> None:
         """Say what went wrong, in one line, even if told to be quiet."""

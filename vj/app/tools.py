@@ -82,7 +82,7 @@ def program(
         except _Told as told:
             console.write(str(told).encode())
             return Status.DONE
-        console.talk = Talk.QUIET if args.quiet else Talk.NORMAL
+        console.set_talk(Talk.QUIET if args.quiet else Talk.NORMAL)
         return run(args, console)
     except ClosedPipe:
         return Status.OUTPUT

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache, cached_property, partial
@@ -99,7 +100,8 @@ class Kernel:
             if self._ready:
                 return
             if not numba.config.DISABLE_JIT:
-                self.dispatcher.compile(self.signature)
+                with event.install_listener("numba:compile", _Compilation()):
+                    self.dispatcher.compile(self.signature)
                 self.dispatcher.disable_compile()
             self._ready = True
 
@@ -129,21 +131,46 @@ def device(function: Callable[..., Any]) -> Any:
 
 @contextlib.contextmanager
 def on_compile(tell: Callable[[], None]) -> Iterator[None]:
-    """Call ``tell`` once, just before the first real compilation within the block."""
+    """Call ``tell`` once, just before the first real compilation within the block.
 
-    class Listener(event.Listener):
-        told = False
-
-        def on_start(self, event: Any) -> None:
-            if not self.told:
-                self.told = True
-                tell()
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    with event.install_listener("numba:compile", Listener()):
+    Outside of such blocks the first compilation of a process is logged, as a warning of the logger
+    "vj", because it takes seconds.
+    """
+    once = _Once(tell)
+    _told.append(once)
+    try:
         yield
+    finally:
+        _told.remove(once)
+
+
+class _Once:
+    """A function that is called once."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell: Callable[[], None] | None = tell
+
+    def __call__(self) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+
+def _log() -> None:
+    logging.getLogger("vj").warning("compiling for this machine, which happens once ...")
+
+
+_told = [_Once(_log)]  # whoever came last is told of a compilation
+
+
+class _Compilation(event.Listener):
+    """Tells of what is compiled; what comes from the cache is not."""
+
+    def on_start(self, event: Any) -> None:
+        _told[-1]()
+
+    def on_end(self, event: Any) -> None:
+        pass
 
 
 @cache
