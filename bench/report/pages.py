@@ -105,15 +105,17 @@ def cards(results: dict[str, dict[str, Any]]) -> Iterator[tuple[Path, str]]:
     """Model cards with the scores of detectors.json."""
     rows = results["detectors"]["detectors"]
     for path in sorted(DATA.glob("*.json")):
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
+        content = records.read(path)
         entries = content.items() if path.stem == "published" else [(path.stem, content)]
         for name, card in entries:
             row = rows[CARDS[name]]
             card["scores"] = {"AP": row["ap"], "recall at 50 false alarms": row["recall_at_50"]}
-        if content != json.loads(text):
-            text = json.dumps(content, indent=1) + "\n"
-        yield path, text
+        yield path, json.dumps(content, indent=1) + "\n"
+    for path in sorted((ROOT / "vj" / "data").glob("*.json")):
+        card, row = records.read(path), rows[f"vj {path.stem}"]
+        by_source = {f"ap_{name}": round(ap, 4) for name, ap in row["ap_by_source"].items()}
+        card["scores"] = {key: row[key] for key in ("ap", "recall_at_50")} | by_source
+        yield path, json.dumps(card, indent=1) + "\n"
 
 
 def pages(results: dict[str, dict[str, Any]]) -> Iterator[tuple[Path, str]]:
