@@ -23,7 +23,8 @@ class Detections:
     score : (n,) float32
         Margin of the detector's decision, uncalibrated: comparable within one detector only.
     confidence : (n,) float32 or None
-        Calibrated probability that the box holds a face, 0 to 1, where the detector has one.
+        Probability that the box holds a face, 0 to 1: calibrated where the card of the detector has
+        a calibration; of other networks the score, uncalibrated; of other cascades None.
     level : (n,) int32 or None
         Last cascade stage that the window reached.
     neighbors : (n,) int32 or None

@@ -14,8 +14,8 @@ from typing import Any
 
 STRANGERS = 16  # connections that have not said yet who they are
 STRANGERS_EACH = 8  # of these, from one address
-GUESTS = 32  # connections of those who may be here
-GUESTS_EACH = 8  # of these, from one address: a browser opens six
+GUESTS = 48  # connections of those who may be here
+GUESTS_EACH = 16  # of these, from one address: a browser opens six, a proxy more
 RATE = 60.0  # requests a second from one address
 _REMEMBERED = 256  # addresses whose rate is known
 
