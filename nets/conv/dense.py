@@ -1,13 +1,12 @@
 """The three products of a dense convolution, by the kernels that networks compute with.
 
-The kernels of inference read and write one arena, zeros around every image. Here the arena is the
-memory of the result, and the input is wherever its address says; images that need zeros around
-them are copied, a few at a time, to a place that stays in the cache.
+The kernels of inference read and write one arena, zeros around every image. Here input and result
+are arrays by themselves; images that need zeros around them are copied, a few at a time, to a place
+that stays in the cache.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from nets.conv.loop_parameters import CACHE, forward_parameters, gradient_parame
 from nets.conv.spec import ConvSpec, packing
 from nets.kernels import conv
 from nets.kernels import weights as kernels
-from nets.runtime.memory import address, empty, scratch
+from nets.kernels.conv_training import conv_between
+from nets.runtime.memory import empty, scratch
 from nets.runtime.threads import LITTLE, SMALL, Caller, share, share_kernel, thread_count
 
 PARTS = 8  # partial sums of the gradient of few weights, whatever the number of threads
 WORTH = 1 << 20  # multiplications that are worth one
-INF = math.inf
 
 
 def run(spec: ConvSpec, x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -45,10 +44,8 @@ def run(spec: ConvSpec, x: Array, w: Array, bias: Array | None = None) -> Array:
 def _by_outputs(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> None:
     """Many weights for few pixels: pack some of them, use them for all pixels, and so on."""
     images, blocks = len(x), -(-spec.stored // 16)
-    source = address(_framed(spec, x))
+    source, target = _framed(spec, x).reshape(-1), y.reshape(-1)
     group = max(1, CACHE // (16 * spec.inputs * spec.taps))
-    target, arena = address(y), y.reshape(-1)
-    start = (source - target) // 4
     rows = forward_parameters(spec, images, spec.stored)[1]
 
     def task(call: Caller, first: int, last: int) -> None:
@@ -58,10 +55,8 @@ def _by_outputs(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> No
             packed = call.scratch("packed", spec.inputs * spec.taps * (end - k))
             call(kernels.pack_weights, w, packed, order, 0, -(-(end - k) // 16))
             part = forward_parameters(spec, images, end - k)[0].copy()
-            part[conv.X] += start
             part[conv.Y] = k
-            given = arena, packed, bias[k:end], part, -INF, INF
-            call(conv.conv_direct, *given, 0, rows, packed[:0])
+            call(conv_between, source, packed, bias[k:end], target, part, 0, rows)
 
     share(blocks, task, small=spec.work * images < LITTLE)
 
@@ -74,13 +69,11 @@ def _by_pixels(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> Non
     share_kernel(
         kernels.pack_weights, (w, packed, order), -(-spec.stored // 16), small=packed.size < SMALL
     )
-    target, arena, small = address(y), y.reshape(-1), spec.work * images < LITTLE
+    small = spec.work * images < LITTLE
 
-    def given(source: int, image: int, count: int) -> tuple[Any, ...]:
-        shape = forward_parameters(spec, count, spec.stored)[0].copy()
-        shape[conv.X] += (source - target) // 4
-        shape[conv.Y] = image * spec.pixels * spec.stored
-        return arena, packed, bias, shape, -INF, INF
+    def given(source: Array, image: int, count: int) -> tuple[Any, ...]:
+        shape = forward_parameters(spec, count, spec.stored)[0]
+        return source.reshape(-1), packed, bias, y[image : image + count].reshape(-1), shape
 
     chunk = _chunk(spec, images)
     chunks = -(-images // chunk)
@@ -89,15 +82,13 @@ def _by_pixels(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> Non
         def task(call: Caller, first: int, last: int) -> None:
             for n in range(first * chunk, min(last * chunk, images), chunk):
                 end = min(n + chunk, images)
-                source = address(_inside(spec, x[n:end], call))
                 rows = forward_parameters(spec, end - n, spec.stored)[1]
-                call(conv.conv_direct, *given(source, n, end - n), 0, rows, packed[:0])
+                call(conv_between, *given(_inside(spec, x[n:end], call), n, end - n), 0, rows)
 
         share(chunks, task, small=small)
         return
-    source, rows = address(_framed(spec, x)), forward_parameters(spec, images, spec.stored)[1]
-    args = *given(source, 0, images), packed[:0]
-    share_kernel(conv.conv_direct, args, rows, small=small)
+    rows = forward_parameters(spec, images, spec.stored)[1]
+    share_kernel(conv_between, given(_framed(spec, x), 0, images), rows, small=small)
 
 
 def weight_gradient(spec: ConvSpec, x: Array, gy: Array, shape: tuple[int, ...]) -> Array:

@@ -66,43 +66,43 @@ P_Y, P_R, P_ROWS, P_COLS, P_TAP, P_TAPS, P_RUN, P_WEIGHT, PHASE = range(9)
 
 
 @device
-def conv_tile(tile, arena, weights, bias, shape, lo, hi, phase, k, at, where, target, extra):
+def conv_tile(tile, x, weights, bias, y, shape, lo, hi, phase, k, at, where, target, extra):
     """Pixels at the places `where`, the channels from k on: sum, residual, activation, store."""
     run, first = shape[phase + P_RUN], shape[phase + P_TAP]
     lanes = lanes_of(tile[0])
     for t in range(first, first + shape[phase + P_TAPS]):
-        tile = multiply(tile, arena, where, shape[t], run, lanes, weights, at)
+        tile = multiply(tile, x, where, shape[t], run, lanes, weights, at)
         at += run * lanes
     if shape[R] >= 0:
-        tile = tile_add(tile, arena, extra, 0)
+        tile = tile_add(tile, y, extra, 0)
     if shape[SLOPE] >= 0:
         tile = tile_slope(tile, load_like(tile[0], bias, shape[SLOPE], k))
-    tile_store(tile_clamp(tile, lo, hi), arena, target, 0)
+    tile_store(tile_clamp(tile, lo, hi), y, target, 0)
 
 
 @device
-def conv_block(like, arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k):
+def conv_block(like, x, weights, bias, y, shape, lo, hi, image, phase, top, bottom, k):
     """Rows top..bottom of one phase and one image, the channels k to k + lanes of `like`."""
     at = shape[phase + P_WEIGHT] + k * shape[phase + P_TAPS] * shape[phase + P_RUN]
-    x = shape[X] + image * shape[X_IMAGE] + shape[shape[CHANNELS] + k // 16]
-    y = shape[Y] + image * shape[Y_IMAGE] + shape[phase + P_Y] + k
+    source = shape[X] + image * shape[X_IMAGE] + shape[shape[CHANNELS] + k // 16]
+    to = shape[Y] + image * shape[Y_IMAGE] + shape[phase + P_Y] + k
     r = shape[R] + image * shape[R_IMAGE] + shape[phase + P_R] + k
     cols = shape[phase + P_COLS]
     start = load_like(like, bias, k, 0)
     six = (start, start, start, start, start, start)
     i, j, left = top, int64(0), (bottom - top) * cols
     while left > 0:
-        where = places(left, i, j, cols, x, shape[X_ROW], shape[X_PIXEL])
-        target = places(left, i, j, cols, y, shape[Y_ROW], shape[Y_PIXEL])
+        where = places(left, i, j, cols, source, shape[X_ROW], shape[X_PIXEL])
+        target = places(left, i, j, cols, to, shape[Y_ROW], shape[Y_PIXEL])
         extra = target
         if shape[R] >= 0:
             extra = places(left, i, j, cols, r, shape[R_ROW], shape[R_PIXEL])
         count = rows_of_tile(left)
         if count == TILE:
-            conv_tile(six, arena, weights, bias, shape, lo, hi, phase, k, at, where, target, extra)
+            conv_tile(six, x, weights, bias, y, shape, lo, hi, phase, k, at, where, target, extra)
         else:
             conv_tile(
-                six[:4], arena, weights, bias, shape, lo, hi, phase, k, at,
+                six[:4], x, weights, bias, y, shape, lo, hi, phase, k, at,
                 where[:4], target[:4], extra[:4],
             )  # fmt: skip
         left -= count
@@ -112,12 +112,9 @@ def conv_block(like, arena, weights, bias, shape, lo, hi, image, phase, top, bot
             i += 1
 
 
-@kernel(LAYER)
-def conv_direct(arena, weights, bias, shape, lo, hi, first, last, scratch):
-    """Convolution by register tiles; rows are output rows (of the largest phase).
-
-    Input channels need not be a multiple of anything, output channels are computed in eights.
-    """
+@device
+def conv_rows(x, weights, bias, y, shape, lo, hi, first, last):
+    """Rows first to last of all images, from the memory x to the memory y."""
     rows = shape[ROWS]
     for image in range(first // rows, (last + rows - 1) // rows):
         end = min(last - image * rows, rows)
@@ -129,10 +126,19 @@ def conv_direct(arena, weights, bias, shape, lo, hi, first, last, scratch):
                     if k + 16 <= shape[K]:
                         conv_block(
                             splat16(float32(0)),
-                            arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
+                            x, weights, bias, y, shape, lo, hi, image, phase, top, bottom, k,
                         )  # fmt: skip
                     else:
                         conv_block(
                             splat8(float32(0)),
-                            arena, weights, bias, shape, lo, hi, image, phase, top, bottom, k,
+                            x, weights, bias, y, shape, lo, hi, image, phase, top, bottom, k,
                         )  # fmt: skip
+
+
+@kernel(LAYER)
+def conv_direct(arena, weights, bias, shape, lo, hi, first, last, scratch):
+    """Convolution by register tiles; rows are output rows (of the largest phase).
+
+    Input channels need not be a multiple of anything, output channels are computed in eights.
+    """
+    conv_rows(arena, weights, bias, arena, shape, lo, hi, first, last)
