@@ -26,22 +26,59 @@ TESTS = {
 }
 
 
+in_the_usual_mode = pytest.mark.skipif(
+    bool(config.DISABLE_JIT or config.BOUNDSCHECK), reason="starts such a mode itself"
+)
+
+
 def test_every_word_has_a_plain_twin():
     words = {name for name in dir(simd) if callable(getattr(simd, name))}
     assert len(words) > 50
     assert not [name for name in words if not hasattr(plain, name)]
 
 
-@pytest.mark.skipif(config.DISABLE_JIT or config.BOUNDSCHECK, reason="is run in such a mode")
+def run(*args, mode):
+    """What Python prints in a mode."""
+    done = subprocess.run(
+        [sys.executable, *args],
+        cwd=ROOT,
+        env={**os.environ, mode: "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@in_the_usual_mode
 @pytest.mark.parametrize("mode", TESTS)
 def test_kernels_pass_in_another_mode(mode):
     for line in TESTS[mode]:
         path, _, chosen = line.partition(":")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-rN", path, "-k", chosen.strip()],
-            cwd=ROOT,
-            env={**os.environ, mode: "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+        run("-m", "pytest", "-q", "-rN", path, "-k", chosen.strip(), mode=mode)
+
+
+@in_the_usual_mode
+def test_plain_kernels_answer_as_machine_code(tmp_path):
+    pytest.importorskip("onnx")
+    calls = str(tmp_path / "calls")
+    run("-m", "tests.replay", calls, "--record", mode="COMPILED")
+    print(run("-m", "tests.replay", calls, mode="NUMBA_DISABLE_JIT"))
+
+
+DETECT = """
+import numpy as np, nets
+image = np.random.default_rng(1).integers(0, 256, (30, 37, 3), dtype=np.uint8)
+for n_jobs in (1, 2):
+    found = nets.load("face-tiny", score_threshold=0.01, n_jobs=n_jobs).detect(image)
+    print(len(found) > 3, found.xyxy.tolist(), found.score.tolist())
+"""
+
+
+@in_the_usual_mode
+def test_a_network_of_plain_kernels_finds_the_same():
+    found = run("-c", DETECT, mode="NUMBA_DISABLE_JIT")
+    assert found == run("-c", DETECT, mode="COMPILED")
+    first, second = found.splitlines()
+    assert first.startswith("True")
+    assert first == second

@@ -197,6 +197,15 @@ def conv2d_many_images(draw):
 
 
 @case
+def conv2d_winograd(draw):
+    channels, outputs = 16 * draw.size(2, 3), 16 * draw.size(2, 3)
+    x = draw.numbers(draw.size(1, 3), channels, *draw.pair(3, max(5, draw.most // 2)))
+    return lambda *a: convolution.conv2d(*a, padding=(1, 1)), [
+        x, draw.numbers(outputs, channels, 3, 3, spread=0.3), draw.numbers(outputs),
+    ]  # fmt: skip
+
+
+@case
 def linear(draw):
     before = [draw.size() for _ in range(draw.size(0, 2))]
     inputs, outputs = draw.size(), draw.size()
