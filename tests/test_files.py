@@ -187,3 +187,16 @@ def test_a_file_that_was_swept_away_before_its_lock_is_made_again(tmp_path, monk
     assert len(taken) == 1
     assert (tmp_path / "a.txt").read_bytes() == b"new"
     assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_file_system_without_locks_is_written_and_not_swept(tmp_path, monkeypatch, unswept):
+    def none(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.fcntl, "flock", none)
+    left = f".a.{files._machine()}.00000001.part"
+    (tmp_path / left).write_bytes(b"perhaps of another process")
+    with replacing(tmp_path / "a.txt") as file:
+        file.write(b"new")
+    assert names(tmp_path) == [left, "a.txt"]

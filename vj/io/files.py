@@ -105,7 +105,7 @@ def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         try:
             _lock(file.fileno(), wait=True)
             # Between its creation and the lock another process may have swept it away.
-            if sys.platform == "win32" or os.fstat(file.fileno()).st_nlink:
+            if partial.exists():
                 break
         except BaseException:
             file.close()
@@ -121,13 +121,16 @@ def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
 
 def _lock(descriptor: int, *, wait: bool) -> None:
-    """Lock a file until it is closed; OSError if it is locked already and is not waited for."""
+    """Lock a file until it is closed, if its file system has locks.
+
+    A lock of another is waited for; if it shall not be, OSError is raised, and without locks too.
+    """
     if sys.platform == "win32":
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as exc:
-        if not wait or exc.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL):
+    except OSError:
+        if not wait:
             raise
 
 
