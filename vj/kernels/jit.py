@@ -14,15 +14,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba import njit, types
 from numba.core import event
+from numba.core.compiler_lock import global_compiler_lock
 
 from vj.codecache import Folders, Store, find_folders
 from vj.kernels.simd.plain import interpreted
@@ -34,6 +36,15 @@ FLAGS: dict[str, Any] = {
     "error_model": "numpy",
     "_nrt": False,
 }
+
+
+if hasattr(os, "register_at_fork"):
+    # A process forked in the middle of a compilation would find the lock held for good: fork waits.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def ro(dtype: types.Type, ndim: int) -> types.Array:
@@ -77,8 +88,8 @@ class Kernel:
         names = code.co_varnames[: code.co_argcount]
         self.band = names.index("first") if "first" in names else -1  # place of (first, last)
         self.signature = signature
-        self._lock = threading.Lock()
         self._ready = False
+        self._address: int | None = None
         if numba.config.DISABLE_JIT:
             self.dispatcher: Any = interpreted(function, signature)
             return
@@ -96,7 +107,7 @@ class Kernel:
 
     def compile(self) -> None:
         """Make the machine code ready: from the cache where possible, by the compiler otherwise."""
-        with self._lock:
+        with global_compiler_lock:
             if self._ready:
                 return
             if not numba.config.DISABLE_JIT:
@@ -105,14 +116,18 @@ class Kernel:
                 self.dispatcher.disable_compile()
             self._ready = True
 
-    @cached_property
+    @property
     def address(self) -> int:
         """Where the machine code lies; without it, the function, which `simd.plain.call` calls."""
-        self.compile()
         if numba.config.DISABLE_JIT:
             return id(self.dispatcher)
-        compiled = next(iter(self.dispatcher.overloads.values()))
-        return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+        if self._address is None:
+            with global_compiler_lock:
+                self.compile()
+                compiled = next(iter(self.dispatcher.overloads.values()))
+                name = compiled.fndesc.llvm_func_name
+                self._address = int(compiled.library.get_pointer_to_function(name))
+        return self._address
 
 
 def kernel(signature: Any, **flags: Any) -> Callable[[Callable[..., Any]], Kernel]:
