@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from vj.detect.grouping import Groups, group_rectangles
 from vj.detect.packing import pack
 from vj.detect.scanner import Scanner
 from vj.detect.scoring import Scoring
+from vj.detect.threads import map_in_threads
 from vj.detections import Detections
 from vj.errors import ParameterError
 from vj.io.images import as_gray
@@ -172,10 +172,7 @@ class CascadeDetector:
     def detect_many(self, images: Iterable[Any], n_jobs: int | None = None) -> list[Detections]:
         """Detections of each image, in order, on `n_jobs` threads (default: as constructed)."""
         jobs = self.n_jobs if n_jobs is None else _whole("n_jobs", n_jobs, 1)
-        if jobs == 1:
-            return [self._detect(as_gray(image), 1) for image in images]
-        with ThreadPoolExecutor(jobs) as pool:
-            return list(pool.map(lambda image: self._detect(as_gray(image), 1), images))
+        return map_in_threads(lambda image: self._detect(as_gray(image), 1), images, jobs)
 
     def explain(self, image: Any, box: ArrayLike) -> Explanation:
         """Say why a window is accepted or rejected.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from vj.detect import pyramid
 from vj.detect.packing import PackedCascade
 from vj.detect.pyramid import Level
+from vj.detect.threads import call_in_threads
 from vj.kernels import pyramid as columns
 from vj.kernels import scan
 
@@ -72,12 +72,7 @@ class Scanner:
                     return
                 found[job[0]] = self._scan(gray, job[1], where, space)
 
-        if n_jobs > 1 and len(chunks) > 1:
-            with ThreadPoolExecutor(n_jobs) as pool:
-                for done in [pool.submit(work) for _ in range(n_jobs)]:
-                    done.result()
-        else:
-            work()
+        call_in_threads(work, min(n_jobs, len(chunks)))
         windows = np.concatenate([windows for windows, _ in found])
         weights = np.concatenate([weights for _, weights in found])
         return _to_image(windows, levels), weights
