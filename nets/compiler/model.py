@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,10 +17,22 @@ from nets.compiler.plan import Plan
 from nets.compiler.specialise import specialise
 from nets.graph.ir import Graph, Port
 from nets.operators.layer import Layer
+from nets.runtime.thread_pool import ThreadPool
 from vj.errors import NetError
 from vj.limits import NET_BYTES as LIMIT
 
 PLANS = 8  # sizes that are kept
+_models: WeakSet[Model] = WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked process the threads are gone, and a lock may be held by one of them."""
+    for model in _models:
+        model.lock, model._threads = threading.RLock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Model:
@@ -47,7 +60,11 @@ class Model:
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._known: dict[str, Layer] = {}  # layers whose packed weights are shared by all plans
         self.lock = threading.RLock()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: ThreadPool | None = None
+        _models.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.graph, self.n_jobs, self._algorithms, self.max_bytes)
 
     def run(self, feeds: Mapping[str, ArrayLike]) -> dict[str, Array]:
         """Compute the outputs.
@@ -86,12 +103,16 @@ class Model:
             self._plans.move_to_end(key)
             return self._plans[key]
 
-    def threads(self) -> ThreadPoolExecutor | None:
-        """The helpers of the calling thread, if the model was asked to use any."""
+    def threads(self) -> ThreadPool | None:
+        """The threads that help the calling one, all idle; None where it works alone."""
         if self.n_jobs == 1:
             return None
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self.n_jobs - 1, "nets")
+            try:
+                self._threads = ThreadPool(self.n_jobs - 1)
+            except RuntimeError:  # no more threads
+                return None
+        self._threads.wait()  # an interrupt may have left them at work
         return self._threads
 
     def shapes(
@@ -139,6 +160,11 @@ class Model:
                 )
             arrays[port.name] = array
         return arrays
+
+
+def _rebuild(graph: Graph, n_jobs: int, algorithms: Mapping[str, str], max_bytes: int) -> Model:
+    """The model of a pickle or a copy: plans are made anew, and so are threads."""
+    return Model(graph, n_jobs=n_jobs, algorithms=algorithms, max_bytes=max_bytes)
 
 
 def _sized(port: Port, size: tuple[int, int] | None, batch: int) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +19,7 @@ from nets.operators import OPERATORS, PASSES
 from nets.operators.evaluate import evaluate, infer, spec_of
 from nets.operators.layer import Image, Layer, Step
 from nets.operators.lowering import Import, Lowering, Numpy
+from nets.runtime.thread_pool import ThreadPool
 from vj.errors import NetError
 from vj.limits import NET_BYTES as LIMIT
 
@@ -42,9 +42,9 @@ class Plan:
         algorithms: Mapping[str, str] | None = None,
         known: dict[str, Layer] | None = None,
     ) -> None:
-        self.special, self.n_jobs = special, n_jobs
+        self.special, self.n_jobs, self.algorithms = special, n_jobs, dict(algorithms or {})
         lowering = Lowering(special)
-        _overrule(lowering, algorithms or {})
+        _overrule(lowering, self.algorithms)
         for improve in PASSES:
             improve(lowering)
         self.lowering, self.layers = lowering, lowering.layers
@@ -56,6 +56,9 @@ class Plan:
         self.views: dict[str, Array] = {}
         self.geometry: dict[str, I64] = {}
         self.stages = self._stages()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.special, self.n_jobs, self.algorithms)
 
     def _stages(self) -> list[Numpy | Program]:
         """Runs of layers in the arena as programs, everything else by itself."""
@@ -107,12 +110,12 @@ class Plan:
 
     # ----------------------------------------------------------------- running
 
-    def run(self, feeds: Feeds, threads: Executor | None = None) -> dict[str, Array]:
+    def run(self, feeds: Feeds, threads: ThreadPool | None = None) -> dict[str, Array]:
         """All outputs as fresh arrays."""
         env = self.execute(feeds, threads)
         return {name: self._output(source, env) for name, source in self.special.outputs}
 
-    def execute(self, feeds: Feeds, threads: Executor | None = None) -> dict[str, Array]:
+    def execute(self, feeds: Feeds, threads: ThreadPool | None = None) -> dict[str, Array]:
         """Run; the arrays outside the arena come back, the others are seen by `view`."""
         env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
         for stage in self.stages:
@@ -227,6 +230,11 @@ class Plan:
         steps = layer.steps(self.arena.place)
         steps[0].imports = layer.output if isinstance(layer, Import) else ""
         return Program(steps)
+
+
+def _rebuild(special: Special, n_jobs: int, algorithms: Mapping[str, str]) -> Plan:
+    """The plan of a pickle or a copy, with memory of its own."""
+    return Plan(special, n_jobs=n_jobs, algorithms=algorithms)
 
 
 def _overrule(lowering: Lowering, algorithms: Mapping[str, str]) -> None:

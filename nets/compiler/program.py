@@ -7,13 +7,14 @@ for another thread less than a microsecond.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 
 from nets.conv.tensor_layout import F32, I64, aligned
 from nets.kernels import layout
 from nets.operators.layer import Step
+from nets.runtime.thread_pool import ThreadPool
 from nets.runtime.worker_pool import yield_function
 
 BAND_NS = 4_000  # a band of rows is worth a thread of its own from here on
@@ -91,17 +92,18 @@ class Program:
                     needs = [max(a, b) for a, b in zip(needs, counts, strict=True)]
         return needs
 
-    def run(self, arena: F32, threads: Executor | None = None) -> None:
+    def run(self, arena: F32, threads: ThreadPool | None = None) -> None:
         """Run all steps, with the threads' help where they are given."""
         self.progress[:] = 0
         shared = (arena, self.table, self.limits, self.progress, yield_function())
-        helpers = []
-        if threads is not None:
-            for n in range(1, self.n_jobs):
-                helpers.append(threads.submit(layout.run_tasks, *shared, n, self.scratch[n]))
-        layout.run_tasks(*shared, 0 if helpers else -1, self.scratch[0])
-        for helper in helpers:
-            helper.result()
+        if threads is None:
+            layout.run_tasks(*shared, -1, self.scratch[0])
+            return
+        threads.start(
+            [partial(layout.run_tasks, *shared, n, self.scratch[n]) for n in range(1, self.n_jobs)]
+        )
+        layout.run_tasks(*shared, 0, self.scratch[0])
+        threads.wait()
 
     def feed(self, name: str, step: Step) -> None:
         """Let ``step`` fill the array ``name``, instead of the import that does."""

@@ -9,6 +9,7 @@ one time.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import OrderedDict
 
@@ -29,6 +30,13 @@ class _Store:
         self.waiting: OrderedDict[int, tuple[int, Array]] = OrderedDict()
         self.by_size: dict[int, list[int]] = {}
         self.idle = self.used = self.most = 0
+
+    def abandon(self) -> None:
+        """Drop what waits, after a fork: another thread may have been in the middle of a change."""
+        self.lock = threading.RLock()
+        self.waiting.clear()
+        self.by_size.clear()
+        self.idle = 0
 
     def take(self, size: int) -> Array:
         """A block of ``size`` floats that nobody uses."""
@@ -68,6 +76,8 @@ class _Block:
 
 
 _store = _Store()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_store.abandon)
 
 
 def empty(*shape: int) -> Array:

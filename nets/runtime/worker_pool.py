@@ -11,6 +11,7 @@ it does the work itself.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import os
 import threading
@@ -98,9 +99,10 @@ class WorkerPool:
         return (time.perf_counter() - start) / spins
 
     def call(self, workers: int) -> None:
-        """Start or wake so many workers."""
-        while len(self.workers) < workers and not self.board[kernels.OVER]:
-            self.workers.append(_Worker(self.board, self.spins))
+        """Start or wake so many workers, or as many as the system has threads for."""
+        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter shuts down
+            while len(self.workers) < workers and not self.board[kernels.OVER]:
+                self.workers.append(_Worker(self.board, self.spins))
         for worker in self.workers[:workers]:
             worker.wake()
 
