@@ -23,6 +23,7 @@ OPSETS = (9, 11, 13, 17, 20, 21, 24)
 LARGEST = 20_000  # numbers of an array
 NOISE = 3e-6  # of the largest number: what rounding may do to each array
 SPREAD = 1e-4  # of the largest number: what may have become of that
+JUMPS = {"Ceil", "Floor", "Hardmax", "Mod", "Round", "Shrink", "Sign", "ThresholdedRelu"}
 
 
 class Unfit(Exception):
@@ -109,10 +110,10 @@ class Builder:
         self.made.append(name)
         return name
 
-    def blurred(self, array):
+    def blurred(self, array, noise=NOISE):
         if array.dtype != F4:
             return array
-        scale = NOISE * np.abs(array).max(initial=0)
+        scale = noise * np.abs(array).max(initial=0)
         return (array + scale * self.rng.uniform(-1, 1, array.shape)).astype(np.float32)
 
     def node(self, op, inputs, outputs=1, **attrs):
@@ -126,6 +127,8 @@ class Builder:
         found, twins = self.tried(item, self.values), self.tried(item, self.twins)
         for value, twin in zip(found, twins, strict=True):
             self.check(value, twin)
+        if item.op in JUMPS or any(value.dtype != F4 for value in found):
+            self.check_choices(item, found)
         self.nodes.append(message)
         for name, value, twin in zip(names, found, twins, strict=True):
             self.values[name], self.twins[name] = value, self.blurred(twin)
@@ -152,7 +155,14 @@ class Builder:
         except NetError as exc:
             raise Unfit from exc
 
-    def check(self, value, twin):
+    def check_choices(self, item, found):
+        """Refuse indices, masks and steps that more noise would change."""
+        for _ in range(4):
+            noisy = {n: self.blurred(self.values[n], 30 * NOISE) for n in item.inputs if n}
+            for value, other in zip(found, self.tried(item, noisy), strict=True):
+                self.check(value, other, 30 * SPREAD)
+
+    def check(self, value, twin, spread=SPREAD):
         if value.shape != twin.shape or value.size == 0 or value.size > LARGEST or value.ndim > 6:
             raise Unfit
         if value.dtype.kind != "f":
@@ -162,7 +172,7 @@ class Builder:
         largest = np.abs(value).max()
         if not np.isfinite(value).all() or not np.isfinite(twin).all() or largest > 1e4:
             raise Unfit
-        if np.abs(value - twin).max() > SPREAD * max(largest, 1e-2):
+        if np.abs(value - twin).max() > spread * max(largest, 1e-2):
             raise Unfit
 
     def finish(self):
