@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def on_faces(detector, pictures: Sequence[Picture], default: float) -> dict:
     hits, wrong = int((sure == 1).sum()), int((sure == 0).sum())
     found = found_at >= curve.threshold_at(FALSE_POSITIVES)
     bucket = np.searchsorted(SIZES, size, side="right")
-    names = [f"{a}-{b} px" for a, b in zip((0, *SIZES), (*SIZES, ""), strict=True)]
+    names = [f"under {SIZES[0]}", *(f"{a}-{b}" for a, b in pairwise(SIZES)), f"from {SIZES[-1]}"]
     return {
         "pictures": len(pictures),
         "faces": len(size),
@@ -152,5 +153,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = figures(name, args.data)
         print(name, json.dumps(row), flush=True)
         if args.write:
-            records.merge(RESULTS, "detectors", {name: row}, lambda rows: rows)
+            records.merge(RESULTS, "wild", {name: row}, lambda rows: rows)
     return 0

@@ -43,6 +43,45 @@ cells far from a face.)
 """
 
 
+WILD = """\
+## Face detectors on pictures from anywhere
+
+Wild: every eighth picture of boxes_wider ({pictures} pictures of WIDER FACE with {faces} faces,
+half of them under 17 px). Face-free: pictures in which earlier networks of ours saw a face. Our
+networks are never trained on them; YuNet and SCRFD were trained on WIDER FACE, so on many of these
+pictures. All are shown at their own size; a hit needs an IoU of 0.5. AP and recall at 50 false
+positives (R50) use all scores; precision, recall and false positives a picture (FP) are those of
+the default threshold. ECE is the expected calibration error of confidences from 0.3 on.
+"""
+
+
+def wild(content: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of Markdown about `bench.detection.wild`."""
+    rows = content["wild"]
+    yield WILD.format(**next(iter(rows.values()))["wild"])
+    yield (
+        "| detector | AP | R50 | boxes_dev AP | default threshold | precision | recall | FP | "
+        "FP, face-free | FP, scikit-image | ECE |"
+    )
+    yield "|---" * 11 + "|"
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["wild"]["ap"]):
+        found, free = row["wild"], (row["face_free"], row["scikit_image"])
+        figures = [found["ap"], found["recall_at_50"], row["boxes_dev"]["ap"], row["default"],
+                   *(found[key] for key in ("precision", "recall", "false_positives_a_picture")),
+                   *(one["false_positives_a_picture"] for one in free),
+                   row["confidence"]["expected_calibration_error"]]  # fmt: skip
+        yield f"| {name} | " + " | ".join(f"{figure:.3f}" for figure in figures) + " |"
+    yield "\nRecall in percent at 50 false positives, by the shorter side of a face in px:\n"
+    sizes = next(iter(rows.values()))["wild"]["recall_by_size"]
+    yield "| | " + " | ".join(sizes) + " |"
+    yield "|---" * (len(sizes) + 1) + "|"
+    yield "| faces | " + " | ".join(str(count) for count, _ in sizes.values()) + " |"
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["wild"]["ap"]):
+        shares = [f"{100 * share:.0f}" for _, share in row["wild"]["recall_by_size"].values()]
+        yield f"| {name} | " + " | ".join(shares) + " |"
+    yield ""
+
+
 def ablation(content: Mapping[str, Any]) -> Iterator[str]:
     """Lines of Markdown about `bench.training.ablation`."""
     yield ABLATION.format(**content)

@@ -84,6 +84,8 @@ def bench_page(results: dict[str, dict[str, Any]]) -> str:
     for content in files.values():
         if "variants" in content:
             lines += detectors.ablation(content)
+        if "wild" in content:
+            lines += detectors.wild(content)
         if "detectors" in content:
             lines += detectors.section(content)
     for table in found:
