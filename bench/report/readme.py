@@ -120,6 +120,22 @@ def titled(name: str) -> str:
     return f"{model}, {ENGINES.get(engine, engine)}" if engine else f"{model}, in Numba"
 
 
+def wild(results: Results) -> str:
+    found = results["detection.wild"]["wild"]
+    head = ["detector", "AP", "precision", "recall", "false positives a picture"]
+    lines = []
+    for name, row in sorted(found.items(), key=lambda item: -item[1]["wild"]["ap"]):
+        shares = [f"{row['wild'][key]:.3f}" for key in ("ap", "precision", "recall")]
+        free = f"{row['face_free']['false_positives_a_picture']:.2f}"
+        lines.append([f"**{name}**" if name in SHIPPED else name, *shares, free])
+    return rows(head, *lines)
+
+
+def wild_set(results: Results) -> str:
+    found = results["detection.wild"]["wild"]["face-fast"]["wild"]
+    return f"{found['pictures']} pictures, {found['faces']:,} faces"
+
+
 def engine(results: Results) -> str:
     found = times(results, "Whole networks, 1 thread")
     yunet = found["YuNet-n @320"]
@@ -195,16 +211,16 @@ def shipped_runs(results: Results) -> str:
         recipe = results["cards"][name]["recipe"]
         steps = f"{recipe['batches'] * recipe['epochs']:,} steps"
         frames = f"{recipe['batch_size']} frames of {recipe['size']} px"
-        runs.append(f"{name} {steps} of {frames} in {found[name]['minutes']} minutes")
-    others = results["recorded"]["runs of face-fast"]
+        onward = ", beginning with its previous weights" if recipe["start"] else " from scratch"
+        runs.append(f"{name} {steps} of {frames} in {found[name]['minutes']} minutes{onward}")
+    before, long = found["face-fast before"], found["face-fast-2"]["steps"]
     return paragraph(
-        "The shipped weights are each one uninterrupted run of the recipe from scratch on our own "
-        f"engine, on one core of two (the other one was busy): {', '.join(runs)}, card included. "
-        "face-fast is the second of two runs: with `seed=0` the AP on boxes_dev is "
-        f"{others['seed 0']}, but a shiny pocket of the sample picture is detected as a face. "
-        "Mining only false positives scored above 0.3 (`alarm=0.3`, seed 0) avoids that at an AP "
-        f"of {others['seed 0, alarm 0.3']}. Small steps are the better bargain: after more frames "
-        "in steps of 64, 320 pixels wide, both larger networks were less accurate."
+        "The shipped weights are each one uninterrupted run of the recipe on our own engine, on "
+        f"one core of two (the other one was busy): {'; '.join(runs)}. The previous weights of "
+        f"face-fast ({before['steps']:,} steps from scratch in {before['minutes']} minutes) are in "
+        f"the history of the repository. Its run is the beginning of a longer one of {long:,} "
+        "steps (`face-fast-2`), finished early. Small steps are the better bargain: after more "
+        "frames in steps of 64, 320 pixels wide, both larger networks were less accurate."
     )
 
 
@@ -242,4 +258,6 @@ PARTS: dict[str, Callable[[Results], str]] = {
     "speed-up": lambda r: f"{median(tables.ratios(table(r, 'Detection, one thread'))):.0f}",
     "training-steps": training_steps,
     "unseen": unseen,
+    "wild": wild,
+    "wild-set": wild_set,
 }

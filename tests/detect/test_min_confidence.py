@@ -150,7 +150,7 @@ def command(*argv):
 def test_the_command():
     for option in ("--min-confidence", "--min-score"):
         assert command(option, "0.9999")[:2] == (0, "astronaut: 0 faces\n")
-    status, out, _ = command("--min-confidence", "0.02", "--jsonl", "-")
+    status, out, _ = command("--min-confidence", "0.001", "--jsonl", "-")
     (row,) = map(json.loads, out.splitlines())
     assert status == 0
     assert min(box["confidence"] for box in row["boxes"]) < 0.5

@@ -249,6 +249,7 @@ def test_a_card_of_what_has_seen_the_world_is_judged_by_it(trained, monkeypatch)
     shutil.copytree(folder / "boxes_train", folder / "boxes_wider", dirs_exist_ok=True)
     own = [p for p in read_pictures(folder / "boxes_wider")]
     as_wider = [replace(p, entry=replace(p.entry, source="wider_face")) for p in own[1:4]]
+    wild = [p.entry.name for p in read_wild(folder)]
     as_object = replace(data.backgrounds[0], source="caltech101")
     learned = replace(data, pictures=[*data.pictures, *as_wider])
     held = Data([*data.pictures, *as_wider], (), [*data.backgrounds, as_object])
@@ -260,10 +261,10 @@ def test_a_card_of_what_has_seen_the_world_is_judged_by_it(trained, monkeypatch)
 
     monkeypatch.setattr(card_module, "judge", judge)
     entries = json.loads(write_card(weights, "face-tiny", (learned, held), folder).read_text())
-    assert shown[0] == [p.entry.name for p in as_wider]
-    assert shown[2] == [p.entry.name for p in read_wild(folder)]
+    assert shown[0] == [*(p.entry.name for p in as_wider), *wild]
+    assert shown[2] == wild
     assert 0 < entries["score_threshold"] < 1
-    assert entries["held out"]["pictures"] == 3
+    assert entries["held out"]["pictures"] == 3 + len(wild)
     assert entries["wild"]["AP"] == round(drawn(1.5, -0.5, n=500).ap, 4)
     assert "YuNet" in entries["teacher"]
     plain = json.loads(write_card(weights, "face-tiny", (data, data), folder).read_text())

@@ -27,6 +27,7 @@ from vj.io.files import data_folder, replacing
 from vj.metrics import SIDE
 
 ALARMS = 50
+SURE = 0.5  # tens of thousands of lower scores would bend the calibration where it matters
 WILD, OBJECTS = "wider_face", "caltech101"
 TEACHER = (
     "YuNet (MIT): where it sees a face that has no label, nothing was learned; boxes_more and the "
@@ -83,7 +84,10 @@ def write_card(
     """
     net, (_, notes) = read_net(weights), load_state(weights)
     detector, store = FaceNetDetector(weights, size=SIDE).lowered(), Store()
-    held, sources = _like_elsewhere(parts[1].pictures), _sources(parts[0])
+    held, sources, wild = parts[1].pictures, _sources(parts[0]), []
+    if any(row["source"] == WILD for row in sources):
+        wild = read_wild(Path(folder or data_folder()))
+        held = [*(p for p in held if p.entry.archive.parent.name == WIDER), *wild]
     kept_off = judge(detector, held, store)
     entries: dict[str, Any] = {
         "description": f"faces and five landmarks; {net.n_parameters / 1e3:.0f} thousand weights",
@@ -106,12 +110,13 @@ def write_card(
         "held out": {"pictures": len(held), **_scores(kept_off)},
         **_calibration(kept_off),
     }  # fmt: skip
-    if any(row["source"] == WILD for row in sources):
+    if wild:
+        at_full_size = FaceNetDetector(weights, size=None).lowered()
         free = [entry for entry in parts[1].backgrounds if entry.source == OBJECTS]
         entries |= {
             "teacher": TEACHER,
             **_default(_threshold(detector, kept_off, free, store), entries["calibration"]),
-            "wild": _scores(judge(detector, read_wild(Path(folder or data_folder())), store)),
+            "wild": _scores(judge(at_full_size, wild, store)),
         }
     card = weights.with_suffix(".json")
     with replacing(card) as file:
@@ -140,7 +145,9 @@ def _sources(data: Data) -> list[dict[str, Any]]:
 
 def _calibration(judged: Judged) -> dict[str, Any]:
     try:
-        return {"calibration": [round(number, 4) for number in calibrate(judged)]}
+        at = judged.score >= SURE
+        likely = Judged(judged.hit[at], judged.score[at], judged.faces)
+        return {"calibration": [round(number, 4) for number in calibrate(likely)]}
     except TrainingError as exc:  # weights of a first epoch have a card as well
         return {"calibration": None, "not calibrated": str(exc)}
 
@@ -149,11 +156,6 @@ def _default(threshold: float, calibration: list[float] | None) -> dict[str, flo
     """The default threshold, as a score and as the confidence that people see."""
     least = calibrated(np.array([threshold], np.float32), calibration)
     return {"score_threshold": threshold, "min_confidence": round(float(least[0]), 3)}
-
-
-def _like_elsewhere(pictures: Sequence[Picture]) -> Sequence[Picture]:
-    """What says most about pictures from anywhere: those of boxes_wider, or else all there are."""
-    return [p for p in pictures if p.entry.archive.parent.name == WIDER] or pictures
 
 
 def _threshold(detector: NetDetector, judged: Judged, free: Sequence[Entry], store: Store) -> float:

@@ -125,20 +125,21 @@ LONG = Recipe(
 )  # fmt: skip
 SMALL = {"depths": (1, 2, 2, 2), "separable": True}
 TINY = {"stem": (8, 16), "width": 40, **SMALL}
-# Those of the nets that come with the package, and those of their successors, whose weights they
-# begin with.
+# It begins with weights of 20,000 steps by `Recipe(SMALL, epochs=40, seed=1)`.
+FAST = replace(
+    LONG, net=SMALL, start="943d51bcc2f06f6e51daeaba047178705e1e6719d18a27f75789ecf2f7d28044"
+)
+# Those of the nets that come with the package, and longer ones of their successors.
 RECIPES = {
     "face-cnn": Recipe({"depths": (1, 1, 2, 2)}),
-    "face-fast": Recipe(SMALL, epochs=40, seed=1),
+    "face-fast": replace(FAST, epochs=52, cooling=6),
     "face-tiny": Recipe(TINY, epochs=40),
     "face-cnn-2": replace(
         LONG,
         net={"depths": (1, 1, 2, 2)},
         start="c6b1e1d4f497c9aafc65b8400b6491261a75eefd4832d9191664311b8f6a8727",
     ),
-    "face-fast-2": replace(
-        LONG, net=SMALL, start="943d51bcc2f06f6e51daeaba047178705e1e6719d18a27f75789ecf2f7d28044"
-    ),
+    "face-fast-2": FAST,
     "face-tiny-2": replace(
         LONG, net=TINY, start="a3950edc0f3e312ff030be8098441332fb4fe581897b107e75813ec4d16fcee7"
     ),
