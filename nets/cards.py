@@ -130,7 +130,8 @@ def calibrated(
         return score
     slope, intercept = calibration
     odds = slope * logit(score) + intercept
-    return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+    with np.errstate(over="ignore"):  # one over infinity is the right 0
+        return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
 
 def logit(score: NDArray[Any]) -> NDArray[np.float64]:

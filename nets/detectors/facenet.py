@@ -21,7 +21,7 @@ from nets.tracing import to_graph
 from vj import limits
 from vj.errors import NetError, SourceError
 from vj.kernels.jit import shapes_only
-from vj.records import Record, parse_json, shown
+from vj.records import Record, brief, parse_json, shown
 
 SCALE = 1 / 64  # pixels reach the net times this; nothing is subtracted, so zeros are black
 OUTPUT = "answers"
@@ -51,12 +51,14 @@ def read_net(path: str | os.PathLike[str]) -> FaceNet:
     if "facenet" not in notes:
         raise NetError(f"{path}: does not say that it holds the weights of a FaceNet")
     try:
-        net = FaceNet(**_settings(notes["facenet"], state, f"{path}: FaceNet"))
-        net.load_state_dict(state)
+        settings = _settings(notes["facenet"], state, f"{path}: FaceNet")
     except SourceError as exc:
         raise NetError(str(exc)) from exc
+    net = FaceNet(**settings)
+    try:
+        net.load_state_dict(state)
     except NetError as exc:
-        raise NetError(f"{path}: {exc}") from exc
+        raise NetError(f"{path}: {brief(exc)}") from exc
     return net
 
 

@@ -12,6 +12,7 @@ from nets.graph.ir import Node
 from nets.graph.spec import Spec, UnknownError
 from nets.operators.base import OPERATORS, Operator
 from vj.errors import NetError
+from vj.records import brief
 
 # What malformed attributes and inputs make NumPy and Python raise.
 MALFORMED = (
@@ -54,7 +55,7 @@ def infer(source: str, node: Node, inputs: Sequence[Spec | None]) -> list[Spec]:
     except UnknownError:
         return [Spec(None, np.dtype(np.float32)) for _ in node.outputs]
     except MALFORMED as exc:
-        raise NetError(f"{source}: {node}: {exc}") from exc
+        raise NetError(f"{source}: {node}: {brief(exc)}") from exc
     specs = found if isinstance(found, list) else [found]
     if len(specs) < len(node.outputs):
         raise NetError(f"{source}: {node}: has {len(specs)} outputs, {len(node.outputs)} are named")
@@ -70,7 +71,7 @@ def evaluate(source: str, node: Node, inputs: Sequence[Array | None]) -> list[Ar
         with np.errstate(all="ignore"):
             found: Any = OPERATORS[node.op].run(node, *given)
     except (*MALFORMED, MemoryError) as exc:
-        raise NetError(f"{source}: {node}: {exc}") from exc
+        raise NetError(f"{source}: {node}: {brief(exc)}") from exc
     return list(found) if isinstance(found, (list, tuple)) else [found]
 
 

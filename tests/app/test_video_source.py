@@ -11,7 +11,7 @@ import pytest
 import vj
 from vj.errors import SourceError
 from vj.io.source import find_inputs
-from vj.io.video_source import Span, Video
+from vj.io.video_source import Span, Video, decoded
 
 
 def video(path, **span):
@@ -231,3 +231,29 @@ def test_the_name_of_a_file_is_no_protocol(command, tmp_path, monkeypatch, spec)
     assert "No such file" in done.err
     Path("concat:x.ts").write_bytes(Path("a.ts").read_bytes())
     assert command("concat:x.ts", "-q").status == 0
+
+
+class Late:
+    """A container in which another stream begins after four packets; PyAV stumbles over it."""
+
+    def __init__(self, container):
+        self.container, self.stumbled = container, False
+
+    def __getattr__(self, name):
+        return getattr(self.container, name)
+
+    def demux(self, stream):
+        for n, packet in enumerate(self.container.demux(stream)):
+            yield packet
+            if n == 3 and not self.stumbled:
+                self.stumbled = True
+                raise IndexError("list index out of range")
+
+
+def test_a_stream_that_begins_later_costs_no_frame(tmp_path):
+    path = clips.make_clip(tmp_path / "a.ts")
+    with av.open(str(path)) as container:
+        late = Late(container)
+        frames = list(decoded(late, "a.ts"))
+    assert late.stumbled
+    assert len(frames) == 25

@@ -123,3 +123,8 @@ def test_a_card_that_lies_is_one_line(tmp_path, changes, says):
     path.write_text("[" * 100_000)
     with pytest.raises(NetError, match="nested in more than 100 levels"):
         cards.read_card(path, tmp_path / "mine.onnx")
+
+
+def test_a_steep_calibration_ends_at_0_and_1():
+    card = dataclasses.replace(nets.list_models()["face-tiny"], calibration=(1e6, 0.0))
+    np.testing.assert_array_equal(card.confidence(np.array([0.25, 0.75], np.float32)), [0, 1])

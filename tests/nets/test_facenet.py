@@ -21,7 +21,7 @@ from nets.detectors.training.frames import as_input
 from nets.detectors.training.objective import Objective
 from nets.detectors.training.recipe import RECIPES, Recipe, save_net, train
 from nets.models.face import FaceNet
-from nets.nn.state import load_state
+from nets.nn.state import load_state, save_state
 from nets.training.loop import CHECKPOINT
 from vj.boxes import iou
 from vj.errors import NetError, TrainingError
@@ -205,6 +205,15 @@ def test_a_header_that_is_nested_without_end_is_one_line(net, tmp_path):
     net.save(path, {"facenet": "[" * 100_000})
     with pytest.raises(NetError, match=r"face\.safetensors: .*nested in more than 100 levels"):
         read_net(path)
+
+
+def test_arrays_of_endless_names_are_a_short_line(net, tmp_path):
+    path = tmp_path / "face.safetensors"
+    state = {**net.state_dict(), "x" * 5000: np.zeros(1, np.float32)}
+    save_state(path, state, {"facenet": json.dumps(SMALL)})
+    with pytest.raises(NetError, match=r"face\.safetensors: the state does not fit") as got:
+        read_net(path)
+    assert len(str(got.value)) < 500
 
 
 # --------------------------------------------------------------------------- what is minimised

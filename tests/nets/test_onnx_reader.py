@@ -13,6 +13,7 @@ from onnx_graphs import conv_net, model, node, proto, value  # noqa: E402
 
 import nets  # noqa: E402
 from nets.compiler import Model  # noqa: E402
+from nets.compiler.specialise import specialise  # noqa: E402
 from nets.onnx.reader import parse_graph  # noqa: E402
 from vj.errors import NetError  # noqa: E402
 
@@ -297,3 +298,12 @@ def test_fuzz_operators(op, attributes, inputs, outputs, numbers, shape):
     names = ["x", "k", "f", "", "x"][:inputs]
     made = helper.make_node(op, names, ["y", "z", "w"][: outputs + 1], name="n", **attributes)
     attempt(proto([made], [value("x", shape)], [value("y", None)], constants).SerializeToString())
+
+
+def test_a_complaint_about_a_long_list_is_a_short_line():
+    scales = {"s": np.linspace(0.1, 0.9, 3000, dtype=np.float32)}
+    nodes = [node("Resize", ["x", "", "s"], ["y"], mode="nearest")]
+    message = proto(nodes, [value("x", [1, 3, 6, 6])], [value("y", None)], scales)
+    with pytest.raises(NetError, match=r"Resize->y.*do not fit the shape") as got:
+        specialise(parse_graph(message.SerializeToString(), "m"), {"x": (1, 3, 6, 6)})
+    assert len(str(got.value)) < 500

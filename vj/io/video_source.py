@@ -211,6 +211,9 @@ def decoded(
             if broken > 100 + packets:  # nothing but rubbish
                 break
             continue
+        except IndexError:  # PyAV does not know a stream that began after opening
+            demuxed = container.demux(stream)
+            continue
         except (av.error.FFmpegError, OSError) as exc:
             raise SourceError(f"{name}: reading stopped: {_reason(exc)}") from exc
         for frame in frames:
