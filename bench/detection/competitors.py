@@ -158,23 +158,29 @@ def loaded(path: Path, side: int | None):
     return nets.load(path, score_threshold=score, iou_threshold=IOU, size=side or SIDE)
 
 
+def constant_weights(path: Path):
+    """A graph without the weights that it also lists as inputs, which no engine could fold."""
+    import onnx
+
+    model = onnx.load(path)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    given = [port for port in model.graph.input if port.name not in weights]
+    del model.graph.input[:], model.graph.value_info[:]
+    model.graph.input.extend(given)
+    return model
+
+
 def onnxruntime(path: Path, side: int | None):
     """The same file in onnxruntime: preprocessing in NumPy, our decoding."""
-    import onnx
     import onnxruntime as ort
 
     ort.set_default_logger_severity(3)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = onnx.load(path)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    given = [port for port in model.graph.input if port.name not in weights]
-    del model.graph.input[:]  # weights listed as inputs could not be folded
-    model.graph.input.extend(given)
+    model = constant_weights(path)
     for port in (*model.graph.input, *model.graph.output):
         for k, dim in enumerate(port.type.tensor_type.shape.dim):
             dim.dim_param = f"{port.name}_{k}"  # any size
-    del model.graph.value_info[:]
     session = ort.InferenceSession(model.SerializeToString(), options,
                                    providers=["CPUExecutionProvider"])  # fmt: skip
     detector = loaded(path, side)

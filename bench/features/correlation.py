@@ -12,7 +12,7 @@ import scipy.signal
 import skimage.feature
 
 import vj
-from bench.features.images import SIZES, label, noise
+from bench.features import SIZES, label, noise
 from bench.harness.timing import Case
 
 SIDES = [3, 5, 7, 9, 11, 15, 21, 31]

@@ -9,7 +9,7 @@ import numpy as np
 from skimage.feature import haar_like_feature, multiblock_lbp
 
 import vj
-from bench.features.images import noise
+from bench.features import noise
 from bench.harness.timing import Case
 
 TYPES = {"x2": "type-2-x", "y2": "type-2-y", "x3": "type-3-x", "y3": "type-3-y", "x2y2": "type-4"}

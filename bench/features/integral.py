@@ -10,7 +10,7 @@ import numpy as np
 import skimage.transform
 
 import vj
-from bench.features.images import SIZES, label, noise
+from bench.features import SIZES, label, noise
 from bench.harness.timing import Case
 
 SUM = {

@@ -23,6 +23,7 @@ from PIL import Image
 
 from bench.harness import records
 from bench.lecture import MINUTES, data
+from bench.report.tables import anchor
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results", HERE / "README.md"
@@ -143,16 +144,11 @@ def title(name: str) -> str:
 def section(found: dict[str, Any]) -> str:
     """One finding."""
     name = found["name"]
-    return "\n".join(
-        [
-            f"## {title(name)}\n",
-            f"**Claim.** {found['claim']}\n",
-            f"**Tried.** {found['method']}\n",
-            f"**Found.** {found['measured']}\n",
-            f"**Holds: {found['holds']}.** [`{name}.py`](claims/{name}.py), "
-            f"[numbers](results/{name}.json), {found['minutes']:.1f} minutes.\n",
-            f"![{title(name)}](results/{name}.png)\n",
-        ]
+    return (
+        f"## {title(name)}\n\n**Claim.** {found['claim']}\n\n**Tried.** {found['method']}\n\n"
+        f"**Found.** {found['measured']}\n\n**Holds: {found['holds']}.** [`{name}.py`](claims/"
+        f"{name}.py), [numbers](results/{name}.json), {found['minutes']:.1f} minutes.\n\n"
+        f"![{title(name)}](results/{name}.png)\n"
     )
 
 
@@ -162,7 +158,6 @@ def page() -> str:
     rows = ["| claim | holds | minutes |", "|---|---|---|"]
     for entry in found:
         name = title(entry["name"])
-        link = "".join(c for c in name.lower() if c.isalnum() or c in " -").replace(" ", "-")
-        rows.append(f"| [{name}](#{link}) | {entry['holds']} | {entry['minutes']:.1f} |")
+        rows.append(f"| [{name}](#{anchor(name)}) | {entry['holds']} | {entry['minutes']:.1f} |")
     parts = [HEAD, "\n".join(rows) + "\n", *map(section, found)]
     return "\n".join(parts).rstrip() + "\n"

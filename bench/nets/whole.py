@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 import nets
+from bench.detection.competitors import constant_weights
 from bench.harness.timing import Call, Case, several
 from bench.nets import peers
 from nets.compiler import Model
@@ -66,15 +67,9 @@ def networks() -> Iterator[tuple[str, Callable[[], onnx.ModelProto]]]:
 
 def resized(file: str, size: int) -> onnx.ModelProto:
     """A reference model for square images, with its weights as constants only."""
-    model = onnx.load(DATA / "ref_models" / file)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [i for i in model.graph.input if i.name not in weights]
-    del model.graph.input[:]
-    model.graph.input.extend(inputs)
-    del model.graph.value_info[:]
-    for dim, n in zip(
-        model.graph.input[0].type.tensor_type.shape.dim, (1, 3, size, size), strict=True
-    ):
+    model = constant_weights(DATA / "ref_models" / file)
+    shape = model.graph.input[0].type.tensor_type.shape
+    for dim, n in zip(shape.dim, (1, 3, size, size), strict=True):
         dim.dim_value = n
     return model
 
@@ -154,18 +149,6 @@ def sliced(x, shape, starts, _, axes):
     return x
 
 
-def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with the shapes of its outputs, which cv2.dnn needs."""
-    ours = Model(parse_graph(model.SerializeToString(), "net"))
-    special = specialise(ours.graph, ours.shapes())
-    for output, (_, at) in zip(model.graph.output, special.outputs, strict=True):
-        shape = output.type.tensor_type.shape
-        shape.ClearField("dim")
-        for n in special.specs[at].dims:
-            shape.dim.add().dim_value = n
-    return model
-
-
 def calls(data: bytes, threads: int) -> dict[str, Call]:
     """Everything that can run the network."""
     ours = Model(parse_graph(data, "net"), n_jobs=threads)
@@ -187,7 +170,7 @@ def cases(options) -> Iterator[Case]:
     for threads in options.threads or (1,):
         table = f"Whole networks, {threads} thread{'s' * (threads > 1)}"
         for name, make in networks():
-            data = cache(lambda make=make: with_shapes(make()).SerializeToString())
+            data = cache(lambda make=make: make().SerializeToString())
             yield Case(table, ABOUT, name, lambda data=data, n=threads: calls(data(), n),
                        flops=lambda data=data: peers.flops(data()), seconds=5,
                        **several(threads))  # fmt: skip

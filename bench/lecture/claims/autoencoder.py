@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, sheet, show
 from bench.lecture.findings import Finding, verdict
 from nets.models.autoencoder import Autoencoder
@@ -37,7 +36,7 @@ METHOD = (
 def load(quick: bool) -> tuple[Pixels, Pixels]:
     """Training and test faces (n, 784), from 0 to 1."""
     if quick:
-        pictures = invented(80, SIDE), invented(16, SIDE, seed=1)
+        pictures = data.invented(80, SIDE), data.invented(16, SIDE, seed=1)
     else:
         sides = data.faces(SIDE, limit=FACES)
         pictures = sides.train.parts[0], sides.test.parts[0]

@@ -11,7 +11,6 @@ from scipy import signal
 
 import vj
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, show
 from bench.lecture.findings import Finding
 from nets.autograd.ops.convolution import conv2d
@@ -42,7 +41,7 @@ def eye_of(row: data.Row) -> tuple[int, int]:
 def subject(quick: bool) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
     """Faces (n, 64, 64) and where an eye is."""
     if quick:
-        return invented(3, 64), [(24, 20)] * 3
+        return data.invented(3, 64), [(24, 20)] * 3
     rows = [row for row in data.face_rows(sets=["lfwexpr"]) if row["side"] == "test"][:200]
     return data.face_crops(rows, 64), [eye_of(row) for row in rows]
 

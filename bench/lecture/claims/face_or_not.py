@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 
 import nets
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, show
 from bench.lecture.findings import Finding, verdict
 from nets.arrays import Array
@@ -141,7 +140,7 @@ def _sentence(name: str, entry: dict[str, Any]) -> str:
 def _invented() -> data.Sides:
     """For tests."""
     sides = [
-        Arrays(invented(60, side, seed=i), np.arange(60) % 2, classes=2)
+        Arrays(data.invented(60, side, seed=i), np.arange(60) % 2, classes=2)
         for i, side in enumerate((40, SIDE, SIDE))
     ]
     return data.Sides(*sides)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, sheet, show
 from bench.lecture.findings import Finding
 from nets.models.fcn import FCN
@@ -39,7 +38,7 @@ def load(quick: bool) -> tuple[Arrays, Arrays]:
     if quick:
         masks = np.zeros((4, SIZE, SIZE), np.int64)
         masks[:, 30:60, 30:60] = 1
-        made = Arrays(invented(4, SIZE, colour=True), masks)
+        made = Arrays(data.invented(4, SIZE, colour=True), masks)
         return made, made
     sides = data.segmentation(SIZE, COUNTS)
     return sides.train, sides.test

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import panels
 from bench.lecture.findings import Finding, verdict
 from nets.models.lenet import LeNet5
@@ -45,7 +44,7 @@ def base(quick: bool) -> dict[str, NDArray[Any]]:
     init.seed(0)
     model = fresh(2)
     if quick:
-        learn = Arrays(invented(64, 32), np.arange(64) % 2)
+        learn = Arrays(data.invented(64, 32), np.arange(64) % 2)
     else:
         learn = data.face_or_not(32, margin=0, windows=3, limit=3000).train
     loader = Loader(learn, 64, shuffle=True, **SCALE)
@@ -137,7 +136,7 @@ def attempt(
 def experiment(quick: bool = False) -> Finding:
     weights = base(quick)
     if quick:
-        made = Arrays(invented(80, 32), np.arange(80) % 2)
+        made = Arrays(data.invented(80, 32), np.arange(80) % 2)
         tasks = {"similar": (made, made, made)}
     else:
         tasks = {name: tuple(make(side) for side in data.SIDES)

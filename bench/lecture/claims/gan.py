@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, sheet, show
 from bench.lecture.findings import Finding
 from bench.lecture.generated_faces import detail_of, share_of_faces
@@ -166,7 +165,7 @@ def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
 def load(quick: bool) -> tuple[Arrays, Arrays]:
     """Training and test faces."""
     if quick:
-        return Arrays(invented(64, 32)), Arrays(invented(64, 32, seed=1))
+        return Arrays(data.invented(64, 32)), Arrays(data.invented(64, 32, seed=1))
     sides = data.faces(32)
     return sides.train, sides.test
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, sheet, show
 from bench.lecture.findings import Finding
 from nets.autograd.tensor import Tensor
@@ -51,7 +50,7 @@ def landmarks(rows: list[data.Row]) -> NDArray[np.float32]:
 def load(quick: bool) -> tuple[Arrays, Arrays]:
     """Faces and landmarks, for training and test."""
     if quick:
-        made = Arrays(invented(64, SIDE), np.zeros((64, 10), np.float32))
+        made = Arrays(data.invented(64, SIDE), np.zeros((64, 10), np.float32))
         return made, made
     rows = data.face_rows(sets=["lfwexpr"])
     parts = [[row for row in rows if row["side"] == side][:FACES] for side in ("train", "test")]

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, sheet, show
 from bench.lecture.findings import Finding
 from nets.autograd.ops.pooling import upsample_bilinear
@@ -68,7 +67,7 @@ def compose(side: str, count: int, quick: bool) -> tuple[Arrays, NDArray[np.int6
     """Pictures with their masks, and the size of the face in each."""
     rng = np.random.default_rng([1, data.SIDES.index(side)])
     if quick:
-        faces, grounds = invented(20, 48), invented(20, 96, seed=1)
+        faces, grounds = data.invented(20, 48), data.invented(20, 96, seed=1)
     else:
         people = [r for r in data.face_rows(sets=["aaf"]) if r["side"] == side][:1500]
         faces = data.face_crops(people, 32, margin=16)

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bench.lecture import data
-from bench.lecture.data import invented
 from bench.lecture.figures import hidden, panels, sheet, show
 from bench.lecture.findings import Finding
 from bench.lecture.generated_faces import detail_of, share_of_faces
@@ -162,7 +161,7 @@ def experiment(quick: bool = False, folder: Path | None = None) -> Finding:
 def load(quick: bool) -> tuple[Arrays, Arrays]:
     """Training and test faces."""
     if quick:
-        return Arrays(invented(64, 32)), Arrays(invented(16, 32, seed=1))
+        return Arrays(data.invented(64, 32)), Arrays(data.invented(16, 32, seed=1))
     sides = data.faces(32)
     return sides.train, sides.test
 
