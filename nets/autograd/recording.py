@@ -1,4 +1,4 @@
-"""A forward pass as a list of ops."""
+"""Recording of a forward pass as a list of ops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nets.autograd.tensor import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One op: its arguments and its results."""
+    """One recorded op: its arguments and results."""
 
     op: str
     inputs: tuple[Tensor, ...]
@@ -19,15 +19,15 @@ class Call:
     outputs: tuple[Tensor, ...]
 
     def pair(self, option: str, default: int) -> list[int]:
-        """The option for (rows, cols), which defaults to the same number for both."""
+        """Return an option as (rows, cols); the default applies to both."""
         return [int(n) for n in self.options.get(option, (default, default))]
 
 
 @dataclass(slots=True)
 class Recording:
-    """All ops of a pass in order, between its inputs and its outputs.
+    """All ops of a pass in order, with its inputs and outputs.
 
-    Arrays are known by their identity: ``names`` has those of the model's state.
+    Arrays are identified by identity: ``names`` has those of the model's state.
     """
 
     inputs: tuple[Tensor | Any, ...]
@@ -46,6 +46,6 @@ class Recording:
         self.calls.append(Call(name, tuple(inputs), options, tuple(outputs)))
 
     def layer(self, call: Call) -> str:
-        """The dotted name of the layer whose parameters an op uses; empty if it uses none."""
+        """Return the dotted name of the layer whose parameters an op uses, or ""."""
         found = (self.names.get(id(tensor.data)) for tensor in call.inputs)
         return next((name.rpartition(".")[0] for name in found if name), "")

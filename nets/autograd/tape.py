@@ -1,9 +1,9 @@
-"""The tape: what was computed, and the way back through it (backpropagation).
+"""The tape: the recorded graph of ops, and backpropagation through it.
 
-Every result of an op points to its `Source`, which holds the arguments of the op and its vjp. These
-form a graph whose leaves are inputs and parameters. `walk` visits the ops in reverse order, asks
-each vjp for the gradients of its arguments, and adds up where a tensor was used more than once,
-which is all that shared weights, residual branches and time need.
+Every result of an op points to its `Source`, which holds the arguments of the op and its vjp. The
+sources form a graph whose leaves are inputs and parameters. `walk` visits the ops in reverse order,
+calls each vjp for the gradients of its arguments, and sums them where a tensor was used more than
+once. Shared weights, residual branches and recurrence need nothing else.
 
 Reference: Griewank & Walther, Evaluating Derivatives, 2008, chapter 3.
 """
@@ -22,29 +22,29 @@ Vjp = Callable[[Any, Needs], Grads]
 
 
 class Variable(Protocol):
-    """What the tape needs of a tensor."""
+    """The part of a tensor that the tape uses."""
 
     grad: Array | None
     requires_grad: bool
     source: Source | None
-    index: int  # which result of the source
+    index: int  # index among the results of the source
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array."""
+        """Shape of the array."""
 
 
 class Source:
-    """An op that was computed: its arguments, and the backward pass through it.
+    """A computed op: its arguments and its vjp.
 
     Attributes
     ----------
     name : str
     inputs : tuple of tensors
     needs : tuple of bool
-        Which of them want a gradient.
+        Which inputs need a gradient.
     shapes : tuple of shapes
-        Of the results.
+        Shapes of the results.
     vjp : callable or None
         None once the backward pass has used it.
     """
@@ -59,10 +59,10 @@ class Source:
         self.needs = tuple(t.requires_grad for t in inputs)
 
     def back(self, grads: list[Array | None]) -> Grads:
-        """Gradients of the arguments; what the op kept for this is let go."""
+        """Return the gradients of the arguments, and release what the op kept for them."""
         if self.vjp is None:
             raise NetError(
-                f"backward: the way back through `{self.name}` was gone once already: compute the "
+                f"backward: the graph of `{self.name}` has already been released: run the "
                 "forward pass again"
             )
         given: Any = tuple(grads) if len(grads) > 1 else grads[0]
@@ -72,17 +72,17 @@ class Source:
 
 
 def walk(end: Variable, start: Array) -> None:
-    """Go back from ``end``, whose gradient is ``start``: each op after all that used its results.
+    """Backpropagate from ``end``, whose gradient is ``start``, in reverse topological order.
 
-    Gradients of leaves are added to their ``grad``; what ops kept for the way back is let go.
+    Gradients of leaves are added to their ``grad``; arrays kept for the backward pass are released.
 
     Raises
     ------
     NetError
-        The way back was gone already, or a vjp gave no gradient or one of a wrong shape.
+        The backward pass has already run, or a vjp returned no gradient or a wrong shape.
     """
     waiting: dict[int, list[Array | None]] = {}
-    own: set[int] = set()  # sums made here, which may be written into
+    own: set[int] = set()  # sums allocated here, safe to write into
     assert end.source is not None
     order = _order(end.source)
     waiting[id(end.source)] = [None] * len(end.source.shapes)
@@ -93,10 +93,10 @@ def walk(end: Variable, start: Array) -> None:
             if not needed:
                 continue
             if grad is None:
-                raise NetError(f"backward: `{source.name}` gave no gradient for an input")
+                raise NetError(f"backward: `{source.name}` returned no gradient for an input")
             if grad.shape != tensor.shape:
                 raise NetError(
-                    f"backward: `{source.name}` gave a gradient of shape {grad.shape} for an "
+                    f"backward: `{source.name}` returned a gradient of shape {grad.shape} for an "
                     f"input of shape {tensor.shape}"
                 )
             if tensor.source is None:
@@ -108,7 +108,7 @@ def walk(end: Variable, start: Array) -> None:
 
 
 def _plus(total: Array | None, grad: Array, own: set[int]) -> Array:
-    """Add up; an array that may be in use elsewhere is not written into."""
+    """Accumulate, without writing into arrays that may be shared."""
     if total is None:
         return grad
     if id(total) in own:
@@ -120,7 +120,7 @@ def _plus(total: Array | None, grad: Array, own: set[int]) -> Array:
 
 
 def _order(end: Source) -> list[Source]:
-    """All ops behind ``end``, users first; with a stack of our own, as recurrent nets are deep."""
+    """Return all ops that ``end`` depends on, users first; iterative: recurrent graphs are deep."""
     done: list[Source] = []
     seen: set[int] = set()
     stack = [(end, False)]

@@ -1,12 +1,12 @@
-"""Tensors, and the ops that make them: every tensor remembers the op that it came from.
+"""Tensors and ops: every tensor keeps a reference to the op that computed it.
 
 An op is a function on arrays that returns its result together with its vjp (vector-Jacobian
-product), the function that turns the gradient of the result into gradients of the arguments. `op`
-makes it work on tensors and writes it down; `Tensor.backward` hands what was written to
-`nets.autograd.tape.walk`, which goes through it, last first, and adds up.
+product), the function from the gradient of the result to the gradients of the arguments. `op`
+makes it work on tensors and records it; `Tensor.backward` calls `nets.autograd.tape.walk`, which
+traverses the recorded ops in reverse and accumulates gradients.
 
-Shapes are PyTorch's: images are (N, C, H, W). Their memory is channels-last (NHWC), which is what
-the kernels read; `nets.autograd.ops.base.nhwc` is the door between the two.
+Shapes are PyTorch's: images are (N, C, H, W). Their memory is channels-last (NHWC), the layout of
+the kernels; `nets.autograd.ops.base.nhwc` converts between the two.
 
 Reference: Baydin et al., Automatic differentiation in machine learning: a survey, JMLR 18, 2018.
 """
@@ -35,7 +35,7 @@ Axes = int | tuple[int, ...] | None
 
 
 class Recorder(Protocol):
-    """Is shown every op when it is computed (`nets.autograd.recording`)."""
+    """Interface notified of every op (see `nets.autograd.recording`)."""
 
     def record(
         self,
@@ -44,7 +44,7 @@ class Recorder(Protocol):
         options: dict[str, Any],
         outputs: Sequence[Tensor],
     ) -> None:
-        """Take note of one op."""
+        """Record one op."""
 
 
 class _Mode(threading.local):
@@ -62,17 +62,17 @@ class Tensor:
     Parameters
     ----------
     data : array_like
-        The numbers, kept as they are where they are of ``dtype`` already.
+        The values, not copied if they already have ``dtype``.
     requires_grad : bool
-        Whether `backward` shall leave the gradient in ``grad``.
+        If True, `backward` accumulates the gradient in ``grad``.
     dtype : dtype
-        float32; float64 serves checks of gradients.
+        float32; float64 for gradient checks.
 
     Attributes
     ----------
     data : ndarray
     grad : ndarray or None
-        Of the shape of ``data``; `backward` adds to it and never writes into it.
+        Same shape as ``data``; `backward` replaces it by the sum, never writes in place.
     """
 
     __slots__ = ("data", "grad", "index", "requires_grad", "source")
@@ -89,7 +89,7 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sizes, as NumPy has them."""
+        """Shape, as in NumPy."""
         return self.data.shape
 
     @property
@@ -99,12 +99,12 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Count of numbers."""
+        """Number of elements."""
         return self.data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32, or float64 in checks."""
+        """float32, or float64 in gradient checks."""
         return self.data.dtype
 
     def __len__(self) -> int:
@@ -115,15 +115,15 @@ class Tensor:
         return f"Tensor({self.data}{made})"
 
     def numpy(self) -> Array:
-        """The numbers (shared, not copied)."""
+        """Return the values as an array (shared, not copied)."""
         return self.data
 
     def item(self) -> float:
-        """The only number."""
+        """Return the value of a one-element tensor."""
         return float(self.data.item())
 
     def detach(self) -> Tensor:
-        """The same numbers, with no way back."""
+        """Return a tensor that shares the values but has no gradient history."""
         return Tensor(self.data, dtype=self.dtype)
 
     def backward(self, grad: ArrayLike | None = None) -> None:
@@ -132,13 +132,13 @@ class Tensor:
         Parameters
         ----------
         grad : array_like, optional
-            Gradient of what comes after, of the shape of this tensor; 1 for a single number.
+            Gradient with respect to this tensor, of its shape; 1 for a one-element tensor.
 
         Raises
         ------
         NetError
-            Nothing here needs a gradient, ``grad`` is missing or of another shape, or the way
-            back has been gone already.
+            Nothing here needs a gradient, ``grad`` is missing or of another shape, or the
+            backward pass has already run.
         """
         if self.source is None:
             raise NetError("backward: this tensor was computed from nothing that needs a gradient")
@@ -154,7 +154,7 @@ class Tensor:
             raise NetError(f"backward: `grad` must have shape {self.shape}, got {start.shape}")
         walk(self, start)
 
-    # What follows is syntax for the ops of `nets.autograd.ops.arithmetic`.
+    # Operator syntax for the ops of `nets.autograd.ops.arithmetic`.
 
     def __add__(self, other: Operand) -> Tensor:
         return SYNTAX["add"](self, other)
@@ -197,11 +197,11 @@ class Tensor:
         return SYNTAX["mean"](self, axis=axis, keepdims=keepdims)
 
     def reshape(self, *shape: int) -> Tensor:
-        """The same numbers in another shape, read in (N, C, H, W) order."""
+        """Reshape, in (N, C, H, W) order."""
         return SYNTAX["reshape"](self, shape=shape)
 
     def permute(self, *axes: int) -> Tensor:
-        """Axes in another order."""
+        """Permute the axes."""
         return SYNTAX["permute"](self, axes=axes)
 
 
@@ -220,10 +220,9 @@ def op(function: Callable[..., tuple[Any, Vjp]]) -> Callable[..., Any]:
     """Make a differentiable op.
 
     ``function(*arrays, **options)`` returns ``(result, vjp)``; the result may be a tuple of arrays.
-    ``vjp(grad, needs)`` gets the gradient of the result (for a tuple: one each, None where none
-    arrived) and returns one gradient for each array; where ``needs`` says False it may return None
-    and save the work. The op takes tensors, arrays or numbers in the places of the arrays (None
-    stays None), and gives tensors.
+    ``vjp(grad, needs)`` takes the gradient of the result (for a tuple: one each, None if there is
+    none) and returns one gradient for each array; where ``needs`` is False it may return None. The
+    op accepts tensors, arrays or numbers for the arrays (None stays None) and returns tensors.
     """
     name = function.__name__
 
@@ -251,7 +250,7 @@ def op(function: Callable[..., tuple[Any, Vjp]]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def no_grad() -> Iterator[None]:
-    """Compute without writing down a way back."""
+    """Context manager that disables gradient recording."""
     before, mode.grad = mode.grad, False
     try:
         yield
@@ -261,7 +260,7 @@ def no_grad() -> Iterator[None]:
 
 @contextlib.contextmanager
 def recording(recorder: Recorder) -> Iterator[None]:
-    """Show every op to the recorder."""
+    """Context manager that passes every op to the recorder."""
     before, mode.recorder = mode.recorder, recorder
     try:
         yield

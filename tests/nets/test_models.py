@@ -417,7 +417,7 @@ BAD = [
     (lambda: kl_sparsity(Tensor([[0.5]]), 1.0), "`share` must be between 0 and 1, got 1.0"),
     (lambda: M.CharRNN(5, cell="elman"), "`cell` must be one of rnn, lstm, gru, got 'elman'"),
     (lambda: M.LeNet5()(Tensor(noise(1, 1, 28, 28))), "linear: weight .* does not fit x"),
-    (lambda: M.resnet18(width=0.125)(Tensor(noise(1, 3, 32, 32))), "one number for each channel"),
+    (lambda: M.resnet18(width=0.125)(Tensor(noise(1, 3, 32, 32))), "one value per channel"),
     (lambda: M.mobilenet_v2().load_state_dict(M.LeNet5().state_dict()), r"missing: features\.0\.0"),
 ]  # fmt: skip
 

@@ -175,16 +175,16 @@ def test_gradients_by_central_differences(name):
 
 
 REFUSED = {
-    "training needs more than one number for each channel": lambda x, w: normalisation.batch_norm(
+    "training needs more than one value per channel": lambda x, w: normalisation.batch_norm(
         Tensor(np.zeros((1, 3))), None, None, running=None, training=True
     ),
-    r"numbers, got \(0, 4, 3\)": lambda x, w: normalisation.batch_norm(
+    r"not be empty, got \(0, 4, 3\)": lambda x, w: normalisation.batch_norm(
         Tensor(np.zeros((0, 4, 3))), w, w, running=None, training=True
     ),
-    r"group_norm: x of shape \(0, 4\) holds no numbers": lambda x, w: normalisation.group_norm(
+    r"group_norm: x of shape \(0, 4\) is empty": lambda x, w: normalisation.group_norm(
         Tensor(np.zeros((0, 4))), w, w, groups=2
     ),
-    "evaluation needs `running` moments": lambda x, w: normalisation.batch_norm(
+    "evaluation needs `running` statistics": lambda x, w: normalisation.batch_norm(
         x, None, None, running=None, training=False
     ),
     r"weight of shape \(5,\) does not fit the 4 channels": lambda x, w: normalisation.batch_norm(
@@ -197,10 +197,10 @@ REFUSED = {
     r"bias of shape \(2,\) does not fit": lambda x, w: normalisation.group_norm(
         x, w, Tensor(np.ones(2)), groups=2
     ),
-    r"weight of shape \(4,\) does not fit the end": lambda x, w: normalisation.layer_norm(
+    r"weight of shape \(4,\) does not match the end": lambda x, w: normalisation.layer_norm(
         x, w, None
     ),
-    "wants `size` of at least 1": lambda x, w: normalisation.local_response_norm(x, size=0),
+    "needs `size` of at least 1": lambda x, w: normalisation.local_response_norm(x, size=0),
 }
 
 

@@ -169,10 +169,10 @@ REFUSED = {
     "an image of 5 pixels with padding 0 is smaller": lambda x: pooling.avg_pool2d(
         x, kernel=(6, 1), stride=(1, 1)
     ),
-    "`stride` must be two numbers .* of at least 1": lambda x: pooling.max_pool2d(
+    "`stride` must be two integers .* of at least 1": lambda x: pooling.max_pool2d(
         x, kernel=(3, 3), stride=(1, 0)
     ),
-    "`size` must be two positive numbers": lambda x: pooling.upsample_bilinear(x, size=(0, 3)),
+    "`size` must be two positive integers": lambda x: pooling.upsample_bilinear(x, size=(0, 3)),
     "`switches` of shape": lambda x: pooling.max_unpool2d(
         x, switches=np.zeros((2, 3, 5, 1), int), size=(9, 9)
     ),

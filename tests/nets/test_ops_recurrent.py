@@ -132,7 +132,7 @@ REFUSED = {
     "`index` -1 is out of range": lambda a: recurrent.embedding(
         Tensor(np.zeros((4, 2))), index=np.array([1, -1])
     ),
-    "`index` must hold whole numbers, got float64": lambda a: recurrent.embedding(
+    "`index` must hold integers, got float64": lambda a: recurrent.embedding(
         Tensor(np.zeros((4, 2))), index=np.array([1.0])
     ),
     "`nonlinearity` must be": lambda a: recurrent.rnn(*a, nonlinearity="sigmoid"),

@@ -1,1 +1,1 @@
-"""Differentiable operations: each is a forward function and, beside it, its vjp."""
+"""Differentiable ops, each a forward function with its vjp."""

@@ -1,4 +1,4 @@
-"""Activations: functions of one number at a time, of a few channels, and dropout."""
+"""Activation functions and dropout."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from vj.errors import NetError
 
 @op
 def relu(x: Array) -> tuple[Array, Vjp]:
-    """The larger of x and 0; the gradient at 0 is 0."""
+    """Return max(x, 0); the gradient at 0 is 0."""
     y = _piecewise_linear(x, x)
     return y, lambda g, needs: (_piecewise_linear(y, g),)
 
 
 @op
 def relu6(x: Array) -> tuple[Array, Vjp]:
-    """Numbers clamped to 0..6; no gradient flows at or beyond the ends."""
+    """Clamp x to 0..6; the gradient is 0 at and beyond the ends."""
     y = _piecewise_linear(x, x, end=6.0, top=6.0)
     return y, lambda g, needs: (_piecewise_linear(y, g, end=6.0),)
 
 
 @op
 def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Vjp]:
-    """Numbers above 0, ``slope`` times the others."""
+    """Return x above 0 and ``slope * x`` elsewhere."""
     return _piecewise_linear(x, x, slope), lambda g, needs: (_piecewise_linear(x, g, slope),)
 
 
 def _piecewise_linear(
     s: Array, v: Array, slope: float = 0.0, end: float = math.nan, top: float = 0.0
 ) -> Array:
-    """Values v; ``slope`` times them where s <= 0, ``top`` where s >= ``end``."""
+    """Return v, but ``slope * v`` where s <= 0 and ``top`` where s >= ``end``."""
     if v.dtype != np.float32:
         return np.where(s <= 0, slope * v if slope else 0, np.where(s >= end, top, v))
     given = flat(s)
@@ -51,7 +51,7 @@ def _piecewise_linear(
 
 @op
 def prelu(x: Array, slope: Array) -> tuple[Array, Vjp]:
-    """Numbers above 0, learned slopes (one, or one for each channel) times the others.
+    """Return x above 0 and trained slopes (one, or one per channel) times x elsewhere.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def prelu(x: Array, slope: Array) -> tuple[Array, Vjp]:
 
 @op
 def hardswish(x: Array) -> tuple[Array, Vjp]:
-    """``x * relu6(x + 3) / 6`` (Howard et al., Searching for MobileNetV3, ICCV 2019)."""
+    """Return ``x * relu6(x + 3) / 6`` (Howard et al., Searching for MobileNetV3, ICCV 2019)."""
     gate = np.clip(x + 3, 0, 6) / 6
 
     def vjp(g: Array, needs: Needs) -> Grads:
@@ -97,20 +97,20 @@ def hardswish(x: Array) -> tuple[Array, Vjp]:
 
 @op
 def sigmoid(x: Array) -> tuple[Array, Vjp]:
-    """``1 / (1 + exp(-x))``."""
+    """Return ``1 / (1 + exp(-x))``."""
     y, _ = logistic_of(x)
     return y, lambda g, needs: (_slope(y, g, 0.0, 1.0),)
 
 
 @op
 def tanh(x: Array) -> tuple[Array, Vjp]:
-    """Hyperbolic tangent."""
+    """Return the hyperbolic tangent."""
     y = np.tanh(x)
     return y, lambda g, needs: (_slope(y, g, 1.0, 0.0),)
 
 
 def _slope(y: Array, g: Array, plain: float, linear: float) -> Array:
-    """``g * (plain + linear * y - y * y)``."""
+    """Return ``g * (plain + linear * y - y * y)``."""
     if y.dtype != np.float32:
         back: Array = g * (plain + y * (linear - y))
         return back
@@ -121,14 +121,14 @@ def _slope(y: Array, g: Array, plain: float, linear: float) -> Array:
 
 @op
 def softplus(x: Array) -> tuple[Array, Vjp]:
-    """``log(1 + exp(x))``, stable for any x."""
+    """Return ``log(1 + exp(x))``, numerically stable."""
     y, rest = logistic_of(x)
     return np.maximum(x, 0) + rest, lambda g, needs: (g * y,)
 
 
 @op
 def softmax(x: Array, *, axis: int) -> tuple[Array, Vjp]:
-    """``exp(x) / sum(exp(x))`` along an axis."""
+    """Return ``exp(x) / sum(exp(x))`` along an axis."""
     _check_axis("softmax", x, axis)
     y = np.exp(log_softmax_of(planes(x, axis)))
 
@@ -141,7 +141,7 @@ def softmax(x: Array, *, axis: int) -> tuple[Array, Vjp]:
 
 @op
 def log_softmax(x: Array, *, axis: int) -> tuple[Array, Vjp]:
-    """``x - log(sum(exp(x)))`` along an axis, stable for any x."""
+    """Return ``x - log(sum(exp(x)))`` along an axis, numerically stable."""
     _check_axis("log_softmax", x, axis)
     y = log_softmax_of(planes(x, axis))
 
@@ -154,7 +154,7 @@ def log_softmax(x: Array, *, axis: int) -> tuple[Array, Vjp]:
 
 @op
 def maxout(x: Array, *, pieces: int, axis: int = 1) -> tuple[Array, Vjp]:
-    """Largest of each ``pieces`` neighbouring channels; the first of equal ones gets the gradient.
+    """Return the maximum of each ``pieces`` neighbouring channels; ties go to the first.
 
     Parameters
     ----------
@@ -162,12 +162,12 @@ def maxout(x: Array, *, pieces: int, axis: int = 1) -> tuple[Array, Vjp]:
     pieces : int
         A divisor of the number of channels.
     axis : int
-        Of the channels.
+        Axis of the channels.
 
     Raises
     ------
     NetError
-        The channels do not divide into pieces.
+        ``pieces`` does not divide the channels.
 
     References
     ----------
@@ -192,7 +192,7 @@ def maxout(x: Array, *, pieces: int, axis: int = 1) -> tuple[Array, Vjp]:
 
 @op
 def dropout(x: Array, *, p: float, rng: np.random.Generator) -> tuple[Array, Vjp]:
-    """Numbers set to 0 with probability ``p``, the others divided by ``1 - p``.
+    """Zero elements with probability ``p``, divide the others by ``1 - p``.
 
     Parameters
     ----------
@@ -200,12 +200,12 @@ def dropout(x: Array, *, p: float, rng: np.random.Generator) -> tuple[Array, Vjp
     p : float
         0 to 1.
     rng : Generator
-        Where the chances come from.
+        Source of randomness.
 
     Raises
     ------
     NetError
-        ``p`` is no probability.
+        ``p`` is not a probability.
 
     References
     ----------
@@ -219,7 +219,7 @@ def dropout(x: Array, *, p: float, rng: np.random.Generator) -> tuple[Array, Vjp
 
 
 def logistic_of(x: Array) -> tuple[Array, Array]:
-    """``1 / (1 + exp(-x))`` and ``log(1 + exp(-abs(x)))``: stable, and what most is made of."""
+    """Return ``1 / (1 + exp(-x))`` and ``log(1 + exp(-abs(x)))``, numerically stable."""
     if x.dtype != np.float32:
         small = np.exp(-np.abs(x))
         return np.where(x >= 0, 1, small) / (1 + small), np.log1p(small)
@@ -230,24 +230,24 @@ def logistic_of(x: Array) -> tuple[Array, Array]:
 
 
 def sigmoid_of(x: Array) -> Array:
-    """The logistic function of any array."""
+    """Return the logistic function of an array."""
     return logistic_of(x)[0]
 
 
 def planes(x: Array, axis: int) -> Array:
-    """The axis in front, all others one: sums along it are sums of long rows then."""
+    """Move the axis to the front and flatten the rest: reductions then run over long rows."""
     return np.ascontiguousarray(np.moveaxis(x, axis, 0)).reshape(x.shape[axis], -1)
 
 
 def unplanes(numbers: Array, shape: tuple[int, ...], axis: int) -> Array:
-    """An array of ``shape`` from its `planes`."""
+    """Undo `planes` for an array of ``shape``."""
     rest = (*shape[:axis], *shape[axis % len(shape) + 1 :])
     x = np.moveaxis(numbers.reshape(shape[axis], *rest), 0, axis)
     return nchw(nhwc(x)) if x.ndim == 4 else np.ascontiguousarray(x)
 
 
 def log_softmax_of(x: Array) -> Array:
-    """Logarithm of the softmax along the first axis."""
+    """Return the log-softmax along the first axis."""
     top = np.max(x, 0)
     low = x - np.where(np.isfinite(top), top, 0)
     low -= np.log(np.sum(np.exp(low), 0))

@@ -1,4 +1,4 @@
-"""Elementwise arithmetic with broadcasting, sums, products of matrices, and changes of shape."""
+"""Elementwise arithmetic with broadcasting, reductions, matrix products, shape operations."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _together(name: str, a: Array, b: Array) -> None:
     try:
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
-        raise NetError(f"{name}: shapes {a.shape} and {b.shape} do not fit each other") from None
+        raise NetError(f"{name}: shapes {a.shape} and {b.shape} do not broadcast") from None
 
 
 @op
 def add(a: Array, b: Array) -> tuple[Array, Vjp]:
-    """Sum of each pair, a + b."""
+    """Return a + b."""
     _together("add", a, b)
 
     def vjp(g: Array, needs: Needs) -> Grads:
@@ -33,7 +33,7 @@ def add(a: Array, b: Array) -> tuple[Array, Vjp]:
 
 @op
 def subtract(a: Array, b: Array) -> tuple[Array, Vjp]:
-    """Difference of each pair, a - b."""
+    """Return a - b."""
     _together("subtract", a, b)
 
     def vjp(g: Array, needs: Needs) -> Grads:
@@ -44,7 +44,7 @@ def subtract(a: Array, b: Array) -> tuple[Array, Vjp]:
 
 @op
 def multiply(a: Array, b: Array) -> tuple[Array, Vjp]:
-    """Product of each pair, a * b."""
+    """Return a * b."""
     _together("multiply", a, b)
 
     def vjp(g: Array, needs: Needs) -> Grads:
@@ -58,7 +58,7 @@ def multiply(a: Array, b: Array) -> tuple[Array, Vjp]:
 
 @op
 def divide(a: Array, b: Array) -> tuple[Array, Vjp]:
-    """Quotient of each pair, a / b."""
+    """Return a / b."""
     _together("divide", a, b)
     y = a / b
 
@@ -71,39 +71,39 @@ def divide(a: Array, b: Array) -> tuple[Array, Vjp]:
 
 @op
 def power(x: Array, *, exponent: float) -> tuple[Array, Vjp]:
-    """Numbers to a fixed power."""
+    """Raise x to a fixed power."""
     return x**exponent, lambda g, needs: (g * (exponent * x ** (exponent - 1)),)
 
 
 @op
 def exp(x: Array) -> tuple[Array, Vjp]:
-    """Powers of e."""
+    """Return the exponential."""
     y = np.exp(x)
     return y, lambda g, needs: (g * y,)
 
 
 @op
 def log(x: Array) -> tuple[Array, Vjp]:
-    """Natural logarithm."""
+    """Return the natural logarithm."""
     return np.log(x), lambda g, needs: (g / x,)
 
 
 @op
 def absolute(x: Array) -> tuple[Array, Vjp]:
-    """|x|, with gradient 0 at 0."""
+    """Return |x|, with gradient 0 at 0."""
     return np.abs(x), lambda g, needs: (g * np.sign(x),)
 
 
 @op
 def clip(x: Array, *, low: float, high: float) -> tuple[Array, Vjp]:
-    """Numbers below ``low`` and above ``high`` are replaced by these; no gradient flows there."""
+    """Clamp x to ``low..high``; the gradient is 0 where x is clamped."""
     inside = (x >= low) & (x <= high)
     return np.clip(x, low, high), lambda g, needs: (g * inside,)
 
 
 @op
 def maximum(a: Array, b: Array) -> tuple[Array, Vjp]:
-    """The larger one of each pair; equal ones share the gradient, as in PyTorch."""
+    """Return the elementwise maximum; ties share the gradient, as in PyTorch."""
     _together("maximum", a, b)
     share = (a > b) + 0.5 * (a == b)
 
@@ -139,7 +139,7 @@ def mean(x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Array,
 
 @op
 def matmul(a: Array, b: Array) -> tuple[Array, Vjp]:
-    """Product of matrices, or of stacks of them along leading axes."""
+    """Multiply matrices, or stacks of matrices along leading axes."""
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise NetError(f"matmul: shapes {a.shape} and {b.shape} do not fit each other")
 
@@ -153,26 +153,28 @@ def matmul(a: Array, b: Array) -> tuple[Array, Vjp]:
 
 @op
 def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Array, Vjp]:
-    """The same numbers in another shape; one size may be -1."""
+    """Reshape x; one size may be -1."""
     try:
         y = x.reshape(shape)
     except ValueError:
-        raise NetError(f"reshape: {x.size} numbers of shape {x.shape} do not fit {shape}") from None
+        raise NetError(f"reshape: x of shape {x.shape} does not fit {shape}") from None
     return y, lambda g, needs: (g.reshape(x.shape),)
 
 
 @op
 def permute(x: Array, *, axes: tuple[int, ...]) -> tuple[Array, Vjp]:
-    """Axes in another order."""
+    """Permute the axes."""
     if sorted(axes) != list(range(x.ndim)):
-        raise NetError(f"permute: axes {axes} are no order of the {x.ndim} axes of {x.shape}")
+        raise NetError(
+            f"permute: axes {axes} are not a permutation of the {x.ndim} axes of {x.shape}"
+        )
     back = tuple(int(i) for i in np.argsort(axes))
     return x.transpose(axes), lambda g, needs: (g.transpose(back),)
 
 
 @op
 def take(x: Array, *, key: Any) -> tuple[Array, Vjp]:
-    """``x[key]``: slices, numbers, or index arrays (whose gradients add up where they repeat)."""
+    """``x[key]``: slices, integers, or index arrays (gradients of repeated indices add up)."""
 
     def vjp(g: Array, needs: Needs) -> Grads:
         gx = np.zeros_like(x)
@@ -190,7 +192,7 @@ def concat(*xs: Array, axis: int = 0) -> tuple[Array, Vjp]:
         y = np.concatenate(xs, axis)
     except ValueError:
         shapes = ", ".join(str(x.shape) for x in xs)
-        raise NetError(f"concat: shapes {shapes} differ beside axis {axis}") from None
+        raise NetError(f"concat: shapes {shapes} differ outside axis {axis}") from None
     return y, lambda g, needs: tuple(np.split(g, ends, axis))
 
 

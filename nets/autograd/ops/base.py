@@ -1,4 +1,4 @@
-"""What ops share: the layout of images, and the shapes of broadcasting."""
+"""Helpers of the ops: image layout and broadcasting."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from nets.arrays import Array
 
 
 def nhwc(x: Array) -> Array:
-    """An image (N, C, H, W) as the kernels read it: C-contiguous (N, H, W, C).
+    """Return an image (N, C, H, W) in kernel layout: C-contiguous (N, H, W, C).
 
-    A view where the memory is channels-last already, as that of every op's result is.
+    A view if the memory is channels-last already, as the result of every op is.
     """
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
 
 def nchw(x: Array) -> Array:
-    """The view (N, C, H, W) of a channels-last array (N, H, W, C)."""
+    """Return the view (N, C, H, W) of a channels-last array (N, H, W, C)."""
     view: Array = x.transpose(0, 3, 1, 2)
     return view
 
 
 def flat(x: Array) -> Array:
-    """The numbers of an array one after the other, those of images channels-last."""
+    """Flatten an array, images in channels-last order."""
     return (nhwc(x) if x.ndim == 4 else np.ascontiguousarray(x)).reshape(-1)
 
 
 def unflat(numbers: Array, shape: tuple[int, ...]) -> Array:
-    """An array of ``shape`` from what `flat` makes of it (a view)."""
+    """Undo `flat` for an array of ``shape`` (a view)."""
     if len(shape) != 4:
         return numbers.reshape(shape)
     n, c, rows, cols = shape
@@ -35,7 +35,7 @@ def unflat(numbers: Array, shape: tuple[int, ...]) -> Array:
 
 
 def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
-    """Sum a gradient over the axes along which an argument of ``shape`` was repeated."""
+    """Sum a gradient over the axes along which an argument of ``shape`` was broadcast."""
     if grad.shape == shape:
         return grad
     grad = np.sum(grad, axis=tuple(range(grad.ndim - len(shape))))

@@ -1,4 +1,4 @@
-"""Sums over the pixels of every channel, and numbers scaled by channel, by the kernels."""
+"""Per-channel sums and per-channel scaling, by the kernels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nets.runtime.memory import empty
 from nets.runtime.threads import SMALL, Caller, share, share_kernel
 from vj.kernels.jit import Kernel
 
-FEW = 1 << 16  # numbers that are summed up in one piece
-PARTS = 8  # sums of large batches are made in so many pieces, whatever the number of threads
+FEW = 1 << 16  # values summed in one part
+PARTS = 8  # parts of the sums of a large batch, independent of the number of threads
 CLAMPS = {None: (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 
 
 class Channels:
-    """Numbers x (N, C, ...), in one block or in one for each image.
+    """Values x (N, C, ...), in one block or one block per image.
 
     Coefficients are arrays (blocks, C), or what broadcasts to it.
     """
@@ -31,32 +31,32 @@ class Channels:
         self.image = x.shape if x.ndim in (2, 4) else (*x.shape[:2], x[0, 0].size, 1)
         self.x, self.clamp = self.like_x(x), CLAMPS[activation]
         self.fold = 16 // math.gcd(self.channels, 16)  # pixels in a row of the kernel
-        self.period = self.channels * self.fold  # and the numbers in it
+        self.period = self.channels * self.fold  # values in a row
         self.rows = -(-self.x.shape[1] // self.period)
         self.few, self.small = x.size < FEW, x.size < SMALL
 
     def moments(self) -> Array:
-        """Means of x and of its squares (2, blocks, C)."""
+        """Return the means of x and of its squares (2, blocks, C)."""
         sums = self._total(self.parts(self.x, self._wide(0.0, 0.0), CLAMPS[None]))
         sums /= self.x.shape[1] // self.channels
         return sums
 
     def sums(self, g: Array, scale: Array, shift: Array) -> Array:
-        """Sums of h and of h x (2, blocks, C); h is g where the activation let x through."""
+        """Return the sums of h and of h x (2, blocks, C); h is g where the activation passed x."""
         return self._total(self.parts(self.like_x(g), self._wide(scale, shift), self.clamp))
 
     def scaled(self, scale: Array, shift: Array) -> Array:
-        """The activation of ``scale * x + shift``."""
+        """Return the activation of ``scale * x + shift``."""
         return self.scaled_by(self._wide(scale, shift))
 
     def grad(self, g: Array, *coef: Array | float) -> Array:
-        """Gradient of x; coefficients as `nets.kernels.batchnorm.channel_grad` has them."""
+        """Return the gradient of x; coefficients as for `nets.kernels.batchnorm.channel_grad`."""
         return self.grad_by(self.like_x(g), self._wide(*coef))
 
-    # What follows takes coefficients as the kernels do: (blocks, all one after the other).
+    # The methods below take coefficients in kernel layout: (blocks, concatenated).
 
     def scaled_by(self, wide: Array) -> Array:
-        """As `scaled`."""
+        """Do the same as `scaled`."""
         y = empty(*self.x.shape)
         self._each(
             batchnorm.channel_scale, lambda b: (self.x[b], wide[b], *self.clamp, y[b]), self.rows
@@ -64,7 +64,7 @@ class Channels:
         return unflat(y.reshape(-1), self.image).reshape(self.shape)
 
     def grad_by(self, g: Array, wide: Array) -> Array:
-        """As `grad`, for gradients `like_x`."""
+        """Do the same as `grad`, for gradients in the layout of `like_x`."""
         y = empty(*self.x.shape)
         self._each(
             batchnorm.channel_grad,
@@ -74,7 +74,7 @@ class Channels:
         return unflat(y.reshape(-1), self.image).reshape(self.shape)
 
     def parts(self, g: Array, wide: Array, clamp: tuple[float, float]) -> Array:
-        """Partial sums (blocks, parts * 2 * period) as `nets.kernels.batchnorm` makes them."""
+        """Return the partial sums (blocks, parts * 2 * period) of `nets.kernels.batchnorm`."""
         parts = 1 if self.few or self.blocks > 1 else PARTS
         sums = np.empty((self.blocks, parts * 2 * self.period))
         self._each(
@@ -85,7 +85,7 @@ class Channels:
         return sums
 
     def like_x(self, x: Array) -> Array:
-        """Numbers in the order of x, in blocks."""
+        """Return an array in the memory order of x, in blocks."""
         numbers = flat(x.reshape(self.image)).astype(np.float32, copy=False)
         return numbers.reshape(self.blocks, -1)
 
@@ -101,7 +101,10 @@ class Channels:
         return total
 
     def _each(self, kernel: Kernel, given: Callable[[int], tuple[Any, ...]], units: int) -> None:
-        """Share out the units of the only block, or the blocks; `given` are a block's arguments."""
+        """Distribute blocks, or the units of a single block, over threads.
+
+        `given` returns the arguments of a block.
+        """
         if self.blocks == 1:
             share_kernel(kernel, given(0), units, small=self.small)
             return

@@ -1,10 +1,9 @@
 """Convolution, transposed convolution and the linear layer.
 
-Each op computes its result and, beside it, its vjp: a function that takes the gradient with regard
-to the result and gives those with regard to the arguments. All of them are made of three products,
-`outputs`, `to_inputs` and `to_weights`: `nets.conv.plain` says in NumPy what these are, and
-`nets.conv.products` computes them by kernels. `nets.autograd.tensor.op` writes the vjp down,
-`nets.autograd.tape.walk` calls it.
+Each op returns its result and its vjp: a function from the gradient with respect to the result to
+those with respect to the arguments. All are built on three products, `outputs`, `to_inputs` and
+`to_weights`: `nets.conv.plain` defines them in NumPy, `nets.conv.products` computes them by
+kernels. `nets.autograd.tensor.op` records the vjp, `nets.autograd.tape.walk` calls it.
 
 References: Dumoulin & Visin, A guide to convolution arithmetic for deep learning, 2016.
 """
@@ -44,12 +43,12 @@ def conv2d(
     stride, padding, dilation : pairs of int
         Along rows and columns; padding is with zeros on both sides.
     groups : int
-        The channels of x and the outputs are split into so many independent parts.
+        Number of independent groups of channels.
 
     Raises
     ------
     NetError
-        The shapes do not fit each other.
+        The shapes do not match.
     """
     how = _geometry("conv2d", x, weight, stride, padding, dilation, groups)
     if x.shape[1] != weight.shape[1] * groups or len(weight) % groups:
@@ -96,7 +95,7 @@ def conv_transpose2d(
     dilation: Pair = (1, 1),
     groups: int = 1,
 ) -> tuple[Array, Vjp]:
-    """Transposed convolution: what the gradient of `conv2d` is to its input.
+    """Transposed convolution: the gradient of `conv2d` with respect to its input.
 
     Parameters
     ----------
@@ -108,12 +107,12 @@ def conv_transpose2d(
     output_padding : pair of int
         Rows and columns added at the bottom and the right, less than stride or dilation.
     groups : int
-        The channels are split into so many independent parts.
+        Number of independent groups of channels.
 
     Raises
     ------
     NetError
-        The shapes do not fit each other.
+        The shapes do not match.
     """
     how = _geometry("conv_transpose2d", x, weight, stride, padding, dilation, groups)
     if x.shape[1] != len(weight) or len(weight) % groups:
@@ -167,14 +166,14 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> tuple[Array, V
     Raises
     ------
     NetError
-        The shapes do not fit each other.
+        The shapes do not match.
     """
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
         raise NetError(f"linear: weight {weight.shape} does not fit x of shape {x.shape}")
     _check_bias("linear", bias, len(weight))
     if x.dtype != weight.dtype:
         raise NetError(f"linear: x is {x.dtype} and weight is {weight.dtype}, they must be equal")
-    # A convolution of images of one pixel.
+    # Computed as a convolution of one-pixel images.
     inputs, count = x.shape[-1], len(weight)
     images = np.ascontiguousarray(x).reshape(-1, 1, 1, inputs)
     w = np.ascontiguousarray(weight).reshape(count, inputs, 1, 1)

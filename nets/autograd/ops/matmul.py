@@ -1,6 +1,6 @@
-"""Products of matrices, in as many threads as were asked for.
+"""Matrix products, in the configured number of threads.
 
-NumPy would leave them to a BLAS library, which starts threads of its own.
+NumPy would call a BLAS library, which starts its own threads.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from nets.kernels import matmul
 from nets.runtime.memory import empty
 from nets.runtime.threads import LITTLE, Caller, share
 
-BAND = 24  # rows that are worth a look at all columns
+BAND = 24  # rows per block
 
 
 def product(a: Array, b: Array) -> Array:
-    """Product a @ b of matrices, or of stacks of them along leading axes.
+    """Return a @ b of matrices, or of stacks of matrices along leading axes.
 
-    Numbers in float64, which only checks use, are left to NumPy.
+    float64 arrays, used only in gradient checks, go to NumPy.
     """
     if a.dtype != np.float32 or b.dtype != np.float32:
         return np.asarray(a @ b)

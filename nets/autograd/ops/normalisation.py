@@ -1,4 +1,4 @@
-"""Normalisation: over the batch, over groups of channels, over the last axes, over neighbours.
+"""Batch, group, layer and local response normalisation.
 
 References: Ioffe & Szegedy, Batch normalization, ICML 2015; Wu & He, Group normalization, ECCV
 2018; Ba et al., Layer normalization, 2016; Krizhevsky et al., NIPS 2012, section 3.3.
@@ -31,34 +31,34 @@ def batch_norm(
     eps: float = 1e-5,
     activation: str | None = None,
 ) -> tuple[Array, Vjp]:
-    """Each channel with mean 0 and variance 1 over the batch, then scaled and shifted.
+    """Normalise each channel over the batch, then scale and shift.
 
     Parameters
     ----------
     x : (N, C) or (N, C, ...)
     weight, bias : (C,), optional
     running : (mean, var), optional
-        Arrays (C,). In training they move by ``momentum`` towards the moments of the batch (in
-        place; the variance is the unbiased one), otherwise they take the place of these moments.
+        Arrays (C,). In training they are updated in place by ``momentum`` with the batch statistics
+        (unbiased variance); in evaluation they replace the batch statistics.
     training : bool
     momentum, eps : float
     activation : None, "relu" or "relu6"
-        Applied to the result on the way.
+        Fused activation.
 
     Raises
     ------
     NetError
-        Shapes do not fit, or a batch in training has one number for each channel only.
+        The shapes do not match, or a training batch has one value per channel.
     """
     channels = _check_batch(x, weight, bias, running, activation)
     count = x.size // channels
     if training and count < 2:
         raise NetError(
-            f"batch_norm: training needs more than one number for each channel, got x of shape "
+            f"batch_norm: training needs more than one value per channel, got x of shape "
             f"{x.shape}: use a larger batch or evaluation mode"
         )
     if not training and running is None:
-        raise NetError("batch_norm: evaluation needs `running` moments, got None")
+        raise NetError("batch_norm: evaluation needs `running` statistics, got None")
     numbers, stats = Channels(x, 1, activation), np.empty((4, channels))
     if training:
         sums = numbers.parts(numbers.x, np.zeros((1, 2 * numbers.period), np.float32), FREE)
@@ -101,7 +101,7 @@ def _check_batch(
     activation: str | None,
 ) -> int:
     if x.ndim < 2 or not x.size:
-        raise NetError(f"batch_norm: x must have shape (N, C, ...) and numbers, got {x.shape}")
+        raise NetError(f"batch_norm: x must have shape (N, C, ...) and not be empty, got {x.shape}")
     if activation not in CLAMPS:
         raise NetError(
             f'batch_norm: `activation` must be None, "relu" or "relu6", not {activation!r}'
@@ -121,23 +121,23 @@ def _check_batch(
 def group_norm(
     x: Array, weight: Array | None, bias: Array | None, *, groups: int, eps: float = 1e-5
 ) -> tuple[Array, Vjp]:
-    """Each group of channels of each image with mean 0 and variance 1, then scaled and shifted.
+    """Normalise each group of channels of each image, then scale and shift.
 
     Parameters
     ----------
     x : (N, C, ...)
     weight, bias : (C,), optional
     groups : int
-        Divides C; C groups are instance normalisation, one is layer normalisation of images.
+        A divisor of C; C groups are instance normalisation, one is layer normalisation.
     eps : float
 
     Raises
     ------
     NetError
-        The channels do not divide into groups, or the shapes do not fit.
+        ``groups`` does not divide the channels, or the shapes do not match.
     """
     if not x.size:
-        raise NetError(f"group_norm: x of shape {x.shape} holds no numbers")
+        raise NetError(f"group_norm: x of shape {x.shape} is empty")
     if x.ndim < 2 or groups < 1 or x.shape[1] % groups:
         raise NetError(f"group_norm: {groups} groups do not divide the channels of x {x.shape}")
     for name, array in {"weight": weight, "bias": bias}.items():
@@ -150,7 +150,7 @@ def group_norm(
     factor = np.ones(x.shape[1]) if weight is None else weight.astype(np.float64)
 
     def by_group(each: Array) -> Array:
-        """Sums over the channels of each group, again for each channel."""
+        """Sum over the channels of each group, repeated for each channel."""
         total = each.reshape(len(x), groups, -1).sum(2)
         return np.repeat(total, x.shape[1] // groups, 1)
 
@@ -177,7 +177,7 @@ def group_norm(
 def layer_norm(
     x: Array, weight: Array, bias: Array | None, *, eps: float = 1e-5
 ) -> tuple[Array, Vjp]:
-    """Mean 0 and variance 1 over the last axes, as many as ``weight`` has, then scale and shift.
+    """Normalise over the last axes, as many as ``weight`` has, then scale and shift.
 
     Parameters
     ----------
@@ -189,12 +189,12 @@ def layer_norm(
     Raises
     ------
     NetError
-        The shapes do not fit.
+        The shapes do not match.
     """
     last = x.ndim - weight.ndim
     if last < 0 or x.shape[last:] != weight.shape or weight.ndim == 0:
         raise NetError(
-            f"layer_norm: weight of shape {weight.shape} does not fit the end of x {x.shape}"
+            f"layer_norm: weight of shape {weight.shape} does not match the end of x {x.shape}"
         )
     if bias is not None and bias.shape != weight.shape:
         raise NetError(
@@ -216,7 +216,7 @@ def layer_norm(
 def _standardise(
     x: Array, axes: tuple[int, ...], eps: float
 ) -> tuple[Array, Callable[[Array], Array]]:
-    """Mean 0 and variance 1 over ``axes``, and the way from a gradient of that to one of x."""
+    """Normalise over ``axes``; also return the function from its gradient to that of x."""
     mean = x.mean(axes, np.float64, keepdims=True).astype(x.dtype)
     centred = x - mean
     var = np.mean(np.square(centred), axes, np.float64, keepdims=True)
@@ -241,7 +241,7 @@ def local_response_norm(
     ----------
     x : (N, C, ...)
     size : int
-        Channels about each one, ``size // 2`` of them before it; those beyond the ends are 0.
+        Channels around each one, ``size // 2`` of them before it; those beyond the ends are 0.
     alpha, beta, k : float
 
     Raises
@@ -251,7 +251,7 @@ def local_response_norm(
     """
     if size < 1 or x.ndim < 2:
         raise NetError(
-            f"local_response_norm: wants `size` of at least 1 and x (N, C, ...), got {size} and "
+            f"local_response_norm: needs `size` of at least 1 and x (N, C, ...), got {size} and "
             f"{x.shape}"
         )
     base = k + (alpha / size) * _neighbours(np.square(x), size // 2, (size - 1) // 2)
@@ -265,7 +265,7 @@ def local_response_norm(
 
 
 def _neighbours(x: Array, before: int, after: int) -> Array:
-    """Sum over the channels from ``before`` ahead to ``after`` behind each one."""
+    """Sum over the channels from ``before`` before to ``after`` after each one."""
     total = np.array(x, copy=True)
     channels = x.shape[1]
     for step in range(1, min(before, channels - 1) + 1):

@@ -1,4 +1,4 @@
-"""Pooling: the largest or the mean number of each window, and the way back to where it stood.
+"""Max pooling, average pooling and unpooling.
 
 References: LeCun et al., Proc. IEEE 86, 1998; Zeiler & Fergus, Visualizing and understanding
 convolutional networks, ECCV 2014 (switches and unpooling).
@@ -31,17 +31,17 @@ def max_pool2d(
     dilation: Pair = (1, 1),
     ceil_mode: bool = False,
 ) -> tuple[Array, Vjp]:
-    """Largest number of each window of images (N, C, H, W).
+    """Return the maximum of each window of images (N, C, H, W).
 
-    The first of equal numbers (by rows) gets the gradient; NaN is larger than any number.
+    The gradient of ties goes to the first (by rows); NaN propagates.
 
     Parameters
     ----------
     x : (N, C, H, W)
     kernel, stride, padding, dilation : pairs of int
-        Along rows and columns. What is padded never wins.
+        Along rows and columns. Padding never is the maximum.
     ceil_mode : bool
-        Whether a window may reach beyond the padding if it begins before its end.
+        If True, a window may reach beyond the padding if it starts before its end.
 
     Raises
     ------
@@ -63,13 +63,13 @@ def max_pool2d_with_switches(
     dilation: Pair = (1, 1),
     ceil_mode: bool = False,
 ) -> tuple[Tensor, Array]:
-    """As `max_pool2d`, and the switches.
+    """Max pooling that also returns the index of each maximum.
 
     Returns
     -------
     y : Tensor (N, C, h, w)
     switches : (N, C, h, w) int64
-        Where each of them stood in its image, as ``row * W + col``.
+        Index of each maximum in its image, ``row * W + col``.
     """
     how = Windows(kernel, stride, padding, dilation, ceil_mode)
     y = max_pool2d(
@@ -81,20 +81,20 @@ def max_pool2d_with_switches(
 
 @op
 def max_unpool2d(x: Array, *, switches: Array, size: Pair) -> tuple[Array, Vjp]:
-    """Put each number back where its switch says, with zeros elsewhere.
+    """Place each value at its index, with zeros elsewhere.
 
     Parameters
     ----------
     x : (N, C, h, w)
     switches : (N, C, h, w) int64
-        As `max_pool2d_with_switches` gives them.
+        As returned by `max_pool2d_with_switches`.
     size : (rows, cols)
-        Of the image that was pooled.
+        Size of the image that was pooled.
 
     Raises
     ------
     NetError
-        The switches have another shape than x, or point out of the image.
+        The switches differ in shape from x, or point outside the image.
     """
     check_size("max_unpool2d", x, size)
     if switches.shape != x.shape:
@@ -129,7 +129,7 @@ def avg_pool2d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> tuple[Array, Vjp]:
-    """Mean of each window of images (N, C, H, W).
+    """Return the mean of each window of images (N, C, H, W).
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def avg_pool2d(
     ceil_mode : bool
         As for `max_pool2d`.
     count_include_pad : bool
-        Whether padded zeros count; what lies beyond the padding never does.
+        If True, padded zeros count; pixels beyond the padding never do.
 
     Raises
     ------
@@ -156,12 +156,12 @@ def avg_pool2d(
 
 @op
 def adaptive_avg_pool2d(x: Array, *, size: Pair) -> tuple[Array, Vjp]:
-    """Means of ``size`` (rows, cols) regions that cover the image and overlap where they must.
+    """Return the means of ``size`` (rows, cols) evenly spaced, possibly overlapping regions.
 
     Raises
     ------
     NetError
-        x is no stack of images, or a size is not positive.
+        x is not (N, C, H, W), or a size is not positive.
     """
     check_size("adaptive_avg_pool2d", x, size)
     rows, cols = (_adaptive_taps(x.shape[2 + axis], size[axis]) for axis in (0, 1))

@@ -1,17 +1,17 @@
 """Embedding and recurrent layers: one layer, one direction, a whole sequence at a time.
 
-What a step makes of its input is one matrix product for all steps; only the products with the
-state before are made step by step. Going back is the same in reverse (backpropagation through
-time): gradients of the gates step by step, those of the weights in one product.
+The input projection is one matrix product for all steps; only the products with the previous state
+are computed step by step. The backward pass is the same in reverse (backpropagation through time):
+gradients of the gates step by step, those of the weights in one product.
 
-Inside, the sequences of a batch lie side by side, (T, H, N): gates are whole blocks of memory then,
-and the weights are read in the products with the state as they lie.
+Internally the layout is (T, H, N): each gate is one contiguous block, and the products with the
+state read the weights in memory order.
 
-Gates stand in PyTorch's order: input, forget, cell, output for LSTM; reset, update, new for GRU.
+Gates are in PyTorch's order: input, forget, cell, output for LSTM; reset, update, new for GRU.
 
 References: Elman, Finding structure in time, 1990; Hochreiter & Schmidhuber, Long short-term
 memory, 1997; Gers et al., Learning to forget, 2000; Cho et al., Learning phrase representations
-using RNN encoder-decoder, 2014 (with the reset applied to the finished product, as cuDNN does).
+using RNN encoder-decoder, 2014 (with the reset gate applied after the product, as in cuDNN).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vj.kernels.jit import Kernel
 
 @op
 def embedding(weight: Array, *, index: Array) -> tuple[Array, Vjp]:
-    """Row ``index[...]`` of ``weight`` for every entry.
+    """Look up row ``index[...]`` of ``weight`` for every entry.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ def embedding(weight: Array, *, index: Array) -> tuple[Array, Vjp]:
     Raises
     ------
     NetError
-        An index is no whole number or there is no such row.
+        An index is not an integer or is out of range.
     """
     index = np.asarray(index)
     if index.dtype.kind not in "iu":
-        raise NetError(f"embedding: `index` must hold whole numbers, got {index.dtype}")
+        raise NetError(f"embedding: `index` must hold integers, got {index.dtype}")
     if index.size and not 0 <= index.min() <= index.max() < len(weight):
         bad = index.max() if index.max() >= len(weight) else index.min()
         raise NetError(f"embedding: `index` {bad} is out of range: weight has {len(weight)} rows")
@@ -86,24 +86,24 @@ def rnn(
     Returns
     -------
     y, h : (T, N, H), (N, H)
-        States after every step, and the last one.
+        States after every step, and the final one.
 
     Raises
     ------
     NetError
-        Shapes do not fit each other, or the nonlinearity is neither.
+        Shapes do not match, or the nonlinearity is neither.
     """
     if nonlinearity not in ("tanh", "relu"):
         raise NetError(f'rnn: `nonlinearity` must be "tanh" or "relu", not {nonlinearity!r}')
     _check("rnn", 1, x, h0, w_ih, w_hh, b_ih, b_hh)
-    sums, y = _inputs(x, w_ih, b_ih, b_hh), _room(x, len(x), *h0.T.shape)
+    sums, y = _inputs(x, w_ih, b_ih, b_hh), _empty(x, len(x), *h0.T.shape)
     h = h0.T
     for t in range(len(x)):
         total = sums[t] + product(w_hh, h)
         h = y[t] = np.tanh(total) if nonlinearity == "tanh" else np.maximum(total, 0)
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
-        to_sums, to_h, turned = _room(sums, *sums.shape), _start(g[1], h0), _turned(w_hh)
+        to_sums, to_h, turned = _empty(sums, *sums.shape), _start(g[1], h0), _turned(w_hh)
         for t in reversed(range(len(x))):
             if g[0] is not None:
                 to_h += g[0][t].T
@@ -136,25 +136,25 @@ def lstm(
     Returns
     -------
     y, h, c : (T, N, H), (N, H), (N, H)
-        Outputs of every step; last output and cell.
+        Outputs of every step; final output and cell state.
 
     Raises
     ------
     NetError
-        Shapes do not fit each other.
+        Shapes do not match.
     """
     _check("lstm", 4, x, h0, w_ih, w_hh, b_ih, b_hh)
     if c0.shape != h0.shape:
         raise NetError(f"lstm: c0 of shape {c0.shape} does not fit h0 of shape {h0.shape}")
-    gates, y = _inputs(x, w_ih, b_ih, b_hh), _room(x, len(x), *h0.T.shape)
-    cells = _room(x, len(x) + 1, *h0.T.shape)
+    gates, y = _inputs(x, w_ih, b_ih, b_hh), _empty(x, len(x), *h0.T.shape)
+    cells = _empty(x, len(x) + 1, *h0.T.shape)
     h, cells[0] = h0.T, c0.T
     for t in range(len(x)):
         _lstm_step(gates, product(w_hh, h), cells, y, t)
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None, Array | None], needs: Needs) -> Grads:
-        to_gates, turned = _room(gates, *gates.shape), _turned(w_hh)
+        to_gates, turned = _empty(gates, *gates.shape), _turned(w_hh)
         to_h, to_c = _start(g[1], h0), _start(g[2], h0)
         for t in reversed(range(len(x))):
             if g[0] is not None:
@@ -188,16 +188,16 @@ def gru(
     Returns
     -------
     y, h : (T, N, H), (N, H)
-        States after every step, and the last one.
+        States after every step, and the final one.
 
     Raises
     ------
     NetError
-        Shapes do not fit each other.
+        Shapes do not match.
     """
     _check("gru", 3, x, h0, w_ih, w_hh, b_ih, b_hh)
-    gates, y = _inputs(x, w_ih, b_ih, None), _room(x, len(x), *h0.T.shape)
-    more, first = _room(gates, *gates.shape), np.ascontiguousarray(h0.T)
+    gates, y = _inputs(x, w_ih, b_ih, None), _empty(x, len(x), *h0.T.shape)
+    more, first = _empty(gates, *gates.shape), np.ascontiguousarray(h0.T)
     h = first
     for t in range(len(x)):
         more[t] = product(w_hh, h)
@@ -207,7 +207,7 @@ def gru(
         h = y[t]
 
     def vjp(g: tuple[Array | None, Array | None], needs: Needs) -> Grads:
-        to_gates, to_more = _room(gates, *gates.shape), _room(gates, *gates.shape)
+        to_gates, to_more = _empty(gates, *gates.shape), _empty(gates, *gates.shape)
         to_h, turned = _start(g[1], h0), _turned(w_hh)
         for t in reversed(range(len(x))):
             if g[0] is not None:
@@ -219,13 +219,13 @@ def gru(
     return _results(y), vjp
 
 
-def _room(like: Array, *shape: int) -> Array:
-    """An array of the precision of another one."""
+def _empty(like: Array, *shape: int) -> Array:
+    """Allocate an array with the dtype of another."""
     return empty(*shape) if like.dtype == np.float32 else np.empty(shape, like.dtype)
 
 
 def _results(y: Array) -> tuple[Array, Array]:
-    """All states (T, N, H) and the last one (N, H)."""
+    """Return all states (T, N, H) and the final one (N, H)."""
     return y.transpose(0, 2, 1), y[-1].T.copy()
 
 
@@ -234,16 +234,16 @@ def _turned(w_hh: Array) -> Array:
 
 
 def _start(grad: Array | None, like: Array) -> Array:
-    """A gradient (H, N) to add to."""
+    """Return a gradient (H, N) to accumulate into."""
     turned = like.T
     return np.zeros(turned.shape, like.dtype) if grad is None else np.array(grad.T, order="C")
 
 
 def _inputs(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
-    """What the inputs of all steps contribute to the gates (T, gates, N)."""
+    """Return the contribution of the inputs of all steps to the gates (T, gates, N)."""
     steps, n, size = x.shape
     found = product(w_ih, x.reshape(-1, size).T).reshape(-1, steps, n)
-    gates = _room(x, steps, len(w_ih), n)
+    gates = _empty(x, steps, len(w_ih), n)
     gates[:] = found.transpose(1, 0, 2)
     biases = [b for b in (b_ih, b_hh) if b is not None]
     if biases:
@@ -255,7 +255,7 @@ def _to_arguments(
     x: Array, h0: Array, y: Array, w_ih: Array, to_inputs: Array, to_hidden: Array, to_h0: Array,
     needs: Needs,
 ) -> Grads:  # fmt: skip
-    """From the gradients of the gates to those of x, h0, w_ih, w_hh, b_ih, b_hh."""
+    """Return the gradients of x, h0, w_ih, w_hh, b_ih, b_hh from those of the gates."""
     of_input = _steps_inside(to_inputs)
     of_hidden = of_input if to_hidden is to_inputs else _steps_inside(to_hidden)
     before = np.concatenate([h0[None], y[:-1].transpose(0, 2, 1)]).reshape(-1, h0.shape[1])
@@ -269,8 +269,8 @@ def _to_arguments(
 
 
 def _steps_inside(x: Array) -> Array:
-    """From (T, K, N) to (K, T N)."""
-    turned = _room(x, x.shape[1], x.shape[0], x.shape[2])
+    """Rearrange (T, K, N) to (K, T N)."""
+    turned = _empty(x, x.shape[1], x.shape[0], x.shape[2])
     turned[:] = x.transpose(1, 0, 2)
     return turned.reshape(x.shape[1], -1)
 
@@ -291,12 +291,12 @@ def _check(
 
 
 # ---------------------------------------------------------- gates of one step
-# Arrays are as `nets.kernels.recurrent_training` has them, not flat: by its kernels in float32, by
-# NumPy in float64, with which gradients are checked.
+# Arrays as in `nets.kernels.recurrent_training`, but not flat: by its kernels in float32, by
+# NumPy in float64, for gradient checks.
 
 
 def _lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> None:
-    """As the kernel, in any precision."""
+    """Do the same as the kernel, for any precision."""
     if y.dtype == np.float32:
         return _run(kernels.lstm_step, y[t].size, t, gates, more, cells, y)
     gates[t] += more
@@ -309,7 +309,7 @@ def _lstm_step(gates: Array, more: Array, cells: Array, y: Array, t: int) -> Non
 def _lstm_back(
     gates: Array, cells: Array, to_h: Array, to_c: Array, to_gates: Array, t: int
 ) -> None:
-    """As the kernel, in any precision."""
+    """Do the same as the kernel, for any precision."""
     if gates.dtype == np.float32:
         return _run(kernels.lstm_back, to_h.size, t, gates, cells, to_h, to_c, to_gates)
     i, f, c, o = np.split(gates[t], 4)
@@ -324,7 +324,7 @@ def _lstm_back(
 
 
 def _gru_step(gates: Array, more: Array, before: Array, y: Array, t: int) -> None:
-    """As the kernel, in any precision."""
+    """Do the same as the kernel, for any precision."""
     if y.dtype == np.float32:
         return _run(kernels.gru_step, before.size, t, gates, more, before, y)
     (r, z, n), (hr, hz, hn) = np.split(gates[t], 3), np.split(more[t], 3)
@@ -336,7 +336,7 @@ def _gru_step(gates: Array, more: Array, before: Array, y: Array, t: int) -> Non
 def _gru_back(
     gates: Array, more: Array, before: Array, to_h: Array, to_gates: Array, to_more: Array, t: int
 ) -> None:
-    """As the kernel, in any precision."""
+    """Do the same as the kernel, for any precision."""
     if gates.dtype == np.float32:
         return _run(kernels.gru_back, to_h.size, t, gates, more, before, to_h, to_gates, to_more)
     r, z, n = np.split(gates[t], 3)
@@ -350,6 +350,6 @@ def _gru_back(
 
 
 def _run(kernel: Kernel, size: int, t: int, *arrays: Array) -> None:
-    """A kernel on the ``size`` numbers of step t; the arrays are C-contiguous."""
+    """Run a kernel on the ``size`` elements of step t; the arrays are C-contiguous."""
     flat = [a.reshape(-1) for a in arrays]
     share_numbers(kernel, *flat, t, size, size=size)

@@ -1,8 +1,8 @@
-"""Averages and interpolation: every output is a weighted sum over a grid of rows and columns.
+"""Average pooling and interpolation as separable weighted sums.
 
-Average pooling, adaptive pooling, nearest and bilinear interpolation differ in nothing but two
-tables: which rows (columns) an output row (column) reads, and with what weights. The gradient of
-each is the same computation with the tables turned round.
+Average pooling, adaptive pooling, nearest and bilinear interpolation differ only in two tables:
+which rows (columns) an output row (column) reads, and with what weights. The gradient of each is
+the same computation with transposed tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """What the outputs read along one axis: ``weight[t]`` times input ``source[t]``.
+    """Taps of the outputs along one axis: ``weight[t]`` times input ``source[t]``.
 
     The taps of output i are those from ``start[i]`` to ``start[i + 1]``.
     """
@@ -37,17 +37,17 @@ class Taps:
 
     @cached_property
     def table(self) -> Array:
-        """Starts and sources in one array, as kernels want them."""
+        """Starts and sources in one array, as the kernels read them."""
         return np.concatenate([self.start, self.source])
 
     @cached_property
-    def turned(self) -> Taps:
-        """The taps of the gradient: which outputs an input went into."""
+    def transposed(self) -> Taps:
+        """The transposed taps, for the gradient: which outputs read an input."""
         target = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
         return taps(self.source, target, self.weight, self.inputs, len(self.start) - 1)
 
     def matrix(self) -> Array:
-        """The same as a matrix (outputs, inputs)."""
+        """The taps as a matrix (outputs, inputs)."""
         matrix = np.zeros((len(self.start) - 1, self.inputs))
         target = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
         np.add.at(matrix, (target, self.source), self.weight)
@@ -55,7 +55,7 @@ class Taps:
 
 
 def taps(target: Array, source: Array, weight: Array, outputs: int, inputs: int) -> Taps:
-    """Sort taps by the output they belong to."""
+    """Sort taps by output."""
     order = np.argsort(target, kind="stable")
     counts = np.bincount(target, minlength=outputs)
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -63,10 +63,10 @@ def taps(target: Array, source: Array, weight: Array, outputs: int, inputs: int)
 
 
 def resample(x: Array, rows: Taps, cols: Taps) -> tuple[Array, Vjp]:
-    """Weighted sums of an image (N, C, H, W), and the way back."""
+    """Return the weighted sums of an image (N, C, H, W), and their vjp."""
 
     def vjp(g: Array, needs: Needs) -> Grads:
-        return (_weigh(g, rows.turned, cols.turned),)
+        return (_weigh(g, rows.transposed, cols.transposed),)
 
     return _weigh(x, rows, cols), vjp
 
@@ -91,12 +91,12 @@ def _weigh(x: Array, rows: Taps, cols: Taps) -> Array:
 
 @op
 def upsample_nearest(x: Array, *, size: Pair) -> tuple[Array, Vjp]:
-    """Images (N, C, H, W) resized to ``size`` (rows, cols), each pixel a copy of its nearest one.
+    """Resize images (N, C, H, W) to ``size`` (rows, cols) by nearest-neighbour interpolation.
 
     Raises
     ------
     NetError
-        x is no stack of images, or a size is not positive.
+        x is not (N, C, H, W), or a size is not positive.
     """
     check_size("upsample_nearest", x, size)
     return resample(x, _nearest(x.shape[2], size[0]), _nearest(x.shape[3], size[1]))
@@ -104,19 +104,19 @@ def upsample_nearest(x: Array, *, size: Pair) -> tuple[Array, Vjp]:
 
 @op
 def upsample_bilinear(x: Array, *, size: Pair, align_corners: bool = False) -> tuple[Array, Vjp]:
-    """Images (N, C, H, W) resized to ``size`` (rows, cols) between the four nearest pixels.
+    """Resize images (N, C, H, W) to ``size`` (rows, cols) by bilinear interpolation.
 
     Parameters
     ----------
     x : (N, C, H, W)
     size : (rows, cols)
     align_corners : bool
-        Whether the centres of the corner pixels stay where they are, or their outer edges.
+        If True, the centres of the corner pixels are aligned, otherwise their outer edges.
 
     Raises
     ------
     NetError
-        x is no stack of images, or a size is not positive.
+        x is not (N, C, H, W), or a size is not positive.
     """
     check_size("upsample_bilinear", x, size)
     rows = _linear(x.shape[2], size[0], align_corners)
@@ -124,11 +124,11 @@ def upsample_bilinear(x: Array, *, size: Pair, align_corners: bool = False) -> t
 
 
 def check_size(name: str, x: Array, size: Pair) -> None:
-    """Raise where x is no stack of images or there is nothing to resize (to)."""
+    """Raise if x is not (N, C, H, W) or a size is 0."""
     if x.ndim != 4 or 0 in x.shape[1:]:
         raise NetError(f"{name}: x must have shape (N, C, H, W), none of them 0, got {x.shape}")
     if len(size) != 2 or min(size) < 1:
-        raise NetError(f"{name}: `size` must be two positive numbers (rows, cols), got {size}")
+        raise NetError(f"{name}: `size` must be two positive integers (rows, cols), got {size}")
 
 
 @lru_cache(256)

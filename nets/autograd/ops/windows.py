@@ -1,4 +1,4 @@
-"""Windows of images: how they walk, the largest number of each, and back to where it stood."""
+"""Pooling windows: their geometry, the maximum of each and its gradient."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vj.errors import NetError
 
 
 class Windows(NamedTuple):
-    """How windows walk over an image; pairs are (rows, cols)."""
+    """Geometry of sliding windows; pairs are (rows, cols)."""
 
     kernel: Pair
     stride: Pair
@@ -27,13 +27,13 @@ class Windows(NamedTuple):
     ceil_mode: bool
 
     def outputs(self, name: str, x: Array) -> Pair:
-        """How many windows there are, after a check of everything."""
+        """Validate the geometry and return the number of windows (rows, cols)."""
         check_size(name, x, (1, 1))
         for option in ("kernel", "stride", "padding", "dilation"):
             pair, least = getattr(self, option), 0 if option == "padding" else 1
             if len(pair) != 2 or min(pair) < least:
                 raise NetError(
-                    f"{name}: `{option}` must be two numbers (rows, cols) of at least {least}, "
+                    f"{name}: `{option}` must be two integers (rows, cols) of at least {least}, "
                     f"got {pair}"
                 )
         rows, cols = (self._along(name, axis, x.shape[2 + axis]) for axis in (0, 1))
@@ -54,14 +54,14 @@ class Windows(NamedTuple):
                 f"which spans {reach}"
             )
         count = (free + (s - 1) * self.ceil_mode) // s + 1
-        # A window that ceil_mode adds must not begin behind the image and its first pad.
+        # A window added by ceil_mode must start inside the image or its leading padding.
         return count - 1 if self.ceil_mode and (count - 1) * s >= size + p else count
 
 
 def largest(x: Array, how: Windows, size: Pair) -> tuple[Array, Array]:
-    """Largest numbers (N, C, h, w), and which tap of its window each was (N, h, w, C).
+    """Return the maxima (N, C, h, w), and the tap of each in its window (N, h, w, C).
 
-    Taps are numbered row by row. The first of equal numbers wins, NaN wins over all.
+    Taps are numbered row by row. Ties go to the first tap, NaN propagates.
     """
     if x.dtype != np.float32 or how.kernel[0] * how.kernel[1] > 1 << 16:
         return _any_largest(x, how, size)
@@ -75,7 +75,7 @@ def largest(x: Array, how: Windows, size: Pair) -> tuple[Array, Array]:
 
 
 def to_largest(g: Array, winners: Array, shape: tuple[int, ...], how: Windows) -> Array:
-    """Gradient of images of ``shape`` from that of their largest numbers."""
+    """Return the gradient of images of ``shape`` from that of their maxima."""
     n, c, rows, cols = shape
     if winners.dtype != np.uint16:
         image = np.arange(n)[:, None, None, None] * (rows * cols)
@@ -85,14 +85,14 @@ def to_largest(g: Array, winners: Array, shape: tuple[int, ...], how: Windows) -
         return nchw(gx.reshape(n, rows, cols, c))
     gx = empty(n, rows, cols, c)
     size = (g.shape[2], g.shape[3])
-    tables = [_holders(shape[2 + a], size[a], *(p[a] for p in how[:4])) for a in (0, 1)]
+    tables = [_covering(shape[2 + a], size[a], *(p[a] for p in how[:4])) for a in (0, 1)]
     given = flat(g), winners.reshape(-1), _geometry(shape, how, size), *tables, gx.reshape(-1)
     share_kernel(kernels.max_pool_grad, given, n * rows, small=gx.size < SMALL)
     return nchw(gx)
 
 
 def switches(winners: Array, how: Windows, image: Pair) -> Array:
-    """Places ``row * cols + col`` in an image of (rows, cols) of the winning taps."""
+    """Return the flat index ``row * cols + col`` of each maximum in its image."""
     _, high, wide, _ = winners.shape
     tap = winners.astype(np.int64)
     i = np.arange(high)[:, None, None] * how.stride[0] - how.padding[0]
@@ -103,14 +103,14 @@ def switches(winners: Array, how: Windows, image: Pair) -> Array:
 
 
 def _geometry(shape: tuple[int, ...], how: Windows, size: Pair) -> Array:
-    """The fields of `nets.kernels.pooling_training`."""
+    """Return the geometry array of `nets.kernels.pooling_training`."""
     pairs = how.kernel, how.stride, how.padding, how.dilation
     return np.array([*shape[2:], shape[1], *size, *(n for pair in pairs for n in pair)])
 
 
 @lru_cache(256)
-def _holders(inputs: int, outputs: int, k: int, s: int, p: int, d: int) -> Array:
-    """The windows that hold each row (column), and its tap in each, for the kernel."""
+def _covering(inputs: int, outputs: int, k: int, s: int, p: int, d: int) -> Array:
+    """Return the windows that cover each row (column), and its tap in each, for the kernel."""
     window, tap = np.divmod(np.arange(outputs * k), k)
     place = window * s - p + tap * d
     inside = (place >= 0) & (place < inputs)
@@ -119,7 +119,7 @@ def _holders(inputs: int, outputs: int, k: int, s: int, p: int, d: int) -> Array
 
 
 def _any_largest(x: Array, how: Windows, size: Pair) -> tuple[Array, Array]:
-    """As `largest`, in any precision and for any window."""
+    """Return the same as `largest`, for any precision and window."""
     (top, left), (dy, dx) = how.padding, how.dilation
     reach = [d * (k - 1) + 1 for k, d in zip(how.kernel, how.dilation, strict=True)]
     down, right = (
