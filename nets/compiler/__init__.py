@@ -1,8 +1,8 @@
-"""Graphs made fast: layers fused and placed in one block of memory, run without Python.
+"""Graph compiler: fuses layers, plans memory and runs the kernels without Python.
 
-`specialise` works out all shapes for one set of input shapes, `nets.operators` turns nodes into
-layers, `arena` places their arrays and `program` runs their kernels; `Plan` holds this together
-for one set of shapes, `Model` for all.
+`specialise` infers all shapes for one set of input shapes, `nets.operators` lowers nodes to layers,
+`arena` places their arrays and `program` runs their kernels; `Plan` combines these for one set of
+input shapes, `Model` caches plans for all.
 """
 
 from nets.compiler.model import Model, compile

@@ -1,4 +1,4 @@
-"""Where every array lies: one block of memory, shared by arrays that never live together."""
+"""Memory planning: one arena, shared by arrays with disjoint lifetimes."""
 
 from __future__ import annotations
 
@@ -13,71 +13,71 @@ from nets.operators.layer import NO_HALO, Halo, Image, Layer, Place, Rows
 from nets.operators.lowering import Import, Lowering, Numpy
 
 LINE = 16  # floats of a cache line
-SLACK = 256  # floats behind the last array: vectors may read beyond a pixel's channels
+SLACK = 256  # floats after the last array: vector loads may read beyond a pixel's channels
 
 
 @dataclass
 class Buffer:
-    """One array with everything that is a part of it."""
+    """One array with all its views."""
 
     form: Image | Rows
     halo: Halo = NO_HALO
     pixel: int = 0
-    first: int = 1 << 60  # layer that writes it first
-    last: int = -1  # layer that reads it last
-    lanes: bool = True  # whether its padding channels are written
+    first: int = 1 << 60  # first layer that writes it
+    last: int = -1  # last layer that reads it
+    lanes: bool = True  # if True, its padding channels are written
     offset: int = 0
 
     @property
     def size(self) -> int:
-        """Floats."""
+        """Size in floats."""
         if isinstance(self.form, Rows):
             return int(np.prod(self.form.shape))
         return self.form.images * self.image
 
     @property
     def row(self) -> int:
-        """Floats of a row of pixels."""
+        """Size of a row of pixels, in floats."""
         assert isinstance(self.form, Image)
         return (self.halo.left + self.form.width + self.halo.right) * self.pixel
 
     @property
     def image(self) -> int:
-        """Floats of an image."""
+        """Size of an image, in floats."""
         assert isinstance(self.form, Image)
         return (self.halo.top + self.form.height + self.halo.bottom) * self.row
 
 
 @dataclass
 class Allocation:
-    """A piece of memory for arrays of one geometry that live one after the other.
+    """A block of memory for arrays of equal geometry with disjoint lifetimes.
 
-    What lies around the pixels of one is around those of the next: it is zeroed once.
+    They share the frame of zeros around their pixels, which is cleared once.
     """
 
     buffers: list[Buffer]
     names: list[str]
     offset: int = 0
-    shares: bool = False  # whether its memory is used by other allocations, before or after
+    shares: bool = False  # if True, other allocations use its memory before or after
 
     @property
     def size(self) -> int:
-        """Floats."""
+        """Size in floats."""
         return self.buffers[0].size
 
     @property
     def first(self) -> int:
-        """Layer that writes it first."""
+        """First layer that writes it."""
         return self.buffers[0].first
 
     @property
     def last(self) -> int:
-        """Layer that reads it last."""
+        """Last layer that reads it."""
         return self.buffers[-1].last
 
 
 class Arena:
-    """The memory of a plan, and the place of each array in it."""
+    """The memory of a plan, and the offset of each array in it."""
 
     def __init__(self, lowering: Lowering, layers: list[Layer]) -> None:
         self.lowering = lowering
@@ -99,13 +99,13 @@ class Arena:
         self.size = _allocate(self.allocations)
 
     def seen(self, name: str) -> str:
-        """The whole array that NumPy looks at where it is handed ``name``."""
+        """Return the buffer behind an array passed to NumPy as ``name``."""
         while name in self.lowering.origins:
             name = self.lowering.origins[name]
         return self.lowering.base(name)[0]
 
     def reads(self, layer: Layer) -> list[str]:
-        """The whole arrays that a layer reads, also where it does so through a view of NumPy's."""
+        """Return the buffers that a layer reads, also through NumPy views."""
         if isinstance(layer, Import):
             origin = self.lowering.origins.get(layer.output)
             return [] if origin is None else [self.seen(origin)]
@@ -129,7 +129,7 @@ class Arena:
             buffer.lanes &= lanes
 
     def _choose_pixels(self, layers: Iterable[Layer]) -> None:
-        """Channels are padded, except those of a graph input that only convolutions read."""
+        """Pad the channels, except those of a graph input that only convolutions read."""
         readers: dict[str, list[Layer]] = {}
         for layer in layers:
             for name in layer.inputs:
@@ -145,7 +145,7 @@ class Arena:
             buffer.pixel = channels if bare else padded(channels)
 
     def _allocations(self) -> list[Allocation]:
-        """Share allocations among arrays of one geometry; thin frames are made alike for that."""
+        """Share allocations among arrays of equal geometry, after unifying thin frames."""
         found: dict[object, list[Allocation]] = {}
         for name, buffer in sorted(self.buffers.items(), key=lambda item: item[1].first):
             frame = buffer.halo if max(buffer.halo) > 1 else None
@@ -167,7 +167,7 @@ class Arena:
         return allocations
 
     def place(self, name: str) -> Place:
-        """Where an array lies."""
+        """Return the location of an array."""
         base, start = self.lowering.base(name)
         buffer, form = self.buffers[base], self.lowering.forms[name]
         if isinstance(form, Rows):
@@ -182,7 +182,7 @@ class Arena:
         return Place(tensor, start == 0 and form.channels == b.channels)
 
     def overlaps(self) -> dict[str, set[str]]:
-        """The arrays, itself among them, that lie in an array's memory at one time or another."""
+        """Return the arrays, including itself, that use an array's memory at any time."""
         spans = [(name, b.offset, b.offset + b.size) for name, b in self.buffers.items()]
         return {
             name: {other for other, low, high in spans if low < end and start < high}
@@ -190,7 +190,7 @@ class Arena:
         }
 
     def view(self, memory: F32, name: str) -> F32:
-        """An array as the graph has it, without a copy where that is possible."""
+        """Return an array in the graph's layout, without a copy if possible."""
         tensor, form = self.place(name).layout, self.lowering.forms[name]
         shape = self.lowering.specs[name].dims
         if isinstance(form, Rows):
@@ -220,7 +220,7 @@ def _rows_layout(buffer: Buffer, form: Rows, start: int) -> TensorLayout:
 
 
 def _allocate(allocations: list[Allocation]) -> int:
-    """Place the largest allocation first, each in the lowest gap that is free while it is used."""
+    """Place the largest allocation first, each in the lowest gap free during its lifetime."""
     placed: list[Allocation] = []
     for allocation in sorted(allocations, key=lambda b: (-b.size, b.first)):
         allocation.offset = 0

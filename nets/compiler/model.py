@@ -1,4 +1,4 @@
-"""A network that runs at any size: a graph and the plans made of it so far."""
+"""A network that runs at any input size: a graph and its compiled plans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nets.runtime.thread_pool import ThreadPool
 from vj.errors import NetError
 from vj.limits import NET_BYTES as LIMIT
 
-PLANS = 8  # sizes that are kept
+PLANS = 8  # plans kept in the cache
 _models: WeakSet[Model] = WeakSet()
 
 
@@ -41,7 +41,7 @@ class Model:
     Attributes
     ----------
     inputs, outputs : tuple of Port
-        Name, dtype and shape of what goes in and comes out; a size of -1 is free.
+        Name, dtype and shape of the inputs and outputs; a size of -1 is dynamic.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Model:
         self.n_jobs, self.max_bytes = n_jobs, max_bytes
         self._algorithms = dict(algorithms or {})
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._known: dict[str, Layer] = {}  # layers whose packed weights are shared by all plans
+        self._known: dict[str, Layer] = {}  # packed weights of layers, shared by all plans
         self.lock = threading.RLock()
         self._threads: ThreadPool | None = None
         _models.add(self)
@@ -77,7 +77,7 @@ class Model:
         Returns
         -------
         dict of arrays
-            One for each output, in the layout of the graph, the caller's own.
+            One for each output, in the layout of the graph, owned by the caller.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Model:
             return plan.run(arrays, self.threads())
 
     def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
-        """The plan for input shapes, made when they are first seen; the last few are kept."""
+        """Return the plan for input shapes, compiled on first use; the last few are cached."""
         key = tuple(sorted((name, tuple(shape)) for name, shape in shapes.items()))
         with self.lock:
             if key not in self._plans:
@@ -104,7 +104,7 @@ class Model:
             return self._plans[key]
 
     def threads(self) -> ThreadPool | None:
-        """The threads that help the calling one, all idle; None where it works alone."""
+        """Return the idle worker threads of the calling thread, or None if ``n_jobs`` is 1."""
         if self.n_jobs == 1:
             return None
         if self._threads is None:
@@ -118,7 +118,7 @@ class Model:
     def shapes(
         self, size: tuple[int, int] | None = None, batch: int = 1
     ) -> dict[str, tuple[int, ...]]:
-        """Input shapes for images of ``size`` (rows, cols), or as the graph declares them."""
+        """Return the input shapes for images of ``size`` (rows, cols), or those of the graph."""
         found = {}
         for port in self.inputs:
             shape = _sized(port, size, batch)
@@ -128,14 +128,14 @@ class Model:
         return found
 
     def describe(self, size: tuple[int, int] | None = None, *, profile: bool = False) -> str:
-        """A table with one line for each layer: shape, algorithm, MACs, bytes, time.
+        """Return a table of the layers: shape, algorithm, MACs, bytes, time.
 
         Parameters
         ----------
         size : (rows, cols), optional
-            Of the images; the size of the graph where it is fixed.
+            Of the images; by default the fixed size of the graph.
         profile : bool
-            Run the network and add the measured time of each layer.
+            If True, run the network and add the measured time of each layer.
         """
         plan = self.plan(self.shapes(size))
         return plan.report(_noise(self, plan) if profile else None)
@@ -185,5 +185,5 @@ def _noise(model: Model, plan: Plan) -> dict[str, Array]:
 
 
 def compile(model: Model, size: tuple[int, int] | None = None, *, batch: int = 1) -> Plan:
-    """Make (or fetch) the plan of a model for images of ``size`` (rows, cols)."""
+    """Return the plan of a model for images of ``size`` (rows, cols), compiled or cached."""
     return model.plan(model.shapes(size, batch))

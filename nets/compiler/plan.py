@@ -23,15 +23,15 @@ from nets.runtime.thread_pool import ThreadPool
 from vj.errors import NetError
 from vj.limits import NET_BYTES as LIMIT
 
-# An array, or a function that makes the step which brings an input into the arena.
+# An array, or a function that returns the step importing an input into the arena.
 Feed = Array | Callable[["Plan"], Step]
 Feeds = Mapping[str, Feed]
 
 
 class Plan:
-    """What a model does at one size: layers, memory, and the order in which everything runs.
+    """A graph compiled for one set of input shapes: layers, memory and execution order.
 
-    A plan owns its arena: it may not be used by two threads at the same time.
+    A plan owns its arena: two threads must not use it at the same time.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Plan:
         return _rebuild, (self.special, self.n_jobs, self.algorithms)
 
     def _stages(self) -> list[Numpy | Program]:
-        """Runs of layers in the arena as programs, everything else by itself."""
+        """Group consecutive layers in the arena into programs; all else runs separately."""
         stages: list[Numpy | Program] = []
         steps: list[Step] = []
         overlaps = self.arena.overlaps() if self.n_jobs > 1 else {}
@@ -91,7 +91,7 @@ class Plan:
         return stages
 
     def _clearing(self, allocation: Allocation) -> Step | None:
-        """A step that zeroes what must be zero and has been written by others."""
+        """Return a step that clears frames overwritten by other arrays."""
         buffer, form = allocation.buffers[0], allocation.buffers[0].form
         if not isinstance(form, Image) or not allocation.shares:
             return None
@@ -111,12 +111,12 @@ class Plan:
     # ----------------------------------------------------------------- running
 
     def run(self, feeds: Feeds, threads: ThreadPool | None = None) -> dict[str, Array]:
-        """All outputs as fresh arrays."""
+        """Run the plan and return all outputs as new arrays."""
         env = self.execute(feeds, threads)
         return {name: self._output(source, env) for name, source in self.special.outputs}
 
     def execute(self, feeds: Feeds, threads: ThreadPool | None = None) -> dict[str, Array]:
-        """Run; the arrays outside the arena come back, the others are seen by `view`."""
+        """Run the plan and return the arrays outside the arena; `view` shows the others."""
         env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
         for stage in self.stages:
             if isinstance(stage, Program):
@@ -128,7 +128,7 @@ class Plan:
         return env
 
     def _feed(self, name: str, feed: Any) -> Step:
-        """The step that brings an input, or what a node has made, into the arena."""
+        """Return the step that copies an input, or a node's result, into the arena."""
         if callable(feed):
             step: Step = feed(self)
             return step
@@ -136,16 +136,16 @@ class Plan:
         return Step(layout.planes_in, self.pixels(name), 0, planes)
 
     def view(self, name: str) -> Array:
-        """An array that lies in the arena, in the graph's layout; valid until the next run."""
+        """Return an array of the arena in the graph's layout; valid until the next run."""
         if name in self.views:
             return self.views[name]
         view = self.arena.view(self.memory, name)
-        if np.may_share_memory(view, self.memory):  # not so where the shape needed a copy
+        if np.may_share_memory(view, self.memory):  # False if the shape required a copy
             self.views[name] = view
         return view
 
     def pixels(self, name: str) -> I64:
-        """Geometry of a map for the kernels that move planes."""
+        """Return the geometry of a map for the kernels that copy planes."""
         if name not in self.geometry:
             tensor = self.arena.place(name).layout
             shape = geometry(tensor, tensor, tensor.height, tensor.width, tensor.channels)
@@ -154,7 +154,7 @@ class Plan:
         return self.geometry[name]
 
     def fetch(self, name: str, env: Mapping[str, Array]) -> Array:
-        """An array wherever it is."""
+        """Return an array, in the arena or outside."""
         if name in env:
             return env[name]
         value = self.special.specs[name].value
@@ -168,12 +168,12 @@ class Plan:
                 if spec.shape is not None and spec.nbytes > LIMIT:
                     raise NetError(f"{source}: {node}: asks for {spec.nbytes / 1e9:.3g} GB")
         outputs = evaluate(source, node, inputs)
-        if not OPERATORS[node.op].view:  # the arena knows nothing of a view made by others
+        if not OPERATORS[node.op].view:  # the arena does not track views made elsewhere
             outputs = [a.copy() if np.may_share_memory(a, self.memory) else a for a in outputs]
         env.update(zip(node.outputs, outputs, strict=False))
 
     def _output(self, name: str, env: Mapping[str, Array]) -> Array:
-        """A copy that the caller may keep."""
+        """Return a copy owned by the caller."""
         form = self.lowering.forms.get(name)
         if isinstance(form, Image) and name not in env and form.height * form.width > 1:
             out: F32 = np.empty(int(np.prod(form)), np.float32)
@@ -181,10 +181,10 @@ class Plan:
             return out.reshape(self.special.specs[name].dims)
         return np.array(self.fetch(name, env), order="C")
 
-    # ----------------------------------------------------------------- looking at it
+    # ----------------------------------------------------------------- reports
 
     def report(self, feeds: Feeds | None = None) -> str:
-        """A table of the layers; with ``feeds`` the network is run and timed."""
+        """Return a table of the layers; with ``feeds`` the network is run and timed."""
         times = {} if feeds is None else self.profile(feeds)
         lines = [
             f"{'layer':32} {'algorithm':30} {'output':>20} {'MMACs':>9} {'kB':>8} {'us':>8} "
@@ -209,7 +209,7 @@ class Plan:
         return "\n".join(lines)
 
     def profile(self, feeds: Feeds, repeats: int = 5) -> dict[int, float]:
-        """Least seconds of each layer, by its position."""
+        """Return the minimum time of each layer in seconds, by its position."""
         best: dict[int, float] = {}
         for _ in range(repeats):
             env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
@@ -233,12 +233,12 @@ class Plan:
 
 
 def _rebuild(special: Special, n_jobs: int, algorithms: Mapping[str, str]) -> Plan:
-    """The plan of a pickle or a copy, with memory of its own."""
+    """Rebuild a pickled or copied plan, with its own memory."""
     return Plan(special, n_jobs=n_jobs, algorithms=algorithms)
 
 
 def _overrule(lowering: Lowering, algorithms: Mapping[str, str]) -> None:
-    """Let the caller choose the kernels of single layers."""
+    """Apply the caller's choice of kernels for single layers."""
     layers = {layer.name: layer for layer in lowering.layers if layer.algorithms()}
     for name, how in algorithms.items():
         found = layers[name].algorithms() if name in layers else []

@@ -1,7 +1,7 @@
-"""Kernel calls as a table of numbers that one compiled loop works through.
+"""Programs: tables of kernel calls, executed by one compiled loop.
 
-From the first layer to the last nothing comes back to Python: a call costs some 15 ns, and waiting
-for another thread less than a microsecond.
+Execution never returns to Python between layers: a call costs about 15 ns, waiting for another
+thread less than a microsecond.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from nets.operators.layer import Step
 from nets.runtime.thread_pool import ThreadPool
 from nets.runtime.worker_pool import yield_function
 
-BAND_NS = 4_000  # a band of rows is worth a thread of its own from here on
+BAND_NS = 4_000  # minimum cost of a band of rows for a thread of its own
 
 
 def _pointers(step: Step) -> list[int]:
-    """Address and length of the arrays of a step, as the fields of a task have them."""
+    """Return address and length of the arrays of a step, in the format of a task."""
     found: list[int] = []
     for array in (step.weights, step.bias, step.shape):
         found += [array.ctypes.data, array.size]
@@ -31,22 +31,24 @@ def _pointers(step: Step) -> list[int]:
 class Program:
     """Steps of a network as tasks for one thread or several.
 
-    A large step is split into bands of rows, the same band for the same thread, so that what a
-    thread reads is what it has just written; small steps go to the thread that has least to do.
-    Who runs what is fixed beforehand: a task says how many tasks of each thread it needs.
+    A large step is split into bands of rows, the same band for the same thread, so that a thread
+    mostly reads what it has just written; small steps go to the least loaded thread. The schedule
+    is static: a task holds the number of tasks of each thread that must be complete first.
     """
 
     def __init__(
         self, steps: Sequence[Step], n_jobs: int = 1, overlaps: Mapping[str, set[str]] | None = None
     ) -> None:
-        self.steps = list(steps)  # keeps the arrays alive that the table points to
+        self.steps = list(steps)  # keeps the arrays in the table alive
         self.n_jobs, self.overlaps = n_jobs, overlaps or {}
-        self.imports: dict[str, list[int]] = {}  # their lines in the table
+        self.imports: dict[str, list[int]] = {}  # their rows in the table
         self.fed: dict[str, Step] = {}
         self.limits: F32 = np.array([[s.lo, s.hi] for s in steps] or [[0, 0]], np.float32)
         self.done = [0] * n_jobs  # tasks of each thread so far
-        self.load = [0.0] * n_jobs  # what they cost
-        self.reads: dict[str, list[int]] = {}  # by array, of each thread: tasks up to the last one
+        self.load = [0.0] * n_jobs  # cost of the tasks of each thread
+        self.reads: dict[
+            str, list[int]
+        ] = {}  # by array: tasks of each thread up to the last that uses it
         self.writes: dict[str, list[int]] = {}
         lines = [line for k, step in enumerate(steps) for line in self._lines(k, step)]
         self.table: I64 = np.array(lines, np.int64).reshape(-1, layout.NEEDS + n_jobs)
@@ -58,7 +60,7 @@ class Program:
         self.progress: I64 = np.zeros(n_jobs * layout.APART, np.int64)
 
     def _lines(self, k: int, step: Step) -> list[list[int]]:
-        """The tasks of a step."""
+        """Return the tasks of a step."""
         needs = self._needs(step)
         bands = int(min(max(1, step.cost // BAND_NS), self.n_jobs, step.rows))
         owners = list(range(self.n_jobs))
@@ -78,10 +80,10 @@ class Program:
         return lines
 
     def _needs(self, step: Step) -> list[int]:
-        """Tasks of each thread that must be over.
+        """Return the number of tasks of each thread that must be complete.
 
-        What is read has been written, and what is overwritten is no longer in use; both by any
-        array that lies in the same memory.
+        Inputs must have been written, and overwritten arrays must no longer be in use, including
+        all arrays that share their memory.
         """
         needs = [0] * self.n_jobs
         for name in {*step.reads, *step.writes}:
@@ -93,7 +95,7 @@ class Program:
         return needs
 
     def run(self, arena: F32, threads: ThreadPool | None = None) -> None:
-        """Run all steps, with the threads' help where they are given."""
+        """Run all steps, on worker threads if given."""
         self.progress[:] = 0
         shared = (arena, self.table, self.limits, self.progress, yield_function())
         if threads is None:
@@ -106,7 +108,7 @@ class Program:
         threads.wait()
 
     def feed(self, name: str, step: Step) -> None:
-        """Let ``step`` fill the array ``name``, instead of the import that does."""
+        """Fill the array ``name`` by ``step`` instead of its import."""
         self.fed[name] = step  # keeps its arrays alive
         for line in self.imports[name]:
             self.table[line, layout.KERNEL] = step.kernel.address

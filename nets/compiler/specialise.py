@@ -1,8 +1,7 @@
-"""A graph for one set of input shapes: every shape known, whatever is constant computed.
+"""Specialise a graph to one set of input shapes: shape inference and constant folding.
 
-Shape arithmetic of exporters (Shape, Gather, Concat, Reshape ...) disappears here, and so do
-operators that do nothing. Nodes whose shapes depend on data stay in the graph and are looked at
-again when they run.
+Shape arithmetic of exporters (Shape, Gather, Concat, Reshape ...) is folded here, and no-op nodes
+are removed. Nodes whose shapes depend on data stay in the graph and are resolved at run time.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def specialise(graph: Graph, shapes: Shapes, limit: int = LIMIT) -> Special:
-    """Work out all shapes for the given input shapes and fold what is constant.
+    """Infer all shapes for the given input shapes and fold constants.
 
-    A graph that was exported at a fixed size is re-shaped where its operators allow it: targets of
-    Reshape and sizes of Resize that were constant follow the new input size.
+    A graph exported at a fixed size is adapted where its operators allow: constant Reshape targets
+    and Resize sizes follow the new input size.
 
     Raises
     ------
     NetError
-        A shape does not fit, or all arrays together would take more than ``limit`` bytes.
+        A shape does not match, or all arrays together need more than ``limit`` bytes.
     """
     declared = {port.name: port.shape for port in graph.inputs if port.shape is not None}
     fixed = len(declared) == len(graph.inputs) and all(
@@ -51,7 +50,7 @@ def specialise(graph: Graph, shapes: Shapes, limit: int = LIMIT) -> Special:
 
 
 class _Pass:
-    """One walk through the graph."""
+    """One pass through the graph."""
 
     def __init__(self, graph: Graph, limit: int, exported: Mapping[str, Spec] | None) -> None:
         self.graph, self.limit, self.exported = graph, limit, exported
@@ -104,7 +103,7 @@ class _Pass:
             self.keep(node, found)
 
     def keep(self, node: Node | None, specs: list[Spec], done: Node | None = None) -> None:
-        """Remember the outputs; a node that is still to be run goes on the list."""
+        """Store the outputs; a node that must run is appended to the list."""
         if node is not None:
             self.nodes.append(node)
         for name, spec in zip((node or done or Node("", "", (), ())).outputs, specs, strict=False):
@@ -112,18 +111,18 @@ class _Pass:
                 self.specs[name] = spec
 
     def counted(self, where: str, spec: Spec) -> Spec:
-        """Add up the bytes, refuse absurd sums."""
+        """Add up the bytes and enforce the limit."""
         if spec.shape is not None:
             self.total += spec.nbytes
             if self.total > self.limit:
                 raise NetError(
-                    f"{where}: an array of shape {spec.shape} brings the net to "
+                    f"{where}: an array of shape {spec.shape} brings the network to "
                     f"{self.total / 1e9:.3g} GB, the limit is {self.limit / 1e9:.3g} GB"
                 )
         return spec
 
     def reshaped(self, node: Node) -> Node:
-        """Replace constants that hold the exported size."""
+        """Replace constants that contain the exported size."""
         if node.op not in ("Reshape", "Resize") or self.exported is None:
             return node
         now, was = self.specs[node.inputs[0]].shape, self.exported[node.inputs[0]].shape
@@ -144,7 +143,7 @@ class _Pass:
         return replace(node, inputs=tuple(inputs))
 
     def frozen(self, node: Node, index: int) -> list[int] | None:
-        """The value of an input that is the same at the exported size: it does not follow."""
+        """Return the value of an input that does not depend on the input size."""
         if index >= len(node.inputs) or not node.inputs[index] or self.exported is None:
             return None
         now, was = (specs[node.inputs[index]].value for specs in (self.specs, self.exported))
@@ -154,7 +153,7 @@ class _Pass:
 
 
 def _nothing_to_do(node: Node, inputs: list[Spec | None], found: list[Spec]) -> bool:
-    """Whether the first output is the first input and no other output is wanted."""
+    """Return True if the node only passes its first input through."""
     x = inputs[0] if inputs else None
     if x is None or len([name for name in node.outputs if name]) != 1 or found[0].shape != x.shape:
         return False
@@ -170,10 +169,10 @@ def _nothing_to_do(node: Node, inputs: list[Spec | None], found: list[Spec]) -> 
 
 
 def _follow(was: tuple[int, ...], now: tuple[int, ...], target: list[int]) -> list[int]:
-    """The target of a Reshape for an input of shape ``now`` instead of ``was``.
+    """Return the target of a Reshape for an input of shape ``now`` instead of ``was``.
 
-    A leading batch and trailing axes that the target shares with the input follow the input. If
-    that is not enough the largest size becomes whatever fits.
+    A leading batch axis and trailing axes shared with the input follow the input. If that is not
+    enough, the largest size is adjusted to fit.
     """
     concrete = list(target)
     if concrete[:1] == list(was[:1]):
@@ -201,7 +200,7 @@ def _product(numbers: Any) -> int:
 
 
 def _needed(nodes: list[Node], wanted: set[str]) -> tuple[Node, ...]:
-    """The nodes that the outputs depend on."""
+    """Return the nodes that the outputs depend on."""
     kept: list[Node] = []
     for node in reversed(nodes):
         if wanted.intersection(node.outputs):

@@ -1,1 +1,1 @@
-"""Network graphs: nodes and the arrays between them (`ir`), and what is known of these (`spec`)."""
+"""Network graphs: nodes and arrays (`ir`), and shapes, dtypes and constants (`spec`)."""

@@ -1,4 +1,4 @@
-"""The graph: nodes that name the arrays they read and write, and nothing else."""
+"""The graph IR: nodes that read and write named arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vj.errors import NetError
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operator applied once; an absent optional input or output is the empty name."""
+    """One application of an operator; an absent optional input or output has the empty name."""
 
     op: str
     name: str
@@ -24,11 +24,11 @@ class Node:
     opset: int = 21
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The attribute ``name``."""
+        """Return the attribute ``name``."""
         return self.attrs.get(name, default)
 
     def ints(self, name: str, default: Iterable[int]) -> list[int]:
-        """The attribute ``name`` as a list of as many integers as ``default`` has."""
+        """Return the attribute ``name`` as a list of as many integers as ``default`` has."""
         fallback = list(default)
         given = self.attrs.get(name)
         if given is None:
@@ -44,7 +44,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output of a graph; a size of -1 is free."""
+    """An input or output of a graph; a size of -1 is dynamic."""
 
     name: str
     dtype: np.dtype[Any] | None = None
@@ -53,7 +53,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in an order in which they can be run, constants by name; ``source`` is for messages."""
+    """Nodes in topological order, constants by name; ``source`` is for messages."""
 
     source: str
     inputs: tuple[Port, ...]
@@ -62,12 +62,12 @@ class Graph:
     constants: Mapping[str, Array]
 
     def sorted(self) -> Graph:
-        """The same graph with its nodes in running order, unused ones left out.
+        """Return the graph with its nodes in topological order, without unused ones.
 
         Raises
         ------
         NetError
-            A name is read that nothing writes, written twice, or the nodes form a cycle.
+            A name is read but never written, written twice, or part of a cycle.
         """
         return replace(self, nodes=_in_order(self))
 
@@ -81,7 +81,7 @@ def _in_order(graph: Graph) -> tuple[Node, ...]:
                 raise NetError(f"{graph.source}: {node}: writes {name!r}, which exists already")
             writer[name] = node
     ordered: list[Node] = []
-    state: dict[int, int] = {}  # 1 while a node waits for its inputs, 2 when it is in the list
+    state: dict[int, int] = {}  # 1 while a node waits for its inputs, 2 once it is in the list
     for port in graph.outputs:
         if port.name not in given:
             _visit(graph, writer, given, state, ordered, port.name)
@@ -96,7 +96,7 @@ def _visit(
     ordered: list[Node],
     goal: str,
 ) -> None:
-    """Depth first from ``goal`` up, with a stack of our own: deep graphs are common."""
+    """Visit depth first from ``goal``, iteratively: deep graphs are common."""
     if goal not in writer:
         raise NetError(f"{graph.source}: the output {goal!r} is written by no node")
     stack = [writer[goal]]

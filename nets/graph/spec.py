@@ -1,4 +1,4 @@
-"""What is known of the arrays of a graph before it runs: shapes, dtypes, constant values."""
+"""Static knowledge of the arrays of a graph: shapes, dtypes, constant values."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nets.graph.ir import Node, Port
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What is known of an array before anything runs.
+    """Static knowledge of an array.
 
-    ``shape`` is None where it depends on data; ``value`` is the array itself where it is constant.
+    ``shape`` is None if it depends on data; ``value`` is the array itself if it is constant.
     """
 
     shape: tuple[int, ...] | None
@@ -36,7 +36,7 @@ class Spec:
 
     @property
     def nbytes(self) -> int:
-        """Size of the array; Python integers, so that absurd shapes do not overflow."""
+        """Size in bytes, in Python integers, so that absurd shapes do not overflow."""
         size = self.dtype.itemsize
         for n in self.dims:
             size *= n
@@ -51,14 +51,14 @@ class Spec:
 
 
 class UnknownError(Exception):
-    """The shape of an output depends on a value that is known only when the graph runs."""
+    """The shape of an output depends on a value known only at run time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """A graph at one set of input shapes; names that were aliases are resolved.
+    """A graph specialised to one set of input shapes, with aliases resolved.
 
-    ``specs`` knows every array; ``nodes`` run in order. An output may be a constant or an input.
+    ``specs`` covers every array; ``nodes`` run in order. An output may be a constant or an input.
     """
 
     source: str

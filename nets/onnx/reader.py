@@ -1,7 +1,7 @@
-"""ONNX files as graphs: everything is checked here, before anything is computed.
+"""ONNX reader: files to graphs, fully validated before anything is computed.
 
-The file is parsed by the ``onnx`` package (extra ``onnx``); nothing of it is executed, and no array
-is made before its size has been held against the bytes that are there.
+The file is parsed by the ``onnx`` package (extra ``onnx``); nothing in it is executed, and no array
+is allocated before its size has been checked against the bytes available.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def load_onnx(
     n_jobs: int = 1,
     algorithms: Mapping[str, str] | None = None,
 ) -> Model:
-    """Read an ONNX file as a model that can be run and compiled.
+    """Load an ONNX file as a model that can be run and compiled.
 
     Parameters
     ----------
     path : str or path
-        File of opset 7 or newer; weights in other files must lie in its folder or below.
+        File of opset 7 or newer; external weight files must be in its folder or below.
     n_jobs : int
-        Threads of each run; the answer does not depend on it.
+        Threads of each run; the result does not depend on it.
     algorithms : dict, optional
-        Kernels by the names of layers (as `Model.describe` prints them) where the choice is to be
-        overruled: "direct", "winograd2" or "winograd4".
+        Overrides of the convolution algorithm by layer name (as printed by `Model.describe`):
+        "direct", "winograd2" or "winograd4".
 
     Returns
     -------
@@ -51,8 +51,8 @@ def load_onnx(
     Raises
     ------
     NetError
-        The file is missing, truncated or no ONNX file, or the graph asks for something that is
-        malformed or not supported; the message names the file, the node and the reason.
+        The file is missing, truncated or not an ONNX file, or the graph is malformed or uses
+        unsupported features; the message names the file, the node and the reason.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def load_onnx(
     """
     model = Model(read_graph(Path(path)), n_jobs=n_jobs, algorithms=algorithms)
     if all(port.shape is not None and min(port.shape, default=1) > 0 for port in model.inputs):
-        specialise(model.graph, model.shapes())  # say now what does not fit
+        specialise(model.graph, model.shapes())  # report errors now
     return model
 
 
@@ -70,10 +70,10 @@ def read_graph(path: Path) -> Graph:
     try:
         if path.stat().st_size > ONNX_BYTES or not path.is_file():
             raise NetError(
-                f"{path}: is no file of at most {ONNX_BYTES / 1e9:.3g} GB, as ONNX files are"
+                f"{path}: is not a file of at most {ONNX_BYTES / 1e9:.3g} GB, as ONNX files are"
             )
         data = path.read_bytes()
-    except (OSError, ValueError) as exc:  # ValueError: a null in the path
+    except (OSError, ValueError) as exc:  # ValueError: a null byte in the path
         raise NetError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     return parse_graph(data, str(path), path.parent)
 
@@ -92,15 +92,15 @@ def parse_graph(data: bytes, source: str, folder: Path | None = None) -> Graph:
     try:
         model.ParseFromString(data)
     except (DecodeError, RuntimeError, UnicodeDecodeError) as exc:
-        raise NetError(f"{source}: is truncated or no ONNX file ({exc})") from exc
+        raise NetError(f"{source}: is truncated or not an ONNX file ({exc})") from exc
     if not model.graph.node or not model.graph.output:
-        raise NetError(f"{source}: holds no graph; it is empty or no ONNX file")
+        raise NetError(f"{source}: holds no graph; it is empty or not an ONNX file")
     _refuse_bytes(source, model)
     return _Reader(source, folder, _opset(source, model)).graph(model.graph)
 
 
 def _refuse_bytes(source: str, message: Any) -> None:
-    """Refuse names that are not UTF-8: protobuf hands them out as bytes, which match no text."""
+    """Refuse names that are not UTF-8: protobuf returns them as bytes, which match no string."""
     for field, value in message.ListFields():
         text = field.message_type is not None or field.type == field.TYPE_STRING
         if not text or field.name in ("doc_string", "metadata_props"):
@@ -116,7 +116,7 @@ def _refuse_bytes(source: str, message: Any) -> None:
 def _opset(source: str, model: Any) -> int:
     versions = [o.version for o in model.opset_import if o.domain in _STANDARD]
     if not versions:
-        raise NetError(f"{source}: names no opset of the standard operators")
+        raise NetError(f"{source}: declares no opset of the standard operators")
     if versions[0] not in _OPSETS:
         raise NetError(
             f"{source}: opset {versions[0]} is not supported; "
@@ -126,7 +126,7 @@ def _opset(source: str, model: Any) -> int:
 
 
 class _Reader:
-    """One file on its way to a `Graph`."""
+    """Conversion of one file to a `Graph`."""
 
     def __init__(self, source: str, folder: Path | None, opset: int) -> None:
         self.source, self.folder, self.opset = source, folder, opset

@@ -1,4 +1,4 @@
-"""Arrays and attributes out of ONNX protobuf messages, every size checked before it is used."""
+"""Arrays and attributes of ONNX protobuf messages; every size is checked before use."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DTYPES: dict[int, np.dtype[Any]] = {
         9: "bool", 10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
     }.items()
 }  # fmt: skip
-# Field of the message that holds numbers of a dtype where they are not raw bytes.
+# Field of the message that holds values of a dtype if they are not raw bytes.
 _FIELDS = {"float32": "float_data", "float64": "double_data", "int64": "int64_data"}
 _FIELDS |= {"uint32": "uint64_data", "uint64": "uint64_data"}
 _EXTERNAL = 1
 
 
 def dtype_of(number: int) -> np.dtype[Any]:
-    """NumPy dtype of an ONNX element type."""
+    """Return the NumPy dtype of an ONNX element type."""
     if number not in DTYPES:
         names = ", ".join(str(d) for d in DTYPES.values())
         raise NetError(f"element type {number} is not supported; these are: {names}")
@@ -34,13 +34,13 @@ def dtype_of(number: int) -> np.dtype[Any]:
 
 
 def read_tensor(tensor: Any, folder: Path | None) -> Array:
-    """The array that a TensorProto holds, in a new buffer.
+    """Return the array of a TensorProto, in a new buffer.
 
     Raises
     ------
     NetError
-        Its size does not fit its data, its dtype is not supported, it holds NaN, or its data lie in
-        a file that is missing or outside ``folder``.
+        Its size does not match its data, its dtype is not supported, it holds NaN, or its data file
+        is missing or outside ``folder``.
     """
     dtype = dtype_of(tensor.data_type)
     dims = tuple(tensor.dims)
@@ -50,7 +50,7 @@ def read_tensor(tensor: Any, folder: Path | None) -> Array:
     for n in dims:
         count *= n
     if tensor.HasField("segment"):
-        raise NetError("tensors in segments are not supported")
+        raise NetError("segmented tensors are not supported")
     if tensor.data_location == _EXTERNAL:
         array = _external(tensor, count, dtype, folder)
     elif tensor.HasField("raw_data"):
@@ -61,7 +61,7 @@ def read_tensor(tensor: Any, folder: Path | None) -> Array:
     else:
         array = _typed(tensor, count, dtype)
     if dtype.kind == "f" and np.isnan(array).any():
-        raise NetError(f"{int(np.isnan(array).sum())} of its {count} numbers are NaN")
+        raise NetError(f"{int(np.isnan(array).sum())} of its {count} values are NaN")
     return array.reshape(dims)
 
 
@@ -82,15 +82,15 @@ def _external(tensor: Any, count: int, dtype: np.dtype[Any], folder: Path | None
     keys = {entry.key: entry.value for entry in tensor.external_data}
     location = keys.get("location", "")
     if folder is None:
-        raise NetError("its data lie in another file, but the model was not read from a file")
+        raise NetError("its data is in an external file, but the model was not read from a file")
     if not location or "\0" in location:
-        raise NetError("its data lie in another file whose `location` is missing")
+        raise NetError("its data is in an external file without a `location`")
     path, size = _inside(folder, location)
     try:
         offset, wanted = int(keys.get("offset", 0)), count * dtype.itemsize
         length = int(keys.get("length", wanted))
     except ValueError as exc:
-        raise NetError(f"`offset` or `length` of its data is no number: {exc}") from exc
+        raise NetError(f"`offset` or `length` of its data is not a number: {exc}") from exc
     if length != wanted or offset < 0 or offset + length > size:
         raise NetError(
             f"needs {wanted} bytes, {shown(location)} has {length} at {offset} of {size}: "
@@ -103,7 +103,7 @@ def _external(tensor: Any, count: int, dtype: np.dtype[Any], folder: Path | None
 
 
 def _inside(folder: Path, location: str) -> tuple[Path, int]:
-    """A data file and its size; links, too, must not lead out of the folder."""
+    """Return a data file and its size; symbolic links must not leave the folder either."""
     where = f"its data file {shown(location)}"
     try:
         path = (folder / location).resolve()
@@ -112,12 +112,15 @@ def _inside(folder: Path, location: str) -> tuple[Path, int]:
         if not path.is_file():
             raise NetError(f"{where} is missing")
         return path, path.stat().st_size
-    except (OSError, RuntimeError) as exc:  # too long a name; a loop of links, in older Pythons
+    except (
+        OSError,
+        RuntimeError,
+    ) as exc:  # a name that is too long; a symlink loop, in older Python versions
         raise NetError(f"{where} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def read_attribute(attribute: Any, folder: Path | None) -> Any:
-    """The value of an AttributeProto; a type number (``to`` of Cast) becomes a dtype."""
+    """Return the value of an AttributeProto; a type number (``to`` of Cast) becomes a dtype."""
     kind = attribute.type
     if attribute.ref_attr_name:
         raise NetError(f"`{attribute.name}` refers to a function's attribute")

@@ -1,4 +1,4 @@
-"""Graphs as ONNX files."""
+"""ONNX writer: graphs to files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vj.errors import NetError
 from vj.io.files import replacing
 
 IR_VERSION = 8  # of opset 17
-LIMIT = 2_000_000_000  # bytes of a protobuf message
+LIMIT = 2_000_000_000  # maximum size of a protobuf message, in bytes
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 
@@ -28,14 +28,14 @@ def export_onnx(
     example: Any = None,
     dynamic: Collection[str | int] = (),
 ) -> None:
-    """Write a model to an ONNX file (opset 17) that other programs run.
+    """Export a model to an ONNX file (opset 17).
 
     Parameters
     ----------
     model, size, batch, example, dynamic
-        As of `nets.tracing.to_graph`.
+        As for `nets.tracing.to_graph`.
     path : str or path
-        Of the file; it appears when it is complete.
+        Of the file, which is renamed into place when complete.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def export_onnx(
 
 
 def to_onnx(graph: Graph) -> Any:
-    """The message (``onnx.ModelProto``) of a graph of opset 17."""
+    """Return the message (``onnx.ModelProto``) of a graph of opset 17."""
     try:
         from onnx import helper, numpy_helper
     except ImportError as exc:

@@ -1,9 +1,9 @@
-"""What every operator means, what it is compiled to, and how it is exported.
+"""Operators: NumPy definition, lowering to layers and ONNX export.
 
 One file for each family of operators, in three sections. Functions marked
 
-- `operator` (`base`) compute an ONNX operator in NumPy, for any rank and number type, and work out
-  the shapes of its outputs: whole networks can run on these alone;
+- `operator` (`base`) compute an ONNX operator in NumPy, for any rank and dtype, and infer the
+  shapes of its outputs: whole networks can run on these alone;
 - `lowers` (`lowering`) turn a node into a `Layer` (`layer`), which calls compiled kernels;
 - `exports` (`writer`) write the ONNX nodes of a recorded autograd op.
 
@@ -31,7 +31,7 @@ from nets.operators.convolution.merge import merge_siblings
 from nets.operators.lowering import LOWERINGS
 from nets.operators.writer import EXPORTS
 
-PASSES = (merge_siblings,)  # what improves the layers of a network once all nodes are lowered
+PASSES = (merge_siblings,)  # passes over the layers once all nodes are lowered
 FAMILIES = (
     activation, arithmetic, boxes, conv, gather, layout, linear, normalisation, pieces, pooling,
     recurrent, reduction, resize, softmax,

@@ -1,4 +1,4 @@
-"""Functions of one array, entry by entry: activations, roots, trigonometry, limits."""
+"""Elementwise functions of one array: activations, roots, trigonometry, clipping."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def _erf(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """``1 / (1 + exp(-x))`` without overflow."""
+    """Return ``1 / (1 + exp(-x))`` without overflow."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
 def softplus(x: Array) -> Array:
-    """``log(1 + exp(x))`` without overflow."""
+    """Return ``log(1 + exp(x))`` without overflow."""
     return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)
 
 
@@ -129,7 +129,7 @@ _NUMBER: dict[str, Callable[[Node, Array], Any]] = {
 
 
 def _as_input(function: Callable[[Node, Array], Any]) -> Callable[[Node, Array], Array]:
-    """Constants in a formula must not widen the result."""
+    """Cast to the input's dtype: constants in a formula must not promote the result."""
     return lambda node, x: np.asarray(function(node, x), dtype=x.dtype)
 
 
@@ -156,7 +156,7 @@ def _infer_prelu(node: Node, x: Spec, slope: Spec) -> Spec:
 
 @operator("PRelu", infer=_infer_prelu, inputs=(2, 2), kinds="fiu")
 def prelu(node: Node, x: Array, slope: Array) -> Array:
-    """``slope * x`` below zero."""
+    """Return ``slope * x`` below zero, x elsewhere."""
     return np.where(x < 0, slope * x, x)
 
 
@@ -169,7 +169,7 @@ def _infer_clip(node: Node, x: Spec, *limits: Spec | None) -> Spec:
 
 @operator("Clip", infer=_infer_clip, inputs=(1, 3), kinds="fiu")
 def clip(node: Node, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
-    """Limits are attributes up to opset 10, inputs since."""
+    """Clip; limits are attributes up to opset 10, inputs since."""
     if node.opset < 11:
         low, high = node.get("min"), node.get("max")
     out = x
@@ -200,7 +200,7 @@ class Unary(Layer):
 
     def steps(self, place: Places) -> list[Step]:
         x, y = place(self.inputs[0]), place(self.output)
-        exact = self.code in (pointwise.EXP, pointwise.SQRT)  # may leave the finite numbers
+        exact = self.code in (pointwise.EXP, pointwise.SQRT)  # may produce non-finite values
         cut = runs(x, y, exact)
         shape = geometry(
             x.layout._replace(pixel=cut.x_pixel), y.layout._replace(pixel=cut.y_pixel),
@@ -213,7 +213,7 @@ class Unary(Layer):
 
 @lowers("Relu", "Clip")
 def lower_clamp(lowering: Lowering, node: Node) -> bool:
-    """Part of the layer before where only this node reads it."""
+    """Lower a clamp, fused into the preceding layer if only this node reads it."""
     lo, hi = 0.0, inf
     if node.op == "Clip":
         low, high = lowering.constant(node, 1), lowering.constant(node, 2)
@@ -238,7 +238,7 @@ def lower_clamp(lowering: Lowering, node: Node) -> bool:
 
 @lowers("PRelu", "LeakyRelu")
 def lower_prelu(lowering: Lowering, node: Node) -> bool:
-    """Slopes of a convolution; by itself a depthwise convolution with a single tap of 1."""
+    """Lower PReLU, fused into a convolution, else as a depthwise convolution with one tap of 1."""
     x = lowering.image(node.inputs[0])
     if x is None:
         return False
@@ -274,7 +274,7 @@ UNARY: dict[str, tuple[int, tuple[tuple[str, float], ...]]] = {
 
 @lowers(*UNARY)
 def lower_function(lowering: Lowering, node: Node) -> bool:
-    """A function of one array that lies in the arena already."""
+    """Lower a function of an array that is already in the arena."""
     form = lowering.form(node.inputs[0])
     if form is None:
         return False
@@ -295,20 +295,20 @@ exports_as(
 
 @exports("clip", "relu6")
 def export_clip(w: Writer, call: Call) -> Result:
-    """Limits are arrays there."""
+    """Export a clip, whose limits are arrays in ONNX."""
     limits = (call.options.get("low", 0.0), call.options.get("high", 6.0))
     return w.emit("Clip", w.of(call.inputs[0]), *(w.constant(np.float32(v)) for v in limits))
 
 
 @exports("leaky_relu")
 def export_leaky_relu(w: Writer, call: Call) -> Result:
-    """A slope."""
+    """Export a leaky ReLU."""
     return w.emit("LeakyRelu", w.of(call.inputs[0]), alpha=float(call.options.get("slope", 0.01)))
 
 
 @exports("prelu")
 def export_prelu(w: Writer, call: Call) -> Result:
-    """Slopes, in the shape of channels."""
+    """Export PReLU, with slopes in per-channel shape."""
     x, slope = call.inputs
     shape = (-1, *(1,) * (x.ndim - 2))
     name = w.first.names.get(id(slope.data))

@@ -1,4 +1,4 @@
-"""Operators of two or more arrays, entry by entry: arithmetic, comparison, selection."""
+"""Elementwise operators of two or more arrays: arithmetic, comparison, selection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from vj.errors import NetError
 
 @operator("Div", infer=broadcast, inputs=(2, 2), kinds="fiu")
 def divide(node: Node, a: Array, b: Array) -> Array:
-    """Integers are divided towards zero."""
+    """Divide; integers are truncated towards zero."""
     if a.dtype.kind == "f":
         return np.asarray(a / b)
     if a.dtype.kind == "u":
@@ -42,13 +42,13 @@ def divide(node: Node, a: Array, b: Array) -> Array:
 
 @operator("Mod", infer=broadcast, inputs=(2, 2), kinds="fiu")
 def modulo(node: Node, a: Array, b: Array) -> Array:
-    """With ``fmod`` the sign of the dividend, else that of the divisor."""
+    """Return the remainder, with the dividend's sign if ``fmod``, else the divisor's."""
     return np.asarray(np.fmod(a, b) if node.get("fmod", 0) else np.mod(a, b))
 
 
 @operator("Pow", infer=broadcast, inputs=(2, 2), kinds="fiu")
 def power(node: Node, a: Array, b: Array) -> Array:
-    """The result has the dtype of the base."""
+    """Raise to a power, in the dtype of the base."""
     if a.dtype.kind == "f":
         return np.asarray(np.power(a, b.astype(a.dtype)))
     return np.asarray(np.power(a.astype(np.float64), b)).astype(a.dtype)
@@ -102,7 +102,7 @@ for _name, (_function, _kinds) in _VARIADIC.items():
 
 @operator("Mean", infer=broadcast, inputs=(1, None), kinds="f")
 def mean(node: Node, *arrays: Array) -> Array:
-    """Mean of the inputs, number by number."""
+    """Return the elementwise mean of the inputs."""
     return np.asarray(reduce(np.add, arrays) / len(arrays))
 
 
@@ -114,7 +114,7 @@ def _infer_where(node: Node, mask: Spec, a: Spec, b: Spec) -> Spec:
 
 @operator("Where", infer=_infer_where, inputs=(3, 3), kinds="b")
 def where(node: Node, mask: Array, a: Array, b: Array) -> Array:
-    """``a`` where the mask is set, ``b`` elsewhere."""
+    """Return ``a`` where the mask is set, ``b`` elsewhere."""
     return np.where(mask, a, b)
 
 
@@ -122,7 +122,7 @@ def where(node: Node, mask: Array, a: Array, b: Array) -> Array:
 
 
 class Binary(Layer):
-    """Arithmetic of two arrays, the second one broadcast over pixels or channels on demand."""
+    """Arithmetic of two arrays, the second broadcast over pixels or channels if needed."""
 
     kind = "binary"
     can_clamp = True
@@ -164,7 +164,7 @@ class Binary(Layer):
 
 
 class Affine(Layer):
-    """A factor and a shift for each channel."""
+    """A per-channel scale and shift."""
 
     kind = "affine"
     can_clamp = True
@@ -202,7 +202,7 @@ CODES = {
 
 @lowers(*CODES)
 def lower_arithmetic(lowering: Lowering, node: Node) -> bool:
-    """Two arrays: the sum goes into a convolution or an interpolation before it."""
+    """Lower arithmetic; a sum is fused into a convolution or interpolation before it."""
     if len(node.inputs) != 2 or lowering.spec(node.inputs[0]).dtype != FLOAT32:
         return False
     if node.op in ("Add", "Sub", "Mul", "Div"):
@@ -224,7 +224,7 @@ def lower_arithmetic(lowering: Lowering, node: Node) -> bool:
 
 
 def _with_constant(lowering: Lowering, node: Node, which: int) -> bool:
-    """A factor and a shift for each channel, from an operand that is constant."""
+    """Lower arithmetic with a constant operand as a per-channel scale and shift."""
     name = node.inputs[1 - which]
     x = lowering.image(name) or (lowering.wanted(name) if lowering.spec(name).rank == 4 else None)
     value = None if x is None else by_channel(
@@ -251,7 +251,7 @@ def _with_constant(lowering: Lowering, node: Node, which: int) -> bool:
 def fuse_affine(
     lowering: Lowering, name: str, source: str, output: str, x: Image, factor: Array, shift: Array
 ) -> bool:
-    """Put a factor and a shift into the layer before, or make them a layer."""
+    """Fuse a scale and shift into the preceding layer, or make them a layer."""
     before = lowering.alone(source)
     if before is not None and before.can_scale():
         before.scale(factor.astype(np.float32), shift.astype(np.float32))
@@ -260,7 +260,7 @@ def fuse_affine(
 
 
 def _into_sum(lowering: Lowering, node: Node, inner: str, other: str) -> bool:
-    """``inner + other`` as part of the layer that makes ``inner``."""
+    """Fuse ``inner + other`` into the layer that computes ``inner``."""
     before = lowering.alone(inner)
     form = lowering.image(inner)
     if form is None or lowering.image(other) != form:
@@ -274,7 +274,7 @@ def _into_sum(lowering: Lowering, node: Node, inner: str, other: str) -> bool:
 
 
 def _gated(lowering: Lowering, node: Node, x: str, gate: str) -> bool:
-    """``x * sigmoid(x)`` and ``x * hard_sigmoid(x)`` are functions of their own."""
+    """Lower ``x * sigmoid(x)`` and ``x * hard_sigmoid(x)`` to single functions."""
     before = lowering.alone(gate)
     if not isinstance(before, Unary) or before.inputs != [x] or not before.linear:
         return False
@@ -288,7 +288,7 @@ def _gated(lowering: Lowering, node: Node, x: str, gate: str) -> bool:
 
 
 def _binary(lowering: Lowering, node: Node, x: str, r: str) -> bool:
-    """Both in the arena, the second one as large or broadcast."""
+    """Lower a binary operator of arena arrays, the second of equal size or broadcast."""
     out = lowering.spec(node.outputs[0]).dims
     rows = lowering.rows(x)
     if rows is not None and rows == lowering.rows(r) and rows.shape == out:
@@ -314,6 +314,6 @@ exports_as(add="Add", divide="Div", maximum="Max", multiply="Mul", subtract="Sub
 
 @exports("power")
 def export_power(w: Writer, call: Call) -> Result:
-    """The exponent is an array there."""
+    """Export a power, whose exponent is an array in ONNX."""
     exponent = w.constant(np.float32(call.options["exponent"]))
     return w.emit("Pow", w.of(call.inputs[0]), exponent)

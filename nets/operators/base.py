@@ -1,4 +1,4 @@
-"""How an operator is described, and the shape rules that many operators share."""
+"""Operator definitions, and shape rules shared by many operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INT64 = np.dtype(np.int64)
 
 
 def need_workspace(*sizes: int) -> None:
-    """Refuse a computation whose scratch array (of so many float64) is absurd."""
+    """Raise if a scratch array of so many float64 exceeds the limit."""
     total = 8
     for n in sizes:
         total *= n
@@ -36,7 +36,7 @@ class Operator:
     """``run(node, *arrays)`` and ``infer(node, *specs)``; an absent optional input is None.
 
     ``least`` and ``most`` bound the number of inputs (None: any), ``kinds`` are the NumPy dtype
-    kinds that the first input may have, and ``view`` says whether outputs may be views of it.
+    kinds allowed for the first input, and ``view`` is True if outputs may be views of it.
     """
 
     run: Run
@@ -75,12 +75,12 @@ def operator(
 
 
 def same(node: Node, x: Spec, *rest: Spec | None) -> Spec:
-    """The output looks like the first input."""
+    """Return a spec of the first input's shape and dtype."""
     return Spec(x.dims, x.dtype)
 
 
 def broadcast_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """NumPy's rule, without making an array."""
+    """Broadcast shapes by NumPy's rule, without allocating an array."""
     rank = max(len(shape) for shape in shapes)
     out = []
     for axis in range(-rank, 0):
@@ -92,7 +92,7 @@ def broadcast_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def broadcast(node: Node, *specs: Spec) -> Spec:
-    """Inputs of one dtype, broadcast against each other."""
+    """Return the spec of inputs of equal dtype, broadcast together."""
     for spec in specs[1:]:
         if spec.dtype != specs[0].dtype and node.op != "Pow":
             raise NetError(f"inputs have dtypes {specs[0].dtype} and {spec.dtype}; cast one")
@@ -100,12 +100,12 @@ def broadcast(node: Node, *specs: Spec) -> Spec:
 
 
 def compare(node: Node, *specs: Spec) -> Spec:
-    """As `broadcast`, with a boolean result."""
+    """Return the same as `broadcast`, with a boolean dtype."""
     return Spec(broadcast(node, *specs).shape, np.dtype(bool))
 
 
 def axis_of(axis: Any, rank: int) -> int:
-    """A possibly negative axis as 0 to rank - 1."""
+    """Normalise a possibly negative axis to 0 to rank - 1."""
     number = int(axis)
     if not -rank <= number < rank:
         raise NetError(f"axis {number} does not exist in {rank} dimensions")
@@ -113,28 +113,28 @@ def axis_of(axis: Any, rank: int) -> int:
 
 
 def axes_of(axes: Any, rank: int) -> tuple[int, ...]:
-    """Several axes, each once, in order."""
+    """Normalise several distinct axes, sorted."""
     numbers = [axis_of(a, rank) for a in np.asarray(axes).ravel().tolist()]
     if len(set(numbers)) != len(numbers):
-        raise NetError(f"axes {numbers} name one axis twice")
+        raise NetError(f"axes {numbers} contain a duplicate")
     return tuple(sorted(numbers))
 
 
 def as_ints(spec: Spec | None) -> list[int] | None:
-    """A constant integer input as a list; None where the input is absent."""
+    """Return a constant integer input as a list; None if the input is absent."""
     if spec is None:
         return None
     return [int(v) for v in spec.known.ravel().tolist()]
 
 
 def need_rank(spec: Spec, least: int, most: int | None = None, what: str = "the input") -> None:
-    """Refuse an input of another rank."""
+    """Raise if an input has another rank."""
     if spec.rank < least or (most is not None and spec.rank > most):
         wanted = str(least) if least == most else f"at least {least}"
         raise NetError(f"{what} must have {wanted} dimensions, got shape {spec.dims}")
 
 
 def text(node: Node, name: str, default: str) -> str:
-    """A string attribute."""
+    """Return a string attribute."""
     value = node.get(name, default)
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

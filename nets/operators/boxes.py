@@ -30,7 +30,7 @@ def _corners(boxes: Array, centred: bool) -> Array:
 
 
 def suppress(corners: Array, scores: Array, overlap: float, most: int) -> list[int]:
-    """Indices of the boxes kept, best first; equal scores by index."""
+    """Return the indices of the boxes kept, best first; equal scores by index."""
     areas = np.prod(corners[:, 2:] - corners[:, :2], axis=1)
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
@@ -58,7 +58,7 @@ def non_max_suppression(
     overlap: Array | None = None,
     least: Array | None = None,
 ) -> Array:
-    """Rows (image, class, box) of the boxes that stay."""
+    """Return rows (image, class, box) of the boxes kept."""
     keep = int(_scalar(most, 0))
     limit, floor = _scalar(overlap, 0), _scalar(least, -np.inf)
     rows = []

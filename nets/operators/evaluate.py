@@ -1,4 +1,4 @@
-"""One node by its operator: the shapes of its outputs, and their values. Errors name the node."""
+"""Evaluate single nodes: output specs and values. Errors name the node."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nets.operators.base import OPERATORS, Operator
 from vj.errors import NetError
 from vj.records import brief
 
-# What malformed attributes and inputs make NumPy and Python raise.
+# Exceptions that NumPy and Python raise on malformed attributes and inputs.
 MALFORMED = (
     TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError, ArithmeticError,
 )  # fmt: skip
 
 
 def operator_of(source: str, node: Node) -> Operator:
-    """The operator of a node.
+    """Return the operator of a node.
 
     Raises
     ------
     NetError
-        There is none of this name.
+        There is no operator of this name.
     """
     if node.op not in OPERATORS:
         raise NetError(f"{source}: {node}: operator {node.op} is not supported")
@@ -34,7 +34,7 @@ def operator_of(source: str, node: Node) -> Operator:
 
 
 def infer(source: str, node: Node, inputs: Sequence[Spec | None]) -> list[Spec]:
-    """What the outputs of a node look like; nothing large is computed or allocated.
+    """Infer the specs of a node's outputs, without large computations or allocations.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def infer(source: str, node: Node, inputs: Sequence[Spec | None]) -> list[Spec]:
 
 
 def evaluate(source: str, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
-    """Run one node whose inputs `infer` has accepted."""
+    """Run one node whose inputs were accepted by `infer`."""
     given = list(inputs)
     while given and given[-1] is None:
         given.pop()
@@ -76,5 +76,5 @@ def evaluate(source: str, node: Node, inputs: Sequence[Array | None]) -> list[Ar
 
 
 def spec_of(array: Array) -> Spec:
-    """Everything known of an array that is there."""
+    """Return the full spec of an existing array."""
     return Spec(array.shape, array.dtype, array)

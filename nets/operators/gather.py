@@ -23,7 +23,7 @@ def _infer_gather(node: Node, x: Spec, index: Spec) -> Spec:
 
 @operator("Gather", infer=_infer_gather, inputs=(2, 2))
 def gather(node: Node, x: Array, index: Array) -> Array:
-    """Entries of an axis by index."""
+    """Return entries of an axis by index."""
     return np.take(x, index, axis_of(node.get("axis", 0), x.ndim))
 
 
@@ -34,7 +34,7 @@ def _infer_gather_elements(node: Node, x: Spec, index: Spec) -> Spec:
 
 @operator("GatherElements", infer=_infer_gather_elements, inputs=(2, 2))
 def gather_elements(node: Node, x: Array, index: Array) -> Array:
-    """One entry along an axis for every entry of the index."""
+    """Return one entry along an axis for every entry of the index."""
     axis = axis_of(node.get("axis", 0), x.ndim)
     cut_to = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
     return np.take_along_axis(x[cut_to], index, axis)
@@ -50,7 +50,7 @@ def _infer_gather_nd(node: Node, x: Spec, index: Spec) -> Spec:
 
 @operator("GatherND", infer=_infer_gather_nd, inputs=(2, 2))
 def gather_nd(node: Node, x: Array, index: Array) -> Array:
-    """Entries or blocks by rows of coordinates."""
+    """Return entries or blocks by rows of coordinates."""
     batch = int(node.get("batch_dims", 0))
     outer = np.indices(index.shape[:-1], sparse=True)[:batch]
     where = (*outer, *np.moveaxis(index, -1, 0))
@@ -66,7 +66,7 @@ def _infer_scatter_nd(node: Node, x: Spec, index: Spec, updates: Spec) -> Spec:
 
 @operator("ScatterND", infer=_infer_scatter_nd, inputs=(3, 3))
 def scatter_nd(node: Node, x: Array, index: Array, updates: Array) -> Array:
-    """A copy with entries or blocks replaced, or combined by `reduction`."""
+    """Return a copy with entries or blocks replaced, or combined by `reduction`."""
     out = x.copy()
     where = tuple(np.moveaxis(index, -1, 0))
     how = text(node, "reduction", "none")
@@ -80,7 +80,7 @@ def scatter_nd(node: Node, x: Array, index: Array, updates: Array) -> Array:
 
 @operator("NonZero", infer=lambda node, x: Spec(None, INT64))
 def non_zero(node: Node, x: Array) -> Array:
-    """Coordinates of the entries that are not 0, one column each."""
+    """Return the coordinates of the non-zero entries, one column each."""
     return np.array(np.nonzero(np.atleast_1d(x)), np.int64)
 
 
@@ -92,7 +92,7 @@ INT64_RANGE = np.iinfo(np.int64)
 
 @exports("take")
 def export_take(w: Writer, call: Call) -> Result:
-    """Slices and single numbers, or whole numbers along one axis."""
+    """Export indexing by slices and integers, or by an integer array along one axis."""
     x, key = call.inputs[0], _full(call.options["key"], call.inputs[0].ndim)
     if any(isinstance(k, (np.ndarray, list)) for k in key):
         return _export_gather(w, call, key)
@@ -117,10 +117,10 @@ def export_take(w: Writer, call: Call) -> Result:
 
 
 def _full(key: Any, rank: int) -> list[Any]:
-    """One entry for each axis."""
+    """Return one index for each axis."""
     keys = list(key) if isinstance(key, tuple) else [key]
     if any(k is None or (isinstance(k, np.ndarray) and k.dtype.kind == "b") for k in keys):
-        raise NetError("indexing with None or masks cannot be traced: use reshape, or numbers")
+        raise NetError("indexing with None or masks cannot be traced: use reshape, or integers")
     if any(k is Ellipsis for k in keys):
         at = next(i for i, k in enumerate(keys) if k is Ellipsis)
         keys[at : at + 1] = [slice(None)] * (rank - len(keys) + 1)
@@ -128,7 +128,7 @@ def _full(key: Any, rank: int) -> list[Any]:
 
 
 def _span(key: Any, size: int) -> tuple[int, int, int]:
-    """Start, end and step as ONNX has them; an open end stays open."""
+    """Return start, end and step in ONNX convention; an open end stays open."""
     if not isinstance(key, slice):
         return int(key), int(key) + 1 if key != -1 else INT64_RANGE.max, 1
     start, end, step = key.indices(size)
@@ -138,7 +138,7 @@ def _span(key: Any, size: int) -> tuple[int, int, int]:
 
 
 def _all(key: Any, size: int) -> bool:
-    """Whether a slice leaves nothing out."""
+    """Return True if a slice covers the whole axis."""
     return isinstance(key, slice) and key.indices(size) == (0, size, 1)
 
 
@@ -152,6 +152,6 @@ def _export_gather(w: Writer, call: Call, key: list[Any]) -> Result:
 
 @exports("embedding")
 def export_embedding(w: Writer, call: Call) -> Result:
-    """A row for each number."""
+    """Export an embedding lookup."""
     index = w.known[id(call.options["index"])]
     return w.emit("Gather", w.of(call.inputs[0]), index, axis=0)

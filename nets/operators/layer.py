@@ -1,4 +1,4 @@
-"""Layers, which operators become in a plan, and the kernel calls that layers become."""
+"""Layers of a plan, lowered from operators, and their kernel calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Halo(NamedTuple):
     right: int = 0
 
     def union(self, other: Halo) -> Halo:
-        """Enough for both."""
+        """Return the smallest halo that contains both."""
         return Halo(*map(max, self, other))
 
 
@@ -31,7 +31,7 @@ NO_HALO = Halo()
 
 
 class Image(NamedTuple):
-    """Form of an array that lies in the arena as NHWC; sizes as the graph has them."""
+    """Form of an array stored in the arena as NHWC; sizes in graph order."""
 
     images: int
     channels: int
@@ -40,7 +40,7 @@ class Image(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Form of an array that lies in the arena without gaps, in the order of its shape."""
+    """Form of an array stored contiguously in the arena, in the order of its shape."""
 
     shape: tuple[int, ...]
 
@@ -50,23 +50,23 @@ Form = Image | Rows
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an array lies. ``whole``: its pixels hold nothing but its own channels and padding."""
+    """Location of an array. ``whole``: its pixels hold only its own channels and padding."""
 
     layout: TensorLayout
     whole: bool
 
 
 EMPTY: F32 = np.zeros(1, np.float32)
-VALUE_NS = 0.15  # one output value of a layer without weights
-SCRATCH = 64  # floats that any kernel may use
+VALUE_NS = 0.15  # nanoseconds of one output value of a layer without weights
+SCRATCH = 64  # floats of scratch available to any kernel
 
 
 @dataclass(slots=True)
 class Step:
-    """One call of a kernel; ``rows`` is how far its bands go.
+    """One call of a kernel; its bands cover ``rows``.
 
     ``cost`` is an estimate in nanoseconds, ``reads`` and ``writes`` name whole arrays, ``imports``
-    the array that the step brings into the arena.
+    the array that the step copies into the arena.
     """
 
     kernel: Kernel
@@ -87,10 +87,10 @@ Places = Callable[[str], Place]
 
 
 class Layer:
-    """Base of all layers; ``inputs`` and ``output`` name arrays.
+    """Base class of all layers; ``inputs`` and ``output`` name arrays.
 
-    Operators that follow may become part of a layer: ``can_clamp``, `can_scale` and `can_add` say
-    whether it takes a clamp, a factor and a shift for each channel, or another array to be added.
+    Following operators may be fused into a layer: ``can_clamp``, `can_scale` and `can_add` tell if
+    it supports a clamp, a per-channel scale and shift, or adding another array.
     """
 
     kind = ""
@@ -104,60 +104,60 @@ class Layer:
 
     @property
     def outputs(self) -> list[str]:
-        """All arrays that the layer writes."""
+        """Return all arrays that the layer writes."""
         return [self.output]
 
     def halo(self, name: str) -> Halo:
-        """What the layer reads around its input ``name``."""
+        """Return the halo that the layer reads around its input ``name``."""
         return NO_HALO
 
     def steps(self, place: Places) -> list[Step]:
-        """The kernel calls, given where everything lies."""
+        """Return the kernel calls, given the location of every array."""
         raise NotImplementedError
 
     def estimate(self, step: Step) -> float:
-        """Rough nanoseconds of a step, which decide how many threads share it."""
+        """Return a rough cost of a step in nanoseconds, which sets its number of threads."""
         return float(step.rows * step.shape[conv.COLS] * step.shape[conv.K]) * VALUE_NS
 
     @property
     def description(self) -> str:
-        """The algorithm, with everything that has been fused into the layer."""
+        """Return the algorithm and the ops fused into the layer."""
         return self.kind
 
     def algorithms(self) -> list[str]:
-        """The algorithms among which ``algorithm`` may choose."""
+        """Return the possible values of ``algorithm``."""
         return []
 
     def share_weights(self, known: dict[str, Layer]) -> None:
-        """Take over the packed weights of the same layer in another plan, or leave them there."""
+        """Share the packed weights with the same layer in other plans."""
 
     def reads_unpadded(self, name: str) -> bool:
-        """Whether the layer can read its input ``name`` without padding channels."""
+        """Return True if the layer can read its input ``name`` without padding channels."""
         return False
 
     def macs(self) -> int:
-        """Multiplications with weights."""
+        """Return the multiplications by weights."""
         return 0
 
     def writes_lanes(self) -> bool:
-        """Whether padding channels are written too (with numbers that nobody looks at)."""
+        """True if padding channels are written too (with unspecified values)."""
         return True
 
     @property
     def linear(self) -> bool:
-        """Whether nothing has been put behind the sum yet."""
+        """True if nothing has been fused after the sum yet."""
         return self.lo == -inf and self.hi == inf
 
     def can_scale(self) -> bool:
-        """Whether `scale` may be called."""
+        """Return True if `scale` may be called."""
         return False
 
     def scale(self, factor: F32, shift: F32) -> None:
-        """Apply a factor and a shift for each channel to the result."""
+        """Apply a per-channel scale and shift to the result."""
         raise NotImplementedError
 
     def can_add(self) -> bool:
-        """Whether `add` may be called."""
+        """Return True if `add` may be called."""
         return False
 
     def add(self, name: str) -> None:
@@ -170,7 +170,7 @@ class Layer:
 
 
 class Sliced(NamedTuple):
-    """Geometry of a run-wise kernel."""
+    """Geometry of a kernel that processes runs."""
 
     rows: int
     cols: int
@@ -180,7 +180,7 @@ class Sliced(NamedTuple):
 
 
 def runs(x: Place, y: Place, exact: bool = False) -> Sliced:
-    """How x and y are cut into runs: whole rows where pixels touch in both, else pixel by pixel."""
+    """Split x and y into runs: whole rows if pixels are adjacent in both, else single pixels."""
     a, b = x.layout, y.layout
     joined = a.pixel == b.pixel and x.whole and y.whole
     if joined and (not exact or a.pixel == a.channels):

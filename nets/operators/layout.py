@@ -1,4 +1,4 @@
-"""Operators that change shapes, axes and dtypes, but no values."""
+"""Operators that change shapes, axes and dtypes, but not values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vj.errors import NetError
 
 @operator("Identity", infer=same, view=True)
 def identity(node: Node, x: Array) -> Array:
-    """The input."""
+    """Return the input."""
     return x
 
 
@@ -33,7 +33,7 @@ def _infer_dropout(node: Node, x: Spec, ratio: Spec | None = None, mode: Spec | 
 
 @operator("Dropout", infer=_infer_dropout, inputs=(1, 3), kinds="f", view=True)
 def dropout(node: Node, x: Array, ratio: Array | None = None, mode: Array | None = None) -> Any:
-    """The input, except in training mode: there NumPy's generator with the node's seed decides."""
+    """Return the input; in training mode drop elements by a generator with the node's seed."""
     if mode is None or not mode.any():
         return x, np.ones(x.shape, bool if node.opset >= 10 else x.dtype)
     drop = 0.5 if ratio is None else float(ratio)
@@ -47,13 +47,13 @@ def _infer_cast(node: Node, x: Spec, like: Spec | None = None) -> Spec:
 
 @operator("Cast", infer=_infer_cast)
 def cast(node: Node, x: Array) -> Array:
-    """Another dtype; fractions are cut off, as in C."""
+    """Cast to another dtype; fractions are truncated, as in C."""
     return x.astype(node.get("to"))
 
 
 @operator("CastLike", infer=_infer_cast, inputs=(2, 2))
 def cast_like(node: Node, x: Array, like: Array) -> Array:
-    """The dtype of the second input."""
+    """Cast to the dtype of the second input."""
     return x.astype(like.dtype)
 
 
@@ -67,7 +67,7 @@ def _infer_shape(node: Node, x: Spec) -> Spec:
 
 @operator("Shape", infer=_infer_shape)
 def shape(node: Node, x: Array) -> Array:
-    """The shape as a list of numbers, or part of it."""
+    """Return the shape, or part of it, as a vector."""
     return np.array(x.shape[slice(node.get("start", 0), node.get("end"))], np.int64)
 
 
@@ -80,7 +80,7 @@ def _infer_size(node: Node, x: Spec) -> Spec:
 
 @operator("Size", infer=_infer_size)
 def size(node: Node, x: Array) -> Array:
-    """How many numbers there are."""
+    """Return the number of elements."""
     return np.array(x.size, np.int64)
 
 
@@ -105,7 +105,7 @@ def _infer_constant(node: Node) -> Spec:
 
 @operator("Constant", infer=_infer_constant, inputs=(0, 0))
 def constant(node: Node) -> Array:
-    """The array that the node holds."""
+    """Return the array stored in the node."""
     return _constant(node)
 
 
@@ -119,7 +119,7 @@ def _infer_filled(node: Node, dims: Spec) -> Spec:
 
 @operator("ConstantOfShape", infer=_infer_filled, kinds="i")
 def filled(node: Node, dims: Array) -> Array:
-    """One number everywhere."""
+    """Return an array filled with one value."""
     value = node.get("value")
     fill = np.zeros(1, np.float32) if value is None else value
     return np.full(dims.astype(int).tolist(), fill.ravel()[0], fill.dtype)
@@ -134,7 +134,7 @@ def _infer_range(node: Node, start: Spec, limit: Spec, delta: Spec) -> Spec:
 
 @operator("Range", infer=_infer_range, inputs=(3, 3), kinds="fiu")
 def arange(node: Node, start: Array, limit: Array, delta: Array) -> Array:
-    """Numbers from start in steps of delta, short of limit."""
+    """Return values from start in steps of delta, excluding limit."""
     return np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
 
 
@@ -163,7 +163,7 @@ def _infer_reshape(node: Node, x: Spec, target: Spec) -> Spec:
 
 @operator("Reshape", infer=_infer_reshape, inputs=(2, 2), view=True)
 def reshape(node: Node, x: Array, target: Array) -> Array:
-    """Other sizes over the same numbers; -1 is what fits, 0 copies an axis."""
+    """Reshape; -1 is inferred, 0 copies an axis."""
     spec = _infer_reshape(node, Spec(x.shape, x.dtype), Spec(target.shape, target.dtype, target))
     return x.reshape(spec.dims)
 
@@ -182,7 +182,7 @@ def _infer_flatten(node: Node, x: Spec) -> Spec:
 
 @operator("Flatten", infer=_infer_flatten, view=True)
 def flatten(node: Node, x: Array) -> Array:
-    """Two dimensions: everything before ``axis``, everything from it on."""
+    """Flatten to two dimensions: the axes before ``axis``, and the rest."""
     return x.reshape(_infer_flatten(node, Spec(x.shape, x.dtype)).dims)
 
 
@@ -229,10 +229,10 @@ def unsqueeze(node: Node, x: Array, axes: Array | None = None) -> Array:
 
 
 def permutation(node: Node, rank: int) -> list[int]:
-    """The order of axes that a Transpose asks for."""
+    """Return the axis order of a Transpose."""
     perm = node.ints("perm", range(rank - 1, -1, -1))
     if sorted(perm) != list(range(rank)):
-        raise NetError(f"`perm` {perm} is no order of {rank} axes")
+        raise NetError(f"`perm` {perm} is not a permutation of {rank} axes")
     return perm
 
 
@@ -242,7 +242,7 @@ def _infer_transpose(node: Node, x: Spec) -> Spec:
 
 @operator("Transpose", infer=_infer_transpose, view=True)
 def transpose(node: Node, x: Array) -> Array:
-    """The axes in another order."""
+    """Permute the axes."""
     return x.transpose(permutation(node, x.ndim))
 
 
@@ -252,7 +252,7 @@ def _infer_expand(node: Node, x: Spec, target: Spec) -> Spec:
 
 @operator("Expand", infer=_infer_expand, inputs=(2, 2), view=True)
 def expand(node: Node, x: Array, target: Array) -> Array:
-    """Broadcast, in both directions, to a shape."""
+    """Broadcast, bidirectionally, to a shape."""
     return np.broadcast_to(x, broadcast_shape([x.shape, tuple(target.tolist())]))
 
 
@@ -265,7 +265,7 @@ def _infer_tile(node: Node, x: Spec, repeats: Spec) -> Spec:
 
 @operator("Tile", infer=_infer_tile, inputs=(2, 2))
 def tile(node: Node, x: Array, repeats: Array) -> Array:
-    """Copies side by side."""
+    """Repeat along the axes."""
     return np.tile(x, repeats.tolist())
 
 
@@ -273,7 +273,7 @@ def tile(node: Node, x: Array, repeats: Array) -> Array:
 
 
 class Copy(Unary):
-    """The same numbers elsewhere: into gapless rows, a slice of a larger map, or from one."""
+    """Copy to or from contiguous rows, or to or from a slice of a larger map."""
 
     kind = "copy"
 
@@ -293,13 +293,13 @@ class Copy(Unary):
 
 
 def part_of(layout: TensorLayout, corner: tuple[int, int, int]) -> TensorLayout:
-    """The same strides from another row, column and channel on."""
+    """Return the layout that starts at another row, column and channel."""
     moved = layout.moved(*corner[:2])
     return moved._replace(offset=moved.offset + corner[2])
 
 
 def transfer(x: TensorLayout, y: TensorLayout, size: TensorLayout) -> Step:
-    """Copy as many pixels and channels as ``size`` has from one place to another."""
+    """Return a step that copies the pixels and channels of ``size`` between locations."""
     shape = geometry(x, y, size.height, size.width, size.channels, [pointwise.COPY, 0])
     nothing = np.zeros(2, np.float32)
     return Step(pointwise.map_unary, shape, size.images * size.height, bias=nothing)
@@ -307,7 +307,7 @@ def transfer(x: TensorLayout, y: TensorLayout, size: TensorLayout) -> Step:
 
 @lowers("Transpose")
 def lower_transpose(lowering: Lowering, node: Node) -> bool:
-    """Channels last is how the pixels lie anyway: only the padding channels go."""
+    """Lower a transpose to channels-last, the arena layout: only padding channels are dropped."""
     if lowering.image(node.inputs[0]) is None or lowering.spec(node.inputs[0]).rank != 4:
         return False
     if permutation(node, 4) != [0, 2, 3, 1]:
@@ -318,7 +318,7 @@ def lower_transpose(lowering: Lowering, node: Node) -> bool:
 
 @lowers("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def lower_reshape(lowering: Lowering, node: Node) -> bool:
-    """Another name for the same numbers."""
+    """Lower a reshape to an alias."""
     source, output = node.inputs[0], node.outputs[0]
     shape, form = lowering.spec(output).dims, lowering.forms.get(source)
     if isinstance(form, Rows) and len(shape) >= 2 and shape[0] == form.shape[0]:
@@ -336,7 +336,7 @@ def lower_reshape(lowering: Lowering, node: Node) -> bool:
 
 @exports("reshape")
 def export_reshape(w: Writer, call: Call) -> Result:
-    """Flatten where all axes but the first become one."""
+    """Export as Flatten if all axes but the first are merged."""
     before, after = w.look(lambda c: c.inputs[0].shape), w.look(lambda c: c.outputs[0].shape)
     x = w.of(call.inputs[0])
     if len(after) == 2 and len(before) > 1 and before[0] == after[0]:
@@ -346,5 +346,5 @@ def export_reshape(w: Writer, call: Call) -> Result:
 
 @exports("permute")
 def export_permute(w: Writer, call: Call) -> Result:
-    """Axes in another order."""
+    """Export a permutation of axes."""
     return w.emit("Transpose", w.of(call.inputs[0]), perm=list(call.options["axes"]))

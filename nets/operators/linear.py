@@ -37,7 +37,7 @@ def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 @operator("Gemm", infer=_infer_gemm, inputs=(2, 3), kinds="fiu")
 def gemm(node: Node, a: Array, b: Array, c: Array | None = None) -> Array:
-    """``alpha a' b' + beta c`` with a' and b' transposed on demand."""
+    """Return ``alpha a' b' + beta c`` with a' and b' optionally transposed."""
     left = a.T if node.get("transA", 0) else a
     right = b.T if node.get("transB", 0) else b
     out = left @ right
@@ -62,7 +62,7 @@ def _infer_matmul(node: Node, a: Spec, b: Spec) -> Spec:
 
 @operator("MatMul", infer=_infer_matmul, inputs=(2, 2), kinds="fiu")
 def matmul(node: Node, a: Array, b: Array) -> Array:
-    """NumPy's matrix product."""
+    """Return NumPy's matrix product."""
     return np.asarray(a @ b)
 
 
@@ -71,7 +71,7 @@ def matmul(node: Node, a: Array, b: Array) -> Array:
 
 @lowers("Gemm", "MatMul")
 def lower_product(lowering: Lowering, node: Node) -> bool:
-    """A fully connected layer: a convolution with a kernel as large as the image."""
+    """Lower a fully connected layer to a convolution with a kernel as large as the image."""
     if len(node.inputs) > 2 and node.inputs[2] and lowering.constant(node, 2) is None:
         return False
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
@@ -104,7 +104,7 @@ exports_as(matmul="MatMul")
 
 @exports("linear")
 def export_linear(w: Writer, call: Call) -> Result:
-    """Of vectors, or of anything whose last axis is one."""
+    """Export a linear layer over the last axis."""
     x, weight = call.inputs[:2]
     bias = [w.of(call.inputs[2])] if w.given(call, 2) else []
     if x.ndim == 2:

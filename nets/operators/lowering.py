@@ -1,8 +1,8 @@
-"""From nodes to layers: what has a kernel becomes a layer in the arena, the rest stays NumPy.
+"""Lower nodes to layers: operators with a kernel become arena layers, the rest run in NumPy.
 
-The nodes are visited in the order in which they run. Most either start a layer or become part of
-the one before them (bias, batch normalisation, residual, activation, pooling). Each family of
-operators registers how with `lowers`; `Lowering` is what those functions work on.
+The nodes are visited in execution order. Most either start a layer or are fused into the preceding
+one (bias, batch normalisation, residual, activation, pooling). Each family of operators registers
+its functions with `lowers`; they work on a `Lowering`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vj.errors import NetError
 
 
 class Numpy(Layer):
-    """A node without a kernel: run by its operator on arrays."""
+    """A node without a kernel, run by its NumPy operator."""
 
     kind = "numpy"
 
@@ -42,9 +42,9 @@ class Numpy(Layer):
 
 
 class Import(Layer):
-    """An array of the graph's own layout brought into the arena.
+    """An array in graph layout, copied into the arena.
 
-    Where it lies is not known before the run: `Program.feed` says so.
+    Its address is known only at run time, from `Program.feed`.
     """
 
     kind = "import"
@@ -64,9 +64,9 @@ LOWERINGS: dict[str, Lower] = {}
 
 
 def lowers(*operators: str) -> Callable[[Lower], Lower]:
-    """Register a function that turns nodes into layers.
+    """Register a function that lowers nodes to layers.
 
-    It returns False, and leaves everything as it was, where no kernel computes what the node asks.
+    It returns False, without side effects, if no kernel computes the node.
     """
 
     def register(function: Lower) -> Lower:
@@ -77,7 +77,7 @@ def lowers(*operators: str) -> Callable[[Lower], Lower]:
 
 
 def by_channel(value: Array | None, x: Image, rank: int) -> Array | None:
-    """A constant as one number for each channel, if it is that or a single number."""
+    """Return a constant as one value per channel, if it is per-channel or scalar."""
     if value is None or value.dtype != FLOAT32:
         return None
     if value.size == 1 and value.ndim <= rank:
@@ -89,11 +89,11 @@ def by_channel(value: Array | None, x: Image, rank: int) -> Array | None:
 
 
 class Lowering:
-    """The layers so far, and where each array comes from.
+    """State of the lowering: the layers so far, and the origin of each array.
 
-    ``forms`` says which arrays lie in the arena and how; ``views`` which of them are slices of
-    others (base, first channel); ``alias`` which are other names of the same numbers; ``origins``
-    which of the arrays that NumPy makes may be views of others.
+    ``forms`` holds the arena arrays and their forms; ``views`` those that are slices of others
+    (base, first channel); ``alias`` other names of the same data; ``origins`` the NumPy arrays that
+    may be views of others.
     """
 
     def __init__(self, special: Special) -> None:
@@ -117,7 +117,7 @@ class Lowering:
                     self.origins.update(dict.fromkeys(node.outputs, node.inputs[0]))
 
     def lowered(self, node: Node) -> bool:
-        """Whether the node has become a layer or part of one."""
+        """Return True if the node was lowered to a layer or fused into one."""
         if node.op not in LOWERINGS or not self.known(node):
             return False
         try:
@@ -127,30 +127,30 @@ class Lowering:
             raise NetError(f"{self.special.source}: {node}: {exc}") from exc
 
     def known(self, node: Node) -> bool:
-        """Whether all shapes about a node are known before it runs."""
+        """Return True if all shapes of a node are known statically."""
         names = [name for name in (*node.inputs, *node.outputs) if name]
         return all(self.specs[name].shape is not None for name in names)
 
-    # ----------------------------------------------------------------- questions about arrays
+    # ----------------------------------------------------------------- properties of arrays
 
     def spec(self, name: str) -> Spec:
-        """Shape and dtype of an array."""
+        """Return shape and dtype of an array."""
         return self.specs[name]
 
     def constant(self, node: Node, index: int) -> Array | None:
-        """The value of an input that is constant."""
+        """Return the value of a constant input, or None."""
         if index >= len(node.inputs) or not node.inputs[index]:
             return None
         return self.specs[node.inputs[index]].value
 
     def root(self, name: str) -> str:
-        """The array that holds the numbers of ``name``."""
+        """Return the array that holds the data of ``name``."""
         while name in self.alias:
             name = self.alias[name]
         return name
 
     def base(self, name: str) -> tuple[str, int]:
-        """The array that ``name`` is a part of, and where in it: channels, or floats of rows."""
+        """Return the array that ``name`` is a slice of, and its offset (channels or floats)."""
         start = 0
         while True:
             name = self.root(name)
@@ -160,7 +160,7 @@ class Lowering:
             start += first
 
     def image(self, name: str) -> Image | None:
-        """The form of an array that lies in the arena as pixels, its shape (N, C, H, W)."""
+        """Return the form of an (N, C, H, W) array stored in the arena as pixels."""
         form = self.forms.get(name)
         if not isinstance(form, Image) or self.specs[name].value is not None:
             return None
@@ -170,16 +170,16 @@ class Lowering:
         return None
 
     def rows(self, name: str) -> Rows | None:
-        """The form of an array that lies in the arena without gaps."""
+        """Return the form of an array stored contiguously in the arena."""
         form = self.forms.get(name)
         return form if isinstance(form, Rows) else None
 
     def form(self, name: str) -> Form | None:
-        """The form of an array that lies in the arena."""
+        """Return the form of an array stored in the arena."""
         return self.image(name) or self.rows(name)
 
     def wanted(self, name: str) -> Image | None:
-        """As `image`; an array that is still elsewhere is brought into the arena."""
+        """Return the same as `image`, importing the array into the arena if needed."""
         spec = self.specs[name]
         if name in self.forms or spec.value is not None or spec.dtype != FLOAT32:
             return self.image(name)
@@ -193,12 +193,12 @@ class Lowering:
         return form
 
     def alone(self, name: str) -> Layer | None:
-        """The layer that writes ``name``, if a single node reads it and nobody else."""
+        """Return the layer that writes ``name``, if exactly one node reads it."""
         if len(self.readers[name]) != 1 or name in self.final or name in self.views:
             return None
         return self.maker.get(name)
 
-    # ----------------------------------------------------------------- making layers
+    # ----------------------------------------------------------------- building layers
 
     def add(self, layer: Layer, form: Form) -> bool:
         """Append a layer."""
@@ -208,7 +208,7 @@ class Lowering:
         return True
 
     def absorb(self, layer: Layer, output: str, *, late: bool = False) -> bool:
-        """Let a layer write ``output`` instead of what it wrote; ``late`` moves it to the end."""
+        """Change the output of a layer to ``output``; ``late`` moves the layer to the end."""
         form = self.forms.pop(layer.output)
         del self.maker[layer.output]
         layer.output = output
@@ -219,7 +219,7 @@ class Lowering:
         return True
 
     def rename(self, source: str, output: str, form: Form) -> bool:
-        """Make ``output`` another name for the numbers of ``source``."""
+        """Make ``output`` an alias of ``source``."""
         self.alias[output] = source
         self.forms[output] = form
         return True

@@ -1,4 +1,4 @@
-"""Normalisation over the batch, instances, groups, layers and neighbouring channels."""
+"""Batch, instance, group, layer and local response normalisation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _infer_batch_norm(node: Node, x: Spec, *params: Spec) -> list[Spec]:
 
 @operator("BatchNormalization", infer=_infer_batch_norm, inputs=(5, 5), kinds="f")
 def batch_norm(node: Node, x: Array, scale: Array, bias: Array, mean: Array, var: Array) -> Any:
-    """By the running mean and variance; in training mode by those of the batch.
+    """Normalise by the running statistics; in training mode by those of the batch.
 
     References
     ----------
@@ -79,14 +79,14 @@ def _infer_affine(node: Node, x: Spec, scale: Spec, bias: Spec) -> Spec:
 
 @operator("InstanceNormalization", infer=_infer_affine, inputs=(3, 3), kinds="f")
 def instance_norm(node: Node, x: Array, scale: Array, bias: Array) -> Array:
-    """Each channel of each image by itself. Ulyanov, Vedaldi & Lempitsky, 2016."""
+    """Normalise each channel of each image. Ulyanov, Vedaldi & Lempitsky, 2016."""
     y, _, _ = _standard(x, tuple(range(2, x.ndim)), node.get("epsilon", 1e-5))
     return np.asarray(y * _per_channel(scale, x.ndim) + _per_channel(bias, x.ndim), x.dtype)
 
 
 @operator("GroupNormalization", infer=_infer_affine, inputs=(3, 3), kinds="f")
 def group_norm(node: Node, x: Array, scale: Array, bias: Array) -> Array:
-    """Groups of channels of each image. Wu & He, ECCV 2018."""
+    """Normalise groups of channels of each image. Wu & He, ECCV 2018."""
     groups = int(node.get("num_groups"))
     grouped = x.reshape(x.shape[0], groups, -1)
     y, _, _ = _standard(grouped, (2,), node.get("epsilon", 1e-5))
@@ -110,7 +110,7 @@ def _infer_layer_norm(node: Node, x: Spec, scale: Spec, bias: Spec | None = None
 
 @operator("LayerNormalization", infer=_infer_layer_norm, inputs=(2, 3), kinds="f")
 def layer_norm(node: Node, x: Array, scale: Array, bias: Array | None = None) -> Any:
-    """Everything from ``axis`` on. Ba, Kiros & Hinton, 2016."""
+    """Normalise over all axes from ``axis`` on. Ba, Kiros & Hinton, 2016."""
     axes = tuple(range(axis_of(node.get("axis", -1), x.ndim), x.ndim))
     y, mean, inverse = _standard(x, axes, node.get("epsilon", 1e-5))
     y = y * scale if bias is None else y * scale + bias
@@ -126,7 +126,7 @@ def _infer_lrn(node: Node, x: Spec) -> Spec:
 
 @operator("LRN", infer=_infer_lrn, kinds="f")
 def local_response_norm(node: Node, x: Array) -> Array:
-    """By the energy of neighbouring channels. Krizhevsky, Sutskever & Hinton, NIPS 2012."""
+    """Divide by the energy of nearby channels. Krizhevsky, Sutskever & Hinton, NIPS 2012."""
     size, channels = int(node.get("size")), x.shape[1]
     before, after = min((size - 1) // 2, channels), min(size // 2, channels)
     widths = [(0, 0)] * x.ndim
@@ -139,7 +139,7 @@ def local_response_norm(node: Node, x: Array) -> Array:
 
 @operator("MeanVarianceNormalization", infer=same, kinds="f")
 def mean_variance_norm(node: Node, x: Array) -> Array:
-    """Subtract the mean, divide by the deviation, over the given axes."""
+    """Subtract the mean and divide by the standard deviation, over the given axes."""
     axes = tuple(axis_of(a, x.ndim) for a in node.get("axes", [0, 2, 3]))
     centred = x - x.mean(axes, keepdims=True)
     deviation = np.sqrt(np.square(centred).mean(axes, keepdims=True))
@@ -203,7 +203,7 @@ class Response(Layer):
 
 @lowers("BatchNormalization")
 def lower_batch_norm(lowering: Lowering, node: Node) -> bool:
-    """A factor and a shift, usually part of the convolution before."""
+    """Lower to a scale and shift, usually fused into the preceding convolution."""
     values = [lowering.constant(node, i) for i in range(1, 5)]
     scale, bias, mean, var = values
     if scale is None or bias is None or mean is None or var is None or node.get("training_mode", 0):
@@ -220,7 +220,7 @@ def lower_batch_norm(lowering: Lowering, node: Node) -> bool:
 
 @lowers("InstanceNormalization", "GroupNormalization")
 def lower_group_norm(lowering: Lowering, node: Node) -> bool:
-    """Moments of groups of channels."""
+    """Lower group and instance normalisation."""
     scale, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     x = lowering.wanted(node.inputs[0]) if lowering.spec(node.inputs[0]).rank == 4 else None
     if x is None or scale is None or bias is None:
@@ -235,7 +235,7 @@ def lower_group_norm(lowering: Lowering, node: Node) -> bool:
 
 @lowers("LRN")
 def lower_response_norm(lowering: Lowering, node: Node) -> bool:
-    """Local response normalisation over channels."""
+    """Lower local response normalisation."""
     x = lowering.wanted(node.inputs[0]) if lowering.spec(node.inputs[0]).rank == 4 else None
     if x is None:
         return False
@@ -251,10 +251,10 @@ def lower_response_norm(lowering: Lowering, node: Node) -> bool:
 
 @exports("batch_norm")
 def export_batch_norm(w: Writer, call: Call) -> Result:
-    """With the running moments, and the activation behind it."""
+    """Export batch normalisation with running statistics and its fused activation."""
     running = call.options.get("running")
     if call.options.get("training") or running is None:
-        raise NetError("batch_norm: only running moments can be traced, not those of the batch")
+        raise NetError("batch_norm: only running statistics can be traced, not those of the batch")
     moments = [w.constant(a, w.first.names.get(id(a))) for a in running]
     name = w.emit(
         "BatchNormalization", w.of(call.inputs[0]), *_factor_and_shift(w, call), *moments,
@@ -270,7 +270,7 @@ def export_batch_norm(w: Writer, call: Call) -> Result:
 
 @exports("group_norm")
 def export_group_norm(w: Writer, call: Call) -> Result:
-    """A node of its own, or groups as the channels of an instance normalisation."""
+    """Export as GroupNormalization, or as instance normalisation with groups as channels."""
     x, groups = call.inputs[0], int(call.options["groups"])
     factor, shift = _factor_and_shift(w, call)
     epsilon = float(call.options.get("eps", 1e-5))
@@ -292,7 +292,7 @@ def export_group_norm(w: Writer, call: Call) -> Result:
 
 @exports("layer_norm")
 def export_layer_norm(w: Writer, call: Call) -> Result:
-    """Over the last axes."""
+    """Export layer normalisation over the last axes."""
     inputs = [w.of(x) for i, x in enumerate(call.inputs) if w.given(call, i)]
     epsilon = float(call.options.get("eps", 1e-5))
     return w.emit("LayerNormalization", *inputs, axis=-call.inputs[1].ndim, epsilon=epsilon)
@@ -300,7 +300,7 @@ def export_layer_norm(w: Writer, call: Call) -> Result:
 
 @exports("local_response_norm")
 def export_response_norm(w: Writer, call: Call) -> Result:
-    """Even neighbourhoods lean to the other side there."""
+    """Export local response normalisation; even sizes are centred differently in ONNX."""
     size, options = call.options["size"], call.options
     if size % 2 == 0:
         raise NetError(f"local_response_norm: only odd sizes can be traced, not {size}")

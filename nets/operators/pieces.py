@@ -1,4 +1,4 @@
-"""Operators that cut arrays up and put them together: concat, split, slice, pad."""
+"""Operators that split and join arrays: concat, split, slice, pad, depth to space."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _infer_concat(node: Node, *specs: Spec) -> Spec:
 
 @operator("Concat", infer=_infer_concat, inputs=(1, None))
 def concat(node: Node, *arrays: Array) -> Array:
-    """Arrays one after the other along an axis."""
+    """Concatenate arrays along an axis."""
     return np.concatenate(arrays, axis_of(node.get("axis", 1), arrays[0].ndim))
 
 
 def split_sizes(node: Node, length: int, given: list[int] | None) -> list[int]:
-    """Sizes of the parts: an input, an attribute, or equal shares with a shorter last one."""
+    """Return the part sizes: an input, an attribute, or equal parts with a shorter last one."""
     sizes = node.get("split") if given is None else given
     if sizes is None:
         count = len(node.outputs)
@@ -65,7 +65,7 @@ def _infer_split(node: Node, x: Spec, sizes: Spec | None = None) -> list[Spec]:
 
 @operator("Split", infer=_infer_split, inputs=(1, 2), view=True)
 def split(node: Node, x: Array, sizes: Array | None = None) -> list[Array]:
-    """Parts along an axis."""
+    """Split along an axis."""
     axis = axis_of(node.get("axis", 0), x.ndim)
     parts = split_sizes(node, x.shape[axis], None if sizes is None else sizes.tolist())
     return np.split(x, np.cumsum(parts)[:-1], axis)
@@ -79,7 +79,7 @@ def slices(
     axes: list[int] | None,
     steps: list[int] | None,
 ) -> tuple[slice, ...]:
-    """Python slices; limits are attributes up to opset 9, inputs since."""
+    """Return Python slices; limits are attributes up to opset 9, inputs since."""
     starts = node.get("starts") if starts is None else starts
     ends = node.get("ends") if ends is None else ends
     axes = node.get("axes") if axes is None else axes
@@ -108,7 +108,7 @@ def _infer_slice(node: Node, x: Spec, *limits: Spec | None) -> Spec:
 
 @operator("Slice", infer=_infer_slice, inputs=(1, 5), view=True)
 def cut(node: Node, x: Array, *limits: Array | None) -> Array:
-    """Part of an array, with steps that may be negative."""
+    """Slice an array, with possibly negative steps."""
     given = (None if a is None else a.tolist() for a in (*limits, *[None] * 4)[:4])
     return x[slices(node, x.shape, *given)]
 
@@ -116,7 +116,7 @@ def cut(node: Node, x: Array, *limits: Array | None) -> Array:
 def pad_widths(
     node: Node, rank: int, pads: list[int] | None, axes: list[int] | None
 ) -> list[tuple[int, int]]:
-    """(before, after) for every axis; negative numbers cut."""
+    """Return (before, after) for every axis; negative values crop."""
     given = node.get("pads") if pads is None else pads
     along = list(range(rank)) if axes is None else [axis_of(a, rank) for a in axes]
     if given is None or len(given) != 2 * len(along):
@@ -149,7 +149,7 @@ def pad(
     value: Array | None = None,
     axes: Array | None = None,
 ) -> Array:
-    """A border of a constant, of mirrored, repeated or wrapped entries."""
+    """Pad with a constant, or with reflected, repeated or wrapped entries."""
     widths = pad_widths(
         node,
         x.ndim,
@@ -168,7 +168,7 @@ def pad(
 
 
 def depth_block(node: Node, x: Spec) -> int:
-    """The block size of DepthToSpace and SpaceToDepth."""
+    """Return the block size of DepthToSpace and SpaceToDepth."""
     need_rank(x, 4, 4)
     block = int(node.get("blocksize", 0))
     if block < 1:
@@ -177,7 +177,7 @@ def depth_block(node: Node, x: Spec) -> int:
 
 
 def _channel_first(node: Node) -> bool:
-    """Whether a pixel's block of channels lies together (CRD) or is spread (DCR)."""
+    """Return True for channel-first order (CRD), False for DCR."""
     return node.get("mode", b"DCR") in (b"CRD", "CRD")
 
 
@@ -185,13 +185,13 @@ def _infer_depth_to_space(node: Node, x: Spec) -> Spec:
     b = depth_block(node, x)
     n, c, h, w = x.dims
     if c % (b * b):
-        raise NetError(f"{c} channels are no multiple of {b * b}")
+        raise NetError(f"{c} channels are not a multiple of {b * b}")
     return Spec((n, c // (b * b), h * b, w * b), x.dtype)
 
 
 @operator("DepthToSpace", infer=_infer_depth_to_space)
 def depth_to_space(node: Node, x: Array) -> Array:
-    """Channels become blocks of pixels."""
+    """Rearrange channels into blocks of pixels."""
     b = int(node.get("blocksize"))
     n, c, h, w = x.shape
     if _channel_first(node):
@@ -211,7 +211,7 @@ def _infer_space_to_depth(node: Node, x: Spec) -> Spec:
 
 @operator("SpaceToDepth", infer=_infer_space_to_depth)
 def space_to_depth(node: Node, x: Array) -> Array:
-    """Blocks of pixels become channels."""
+    """Rearrange blocks of pixels into channels."""
     b = int(node.get("blocksize"))
     n, c, h, w = x.shape
     split = x.reshape(n, c, h // b, b, w // b, b)
@@ -223,7 +223,7 @@ def space_to_depth(node: Node, x: Array) -> Array:
 
 
 class Pad(Layer):
-    """A map inside a larger one, which is filled with a number."""
+    """A map inside a larger one, filled with a constant."""
 
     kind = "pad"
 
@@ -246,7 +246,7 @@ class Pad(Layer):
 
 @lowers("Pad")
 def lower_pad(lowering: Lowering, node: Node) -> bool:
-    """Zeros around the pixels become padding of the convolutions that follow, if only these do."""
+    """Lower a Pad; zeros read only by convolutions become their padding."""
     spec = lowering.spec(node.inputs[0])
     if spec.rank != 4 or text(node, "mode", "constant") != "constant":
         return False
@@ -270,7 +270,7 @@ def lower_pad(lowering: Lowering, node: Node) -> bool:
 
 
 def _only_convolutions(lowering: Lowering, name: str) -> bool:
-    """Whether an array is read by convolutions of constant weights and by nobody else."""
+    """Return True if only convolutions with constant weights read an array."""
     for reader in lowering.readers[name]:
         weights = lowering.constant(reader, 1)
         if reader.op != "Conv" or weights is None or reader.inputs[0] != name:
@@ -287,7 +287,7 @@ def _only_convolutions(lowering: Lowering, name: str) -> bool:
 
 @lowers("Concat")
 def lower_concat(lowering: Lowering, node: Node) -> bool:
-    """The parts are written where they belong; those that cannot be are copied."""
+    """Lower a concat: parts are written in place if possible, others are copied."""
     output = node.outputs[0]
     shape = lowering.spec(output).dims
     axis = axis_of(node.get("axis", 1), len(shape))
@@ -329,7 +329,7 @@ def _channels(lowering: Lowering, source: str, output: str, first: int, count: i
 
 @lowers("Split")
 def lower_split(lowering: Lowering, node: Node) -> bool:
-    """Slices of the channels stay where they are."""
+    """Lower a split; channel slices are views."""
     x, spec = lowering.image(node.inputs[0]), lowering.spec(node.inputs[0])
     if x is None or spec.rank != 4 or axis_of(node.get("axis", 0), 4) != 1:
         return False
@@ -347,7 +347,7 @@ def lower_split(lowering: Lowering, node: Node) -> bool:
 
 @lowers("Slice")
 def lower_slice(lowering: Lowering, node: Node) -> bool:
-    """A range of channels stays where it is; pixels are copied."""
+    """Lower a slice; a channel range is a view, pixels are copied."""
     x, spec = lowering.image(node.inputs[0]), lowering.spec(node.inputs[0])
     if x is None or spec.rank != 4:
         return False
@@ -373,14 +373,14 @@ def lower_slice(lowering: Lowering, node: Node) -> bool:
 
 @exports("concat")
 def export_concat(w: Writer, call: Call) -> Result:
-    """Along an existing axis."""
+    """Export a concatenation."""
     axis = call.options.get("axis", 0) % call.inputs[0].ndim
     return w.emit("Concat", *map(w.of, call.inputs), axis=axis)
 
 
 @exports("stack")
 def export_stack(w: Writer, call: Call) -> Result:
-    """Along a new axis."""
+    """Export a stack along a new axis."""
     axis = call.options.get("axis", 0) % call.outputs[0].ndim
     where = w.constant(np.array([axis], np.int64))
     parts = [w.emit("Unsqueeze", w.of(x), where) for x in call.inputs]

@@ -1,4 +1,4 @@
-"""Pooling: windows, whole maps, and max unpooling by the indices of a max pooling."""
+"""Window pooling, global pooling and max unpooling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vj.errors import NetError
 
 
 def pool_geometry(node: Node, x: Spec) -> Window:
-    """Checked geometry of a pooling node."""
+    """Return the validated geometry of a pooling node."""
     need_rank(x, 3)
     geometry = window(node, x.dims[2:], kernel_sizes(node, x.rank - 2))
     for (before, after), k in zip(geometry.pads, geometry.span, strict=True):
@@ -40,7 +40,7 @@ def _infer_pool(node: Node, x: Spec) -> Any:
 
 
 def _flat_windows(node: Node, x: Array, fill: float) -> Array:
-    """(N, C, *out, taps)."""
+    """Return the windows as (N, C, *out, taps)."""
     geometry = window(node, x.shape[2:], kernel_sizes(node, x.ndim - 2))
     need_workspace(*x.shape[:2], *geometry.out, *geometry.kernel)
     seen = windows(x, geometry, fill)
@@ -49,7 +49,7 @@ def _flat_windows(node: Node, x: Array, fill: float) -> Array:
 
 @operator("MaxPool", infer=_infer_pool, kinds="fiu")
 def max_pool(node: Node, x: Array) -> Any:
-    """Greatest number in each window; the second output says where in the input it was."""
+    """Return the maximum of each window, and as second output its index in the input."""
     fill = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     seen = _flat_windows(node, x, fill)
     best = seen.max(-1)
@@ -68,7 +68,7 @@ def max_pool(node: Node, x: Array) -> Any:
 
 
 def _counts(node: Node, x: Array) -> Array:
-    """How many pixels each window averages: those of the input, or of the padded input."""
+    """Count the pixels that each window averages, of the input or of the padded input."""
     sizes = x.shape[2:]
     ones = np.ones((1, 1, *sizes), x.dtype)
     if node.get("count_include_pad", 0):
@@ -83,13 +83,13 @@ def _counts(node: Node, x: Array) -> Array:
 
 @operator("AveragePool", infer=_infer_pool, kinds="f")
 def average_pool(node: Node, x: Array) -> Array:
-    """Mean of each window."""
+    """Return the mean of each window."""
     return np.asarray(_flat_windows(node, x, 0).sum(-1) / _counts(node, x), x.dtype)
 
 
 @operator("LpPool", infer=_infer_pool, kinds="f")
 def lp_pool(node: Node, x: Array) -> Array:
-    """p-norm of each window."""
+    """Return the p-norm of each window."""
     p = node.get("p", 2)
     return np.asarray((np.abs(_flat_windows(node, x, 0)) ** p).sum(-1) ** (1 / p), x.dtype)
 
@@ -101,7 +101,7 @@ def _infer_global(node: Node, x: Spec) -> Spec:
 
 @operator("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", infer=_infer_global, kinds="f")
 def global_pool(node: Node, x: Array) -> Array:
-    """One number for each channel."""
+    """Return one value for each channel."""
     axes = tuple(range(2, x.ndim))
     if node.op == "GlobalAveragePool":
         return x.mean(axes, keepdims=True)
@@ -133,10 +133,9 @@ def _infer_unpool(node: Node, x: Spec, index: Spec, shape: Spec | None = None) -
 
 @operator("MaxUnpool", infer=_infer_unpool, inputs=(2, 3), kinds="f")
 def max_unpool(node: Node, x: Array, index: Array, shape: Array | None = None) -> Array:
-    """Put each number where the pooling found it, 0 elsewhere.
+    """Place each value at its pooling index, 0 elsewhere.
 
-    Indices count in the size that belongs to the window; a larger ``output_shape`` adds zeros
-    behind it.
+    Indices refer to the size implied by the windows; a larger ``output_shape`` appends zeros.
     """
     natural = (*x.shape[:2], *_unpooled(node, x.shape[2:]))
     if index.size and not 0 <= index.min() <= index.max() < prod(natural):
@@ -153,7 +152,7 @@ def max_unpool(node: Node, x: Array, index: Array, shape: Array | None = None) -
 
 
 class Axis:
-    """The windows along one axis: first tap inside the input, taps inside, divisor, taps lost."""
+    """Windows along one axis: first tap inside the input, taps inside, divisor, taps outside."""
 
     def __init__(
         self, size: int, out: int, kernel: int, stride: int, dilation: int, before: int, after: int
@@ -168,7 +167,7 @@ class Axis:
 
     @classmethod
     def adaptive(cls, size: int, out: int) -> Axis:
-        """``out`` windows that cover the axis evenly, as PyTorch's adaptive pooling has them."""
+        """Return ``out`` evenly spaced windows, as in PyTorch's adaptive pooling."""
         axis = cls(size, out, size, 1, 1, 0, size)
         axis.start = np.arange(out) * size // out
         axis.count = -(-(np.arange(out) + 1) * size // out) - axis.start
@@ -177,7 +176,7 @@ class Axis:
 
 
 class Pool(Layer):
-    """Largest or mean number of each window."""
+    """Max or average pooling."""
 
     kind = "pool"
 
@@ -223,7 +222,7 @@ class Pool(Layer):
 
 
 class Unpool(Layer):
-    """Numbers back to where a pooling found them, by its switches."""
+    """Max unpooling by the indices of a pooling layer."""
 
     kind = "unpool"
 
@@ -254,7 +253,7 @@ class Unpool(Layer):
 
 @lowers("MaxPool", "AveragePool")
 def lower_pooling(lowering: Lowering, node: Node) -> bool:
-    """A 2 x 2 maximum behind a depthwise convolution is computed with it."""
+    """Lower pooling; a 2 x 2 max pooling is fused into a preceding depthwise convolution."""
     spec = lowering.spec(node.inputs[0])
     switches = node.outputs[1] if len(node.outputs) > 1 else ""
     if spec.rank != 4 or (switches and not _only_unpooled(lowering, node, switches)):
@@ -297,7 +296,7 @@ def lower_pooling(lowering: Lowering, node: Node) -> bool:
 
 
 def _only_unpooled(lowering: Lowering, node: Node, switches: str) -> bool:
-    """Whether the indices of a MaxPool only serve to undo it: then switches will do."""
+    """Return True if only MaxUnpool reads the indices of a MaxPool: then taps suffice."""
     source = lowering.spec(node.inputs[0])
 
     def undoes(reader: Node) -> bool:
@@ -323,7 +322,7 @@ def _only_unpooled(lowering: Lowering, node: Node, switches: str) -> bool:
 
 @lowers("MaxUnpool")
 def lower_unpooling(lowering: Lowering, node: Node) -> bool:
-    """By the switches of a pooling in the arena."""
+    """Lower unpooling by the indices of a pooling layer in the arena."""
     pool = lowering.maker.get(node.inputs[1])
     if not isinstance(pool, Pool) or node.inputs[1] != pool.switches:
         return False
@@ -336,7 +335,7 @@ def lower_unpooling(lowering: Lowering, node: Node) -> bool:
 
 
 def lower_to_one(lowering: Lowering, node: Node, mean: bool) -> bool:
-    """Mean or maximum of each map as a pooling with a single window."""
+    """Lower a mean or maximum over each map to pooling with a single window."""
     x = lowering.wanted(node.inputs[0])
     if x is None or lowering.spec(node.inputs[0]).rank != 4:
         return False
@@ -348,7 +347,7 @@ def lower_to_one(lowering: Lowering, node: Node, mean: bool) -> bool:
 
 @lowers("GlobalAveragePool", "GlobalMaxPool")
 def lower_global_pooling(lowering: Lowering, node: Node) -> bool:
-    """One window."""
+    """Lower global pooling."""
     return lower_to_one(lowering, node, node.op == "GlobalAveragePool")
 
 
@@ -357,7 +356,7 @@ def lower_global_pooling(lowering: Lowering, node: Node) -> bool:
 
 @exports("max_pool2d", "avg_pool2d")
 def export_pooling(w: Writer, call: Call) -> Result:
-    """Of windows."""
+    """Export window pooling."""
     attrs = _window_of(call) | {"ceil_mode": int(call.options.get("ceil_mode", False))}
     if call.op == "max_pool2d":
         dilations = call.pair("dilation", 1)
@@ -368,11 +367,11 @@ def export_pooling(w: Writer, call: Call) -> Result:
 
 @exports("max_unpool2d")
 def export_unpooling(w: Writer, call: Call) -> Result:
-    """By the indices of the pooling whose winners stand where the switches say."""
+    """Export unpooling by the indices of the traced pooling that produced the switches."""
     switches = call.options["switches"]
     pool = next((c for c in w.first.calls[: w.at] if _is_pooling_of(c, switches)), None)
     if pool is None:
-        raise NetError("max_unpool2d: its switches come from no pooling that was traced")
+        raise NetError("max_unpool2d: its switches do not come from a traced pooling")
     name = w.of(pool.outputs[0])
     at = next(i for i, node in enumerate(w.nodes) if node.outputs[0] == name)
     indices = f"{name}/indices"
@@ -385,7 +384,9 @@ def export_unpooling(w: Writer, call: Call) -> Result:
             strict=False,
         )
     ]  # fmt: skip
-    if usual != list(call.outputs[0].shape[2:]):  # runtimes disagree on what indices mean then
+    if usual != list(
+        call.outputs[0].shape[2:]
+    ):  # runtimes disagree on the meaning of the indices then
         raise NetError(
             f"max_unpool2d: only an output of the size that its windows cover, {tuple(usual)}, can "
             f"be traced, not {call.outputs[0].shape[2:]}"
@@ -403,7 +404,7 @@ def _is_pooling_of(call: Call, switches: Any) -> bool:
 
 @exports("adaptive_avg_pool2d")
 def export_adaptive_pooling(w: Writer, call: Call) -> Result:
-    """All pixels, equal windows, or (at a fixed size) two products with what averages."""
+    """Export as global pooling, equal windows, or (at a fixed size) two matrix products."""
     x, (rows, cols) = call.inputs[0], call.options["size"]
     name, before = w.of(x), w.look(lambda c: c.inputs[0].shape[2:])
     if (rows, cols) == (1, 1):
@@ -421,7 +422,7 @@ def export_adaptive_pooling(w: Writer, call: Call) -> Result:
 
 
 def _means(inputs: int, outputs: int) -> Array:
-    """The matrix (outputs, inputs) that averages along one axis."""
+    """Return the averaging matrix (outputs, inputs) of one axis."""
     axis, at = Axis.adaptive(inputs, outputs), np.arange(inputs)
     first, count = axis.start[:, None], axis.count[:, None]
     return np.where((at >= first) & (at < first + count), 1 / count, 0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: the weights of each gate side by side, one step at a time."""
+"""RNN, GRU and LSTM."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class _Direction:
         return self.functions[0](self.limit(x + h @ self.r.T + self.bias_h)), c
 
     def gru(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-        """Cho et al., 2014; gates are update, reset, hidden."""
+        """Run a GRU step (Cho et al., 2014); gates are update, reset, hidden."""
         f, g = self.functions
         size = self.size
         both = x[:, : 2 * size] + h @ self.r[: 2 * size].T + self.bias_h[: 2 * size]
@@ -132,7 +132,7 @@ class _Direction:
         return (1 - update) * fresh + update * h, c
 
     def lstm(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-        """Hochreiter & Schmidhuber, 1997, with peepholes; gates are input, output, forget, cell."""
+        """Run a peephole LSTM step (Hochreiter & Schmidhuber, 1997); gates in order i, o, f, c."""
         f, g, out = self.functions
         gates = x + h @ self.r.T + self.bias_h
         p = self.peep
@@ -143,7 +143,7 @@ class _Direction:
         return leave * out(cell), cell
 
     def advance(self, rows: Array, h: Array, c: Array, lengths: Array, step: int) -> Any:
-        """One step of the sequences that have not ended."""
+        """Run one step of the sequences that have not ended."""
         if self.compiled:
             from nets.kernels import recurrent
 
@@ -158,13 +158,13 @@ class _Direction:
         return np.where(alive, new_h, h), np.where(alive, new_c, c)
 
     def run(self, x: Array, lengths: Array, h: Array, c: Array, back: bool) -> Any:
-        """All steps; sequences that have ended keep their state and write zeros."""
+        """Run all steps; sequences that have ended keep their state and write zeros."""
         steps, batch = x.shape[:2]
         h, c = h.copy(), c.copy()
         inputs = x @ self.w.T + self.bias_x
         out = np.zeros((steps, batch, self.size), x.dtype)
         for step in range(steps):
-            # Backwards each sequence starts at its own last entry.
+            # In reverse each sequence starts at its own last entry.
             at = np.where(back, lengths - 1 - step, step)
             rows = inputs[np.maximum(at, 0), np.arange(batch)]
             h, c = self.advance(rows, h, c, lengths, step)
@@ -186,7 +186,7 @@ def recurrent(
     c0: Array | None = None,
     p: Array | None = None,
 ) -> list[Array]:
-    """Whole sequences in one or two directions."""
+    """Run whole sequences in one or two directions."""
     layout, directions, hidden = int(node.get("layout", 0)), w.shape[0], r.shape[2]
     if layout:
         x = x.swapaxes(0, 1)
@@ -194,7 +194,7 @@ def recurrent(
     steps, batch = x.shape[:2]
     ends = np.full(batch, steps, np.int64) if lengths is None else lengths.astype(np.int64)
     if ends.shape != (batch,) or (batch and not 0 <= ends.min() <= ends.max() <= steps):
-        raise NetError(f"`sequence_lens` must be {batch} numbers from 0 to {steps}")
+        raise NetError(f"`sequence_lens` must be {batch} integers from 0 to {steps}")
     zeros = np.zeros((directions, batch, hidden), x.dtype)
     functions = _activations(node, directions)
     reverse = text(node, "direction", "forward") == "reverse"
@@ -222,7 +222,7 @@ ORDER = {"rnn": (0,), "lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}  # in ONNX's order
 
 @exports(*ORDER)
 def export_recurrent(w: Writer, call: Call) -> Result:
-    """A cell in one direction; an axis for directions comes and goes."""
+    """Export a unidirectional cell; the direction axis is added and removed."""
     n = 2 if call.op == "lstm" else 1
     states, tensors = call.inputs[1 : 1 + n], call.inputs[1 + n :]
     weights = [_gates(call.op, x.data) for x in tensors[:2]]
@@ -245,13 +245,13 @@ def export_recurrent(w: Writer, call: Call) -> Result:
 
 
 def _gates(op: str, array: Array) -> Array:
-    """Gates in ONNX's order, below an axis for the direction."""
+    """Return the gates in ONNX order, with a leading direction axis."""
     parts = np.split(array, len(ORDER[op]))
     return np.concatenate([parts[i] for i in ORDER[op]])[None]
 
 
 def _state(w: Writer, state: Any, first: str) -> str:
-    """Where to begin; zeros need not be said, and follow the batch."""
+    """Return the initial state; zeros are omitted, which follows the batch size."""
     if id(state.data) not in w.known and not state.data.any():
         return ""
     return w.emit("Unsqueeze", w.of(state), first)

@@ -1,4 +1,4 @@
-"""Operators along axes: sums, extremes, running sums, the k best."""
+"""Reductions along axes: sums, extremes, cumulative sums, top k."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _REDUCTIONS: dict[str, tuple[Callable[[Array, Any], Any], str]] = {
 
 
 def _reduced_axes(node: Node, rank: int, given: list[int] | None) -> tuple[int, ...]:
-    """Axes come as an attribute in older opsets, as an input in newer ones; none means all."""
+    """Return the axes, an attribute in older opsets and an input in newer ones; none means all."""
     axes = node.get("axes") if given is None else given
     if axes is None or len(axes) == 0:
         return () if node.get("noop_with_empty_axes", 0) else tuple(range(rank))
@@ -100,7 +100,7 @@ def _infer_arg(node: Node, x: Spec) -> Spec:
 
 @operator("ArgMax", "ArgMin", infer=_infer_arg, kinds="fiu")
 def arg_extreme(node: Node, x: Array) -> Array:
-    """Index of the greatest or least entry; the first of equal ones, or the last on demand."""
+    """Return argmax or argmin; ties go to the first index, or the last if requested."""
     axis = axis_of(node.get("axis", 0), x.ndim)
     find = np.argmax if node.op == "ArgMax" else np.argmin
     if node.get("select_last_index", 0):
@@ -113,7 +113,7 @@ def arg_extreme(node: Node, x: Array) -> Array:
 
 @operator("CumSum", infer=same, inputs=(2, 2), kinds="fiu")
 def running_sum(node: Node, x: Array, axis: Array) -> Array:
-    """Sums of the entries so far, with or without the current one, from either end."""
+    """Return the cumulative sum, inclusive or exclusive, from either end."""
     along = axis_of(axis, x.ndim)
     turned = np.flip(x, along) if node.get("reverse", 0) else x
     out = np.cumsum(turned, axis=along, dtype=x.dtype)
@@ -133,9 +133,11 @@ def _infer_top(node: Node, x: Spec, k: Spec) -> list[Spec]:
 
 @operator("TopK", infer=_infer_top, inputs=(2, 2), kinds="fiu")
 def top(node: Node, x: Array, k: Array) -> tuple[Array, Array]:
-    """The k greatest or least, in order; the first index wins among equals."""
+    """Return the k greatest or least entries, in order; ties by index."""
     axis = axis_of(node.get("axis", -1), x.ndim)
-    if node.get("largest", 1):  # a stable descending order: sort the reversed axis and turn it
+    if node.get(
+        "largest", 1
+    ):  # a stable descending order: sort the reversed axis and reverse the result
         order = x.shape[axis] - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable")
         order = np.flip(order, axis)
     else:
@@ -159,7 +161,7 @@ def lp_normalize(node: Node, x: Array) -> Array:
 
 
 class Maxout(Layer):
-    """The largest of neighbouring channels."""
+    """Maximum of neighbouring channels."""
 
     kind = "maxout"
 
@@ -178,7 +180,7 @@ class Maxout(Layer):
 
 @lowers("ReduceMean", "ReduceMax")
 def lower_reduction(lowering: Lowering, node: Node) -> bool:
-    """Over both pixel axes a global pooling, over pieces of the channels maxout."""
+    """Lower a reduction over pixels to global pooling, over channel groups to maxout."""
     spec, given = lowering.spec(node.inputs[0]), lowering.constant(node, 1)
     axes: Any = node.get("axes") if given is None else given
     if axes is None:
@@ -191,7 +193,7 @@ def lower_reduction(lowering: Lowering, node: Node) -> bool:
 
 
 def _maxout(lowering: Lowering, node: Node, dims: tuple[int, ...]) -> bool:
-    """(N, K, pieces, H, W), a reshaped map, and the largest of the pieces."""
+    """Lower the maximum over the pieces of a reshaped map (N, K, pieces, H, W)."""
     source = lowering.root(node.inputs[0])
     form = lowering.forms.get(source)
     if not isinstance(form, Image) or node.get("keepdims", 1):
@@ -207,7 +209,7 @@ def _maxout(lowering: Lowering, node: Node, dims: tuple[int, ...]) -> bool:
 
 @exports("sum", "mean")
 def export_reduction(w: Writer, call: Call) -> Result:
-    """Over some axes or all of them."""
+    """Export a reduction over some or all axes."""
     x, axis = call.inputs[0], call.options.get("axis")
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     numbers, kept = [int(a) % x.ndim for a in axes], int(call.options.get("keepdims", False))
@@ -218,7 +220,7 @@ def export_reduction(w: Writer, call: Call) -> Result:
 
 @exports("maxout")
 def export_maxout(w: Writer, call: Call) -> Result:
-    """The channels split into pieces, and their maximum."""
+    """Export maxout as a reshape and a maximum."""
     x, pieces = call.inputs[0], call.options["pieces"]
     axis = call.options.get("axis", 1) % x.ndim
     before = w.look(lambda c: c.inputs[0].shape)

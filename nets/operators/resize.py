@@ -27,7 +27,7 @@ F64 = np.dtype(np.float64)
 
 
 class Target:
-    """What a Resize or Upsample node asks for: scale and size of each axis, and the crop boxes."""
+    """Target of a Resize or Upsample node: scale and size of each axis, and the crop boxes."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Target:
 
 
 def target_of(node: Node, dims: tuple[int, ...], *rest: Array | None) -> Target:
-    """Sort out the inputs, which moved over the opsets."""
+    """Parse the inputs, whose positions changed over the opsets."""
     roi, scales, sizes = (*rest, *[None] * 3)[:3]
     if node.op == "Upsample" or node.opset < 11:  # (x, scales), or an attribute
         scales = roi if rest else np.array(node.get("scales", []), np.float32)
@@ -94,7 +94,7 @@ def _infer_resize(node: Node, x: Spec, *rest: Spec | None) -> Spec:
 
 
 def coordinates(node: Node, target: Target, axis: int, length: int) -> Array:
-    """Where in the input each output pixel lies, before any clipping."""
+    """Return the input coordinates of each output pixel, before clipping."""
     mode = text(node, "coordinate_transformation_mode", "half_pixel")
     if node.op == "Upsample" or node.opset < 11:
         mode = "asymmetric"
@@ -105,11 +105,11 @@ def coordinates(node: Node, target: Target, axis: int, length: int) -> Array:
     if mode == "pytorch_half_pixel":
         return np.zeros(out)
     if mode == "half_pixel_symmetric":
-        # The output may be a whole number where scale * length is not: keep it centred.
+        # The output size is rounded, scale * length is not: keep it centred.
         centre = length / 2 * (1 - out / (scale * length))
         return centre + (i + 0.5) / scale - 0.5
     if mode == "align_corners":
-        last = scale * length - 1  # of the output, as a fraction where the scale makes one
+        last = scale * length - 1  # output length, possibly fractional
         return i * (length - 1) / last if out > 1 else np.zeros(out)
     if mode == "asymmetric":
         return i / scale
@@ -124,7 +124,7 @@ def coordinates(node: Node, target: Target, axis: int, length: int) -> Array:
 
 
 def nearest_index(node: Node, at: Array, length: int) -> Array:
-    """Index of the nearest input pixel, ties as the node wants them."""
+    """Return the index of the nearest input pixel, with ties as the node specifies."""
     how = text(node, "nearest_mode", "round_prefer_floor")
     if node.op == "Upsample" or node.opset < 11:
         how = "floor"
@@ -144,7 +144,7 @@ def _linear(distance: Array, a: float) -> Array:
 
 
 def _cubic(distance: Array, a: float) -> Array:
-    """Keys' kernel."""
+    """Return Keys' cubic kernel."""
     d = np.abs(distance)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
@@ -152,7 +152,7 @@ def _cubic(distance: Array, a: float) -> Array:
 
 
 def weight_matrix(node: Node, at: Array, length: int, scale: float) -> Array:
-    """(out, length) interpolation weights; pixels outside repeat the border.
+    """Return interpolation weights (out, length); pixels outside repeat the border.
 
     With ``antialias`` the kernel is stretched when the image shrinks. Borders are repeated by
     adding the weights that fall outside to the border pixel; ``exclude_outside`` drops them.
@@ -175,7 +175,7 @@ def weight_matrix(node: Node, at: Array, length: int, scale: float) -> Array:
 
 @operator("Resize", "Upsample", infer=_infer_resize, inputs=(1, 4), kinds="fiu")
 def resize(node: Node, x: Array, *rest: Array | None) -> Array:
-    """Nearest, linear or cubic interpolation along every axis whose size changes."""
+    """Interpolate (nearest, linear or cubic) along every axis whose size changes."""
     target = target_of(node, x.shape, *rest)
     mode = text(node, "mode", "nearest")
     if mode not in ("nearest", "linear", "cubic"):
@@ -207,7 +207,7 @@ def resize(node: Node, x: Array, *rest: Array | None) -> Array:
 
 
 class Resize(Layer):
-    """Nearest or bilinear interpolation; another array may be added on the way."""
+    """Nearest or bilinear interpolation, optionally fused with adding another array."""
 
     kind = "resize"
     can_clamp = True
@@ -249,7 +249,7 @@ class Resize(Layer):
 
 @lowers("Resize", "Upsample")
 def lower_resize(lowering: Lowering, node: Node) -> bool:
-    """Nearest and bilinear interpolation of pixels."""
+    """Lower nearest and bilinear interpolation of pixels."""
     spec = lowering.spec(node.inputs[0])
     mode = text(node, "mode", "nearest")
     crop = text(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize"
@@ -285,7 +285,7 @@ def lower_resize(lowering: Lowering, node: Node) -> bool:
 
 @exports("upsample_nearest", "upsample_bilinear")
 def export_upsampling(w: Writer, call: Call) -> Result:
-    """By whole factors at any size, or to a size."""
+    """Export upsampling by integer factors at any size, or to a fixed size."""
     corners = call.options.get("align_corners", False)
     attrs: dict[str, Any] = {
         "mode": b"linear",

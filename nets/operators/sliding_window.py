@@ -1,4 +1,4 @@
-"""Where a sliding window goes: sizes, strides, dilations and pads of convolution and pooling."""
+"""Sliding-window geometry of convolution and pooling: sizes, strides, dilations, pads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vj.errors import NetError
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One tuple entry for each spatial axis; ``pads`` are (before, after), ``out`` the steps."""
+    """One tuple entry per spatial axis; ``pads`` are (before, after), ``out`` the output sizes."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -30,7 +30,7 @@ class Window:
 
 
 def kernel_sizes(node: Node, rank: int, weights: tuple[int, ...] | None = None) -> tuple[int, ...]:
-    """Kernel size from the attribute or the weights, which must agree."""
+    """Return the kernel size from the attribute or the weights, which must agree."""
     given = node.get("kernel_shape")
     if given is None and weights is None:
         raise NetError("`kernel_shape` is missing")
@@ -43,7 +43,7 @@ def kernel_sizes(node: Node, rank: int, weights: tuple[int, ...] | None = None) 
 
 
 def _checked(node: Node, kernel: tuple[int, ...]) -> tuple[list[int], list[int], list[int]]:
-    """Strides, dilations and pads, each in its range."""
+    """Return strides, dilations and pads, after range checks."""
     rank = len(kernel)
     strides = node.ints("strides", [1] * rank)
     dilations = node.ints("dilations", [1] * rank)
@@ -54,7 +54,7 @@ def _checked(node: Node, kernel: tuple[int, ...]) -> tuple[list[int], list[int],
 
 
 def window(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
-    """Geometry of a convolution or pooling over ``sizes`` pixels.
+    """Return the geometry of a convolution or pooling over ``sizes`` pixels.
 
     References
     ----------
@@ -78,7 +78,7 @@ def window(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Windo
         steps = room // stride + 1
         if node.get("ceil_mode", 0) and mode in ("NOTSET", "VALID"):
             steps = -(-room // stride) + 1  # the last window may reach beyond the pads
-            # A last window that begins behind the input and its first pad sees nothing.
+            # A last window that starts after the input and its leading pad is dropped.
             steps -= (steps - 1) * stride >= n + before
         if steps < 1 or min(before, after) < 0:
             raise NetError(
@@ -90,7 +90,7 @@ def window(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Windo
 
 
 def transposed_window(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
-    """Geometry of a transposed convolution: ``out`` is the size of the output."""
+    """Return the geometry of a transposed convolution; ``out`` is the output size."""
     rank = len(kernel)
     strides, dilations, flat = _checked(node, kernel)
     extra = node.ints("output_padding", [0] * rank)
@@ -116,7 +116,7 @@ def transposed_window(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...
 
 
 def windows(x: Array, geometry: Window, fill: float) -> Array:
-    """View of shape (N, C, *out, *kernel): what each window sees, ``fill`` outside the input."""
+    """Return a view (N, C, *out, *kernel) of the windows, ``fill`` outside the input."""
     grow, cut = [], []
     for (before, _), n, k, s, steps in zip(
         geometry.pads, x.shape[2:], geometry.span, geometry.strides, geometry.out, strict=True

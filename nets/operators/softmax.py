@@ -1,4 +1,4 @@
-"""Softmax and its relatives along an axis."""
+"""Softmax, log-softmax and hardmax along an axis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nets.operators.writer import Result, Writer, exports
 
 
 def _one_axis(function: Callable[[Array, int], Array]) -> Callable[[Node, Array], Array]:
-    """Up to opset 12 these flatten everything from ``axis`` on; since then they take one axis."""
+    """Apply a function along an axis; up to opset 12 all axes from ``axis`` on are flattened."""
 
     def run(node: Node, x: Array) -> Array:
         if node.opset >= 13:
@@ -32,7 +32,7 @@ def _one_axis(function: Callable[[Array, int], Array]) -> Callable[[Node, Array]
 
 
 def softmax(x: Array, axis: int) -> Array:
-    """``exp(x) / sum(exp(x))`` along an axis."""
+    """Return ``exp(x) / sum(exp(x))`` along an axis."""
     powers = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(axis, keepdims=True))
 
@@ -82,14 +82,14 @@ class Softmax(Layer):
 
 @lowers("Softmax")
 def lower_softmax(lowering: Lowering, node: Node) -> bool:
-    """Over the channels of pixels, or over the last axis of rows."""
+    """Lower a softmax over the channels of pixels, or over the last axis of rows."""
     name = node.inputs[0]
     spec, form = lowering.spec(name), lowering.image(name) or lowering.rows(name)
     if form is None or spec.rank < 2:
         return False
     axis = axis_of(node.get("axis", -1 if node.opset >= 13 else 1), spec.rank)
     if node.opset < 13 and any(n != 1 for n in spec.dims[axis + 1 :]):
-        return False  # everything from the axis on is one softmax
+        return False  # one softmax over all axes from ``axis`` on
     wanted = 1 if lowering.image(name) else spec.rank - 1
     if axis != wanted:
         return False
@@ -101,6 +101,6 @@ def lower_softmax(lowering: Lowering, node: Node) -> bool:
 
 @exports("softmax", "log_softmax")
 def export_softmax(w: Writer, call: Call) -> Result:
-    """Along an axis."""
+    """Export a softmax along an axis."""
     op = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}[call.op]
     return w.emit(op, w.of(call.inputs[0]), axis=int(call.options["axis"]))

@@ -1,8 +1,8 @@
-"""From what a model did to a graph that does it.
+"""Write recorded passes as a graph.
 
-Every op that depends on an input becomes one or a few ONNX nodes, by the rule that its family of
-operators registers with `exports`; all others are constants by now. Sizes that differ between
-passes with different inputs are computed in the graph, from the shapes of other arrays.
+Every op that depends on an input becomes one or more ONNX nodes, by the function its family of
+operators registered with `exports`; all others are constants. Sizes that differ between passes
+with different inputs are computed in the graph, from the shapes of other arrays.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def exports(*ops: str) -> Callable[[Export], Export]:
 
 
 def exports_as(**operators: str) -> None:
-    """Register autograd ops that have an ONNX operator of their own with the same arguments."""
+    """Register autograd ops with an ONNX operator of the same arguments."""
 
     def write(w: Writer, call: Call) -> Result:
         return w.emit(operators[call.op], *map(w.of, call.inputs))
@@ -46,30 +46,30 @@ def exports_as(**operators: str) -> None:
 
 
 class Writer:
-    """A graph in the making.
+    """A graph under construction.
 
     Parameters
     ----------
     passes : sequence of Recording
-        The pass to write down; further ones, at other sizes, where some sizes are to stay free.
+        The pass to write, and for dynamic sizes further passes at other sizes.
     opset : int
-        Of the nodes; from 21 on the only one that differs from 17 is GroupNormalization.
+        Opset of the nodes; from 21 on only GroupNormalization differs from 17.
     """
 
     def __init__(self, source: str, passes: Sequence[Recording], opset: int = OPSET) -> None:
         self.source, self.passes, self.first, self.opset = source, passes, passes[0], opset
         if any([c.op for c in p.calls] != [c.op for c in self.first.calls] for p in passes):
-            raise NetError(f"{source}: does other things at other sizes: trace it at a fixed one")
+            raise NetError(f"{source}: runs different ops at other sizes: trace it at a fixed size")
         self.nodes: list[Node] = []
         self.constants: dict[str, Array] = {}
         self.known: dict[int, str] = {}  # arrays that depend on an input
         self.taken: set[str] = set(self.first.outputs)
-        self.final: dict[str, str] = {}  # arrays that come out, and under what name
+        self.final: dict[str, str] = {}  # output arrays and their names
         self.inputs = tuple(self._input(i) for i in range(len(self.first.inputs)))
-        self.base, self.at = "", 0  # name and number of the call that is being written
+        self.base, self.at = "", 0  # name and number of the current call
 
     def graph(self) -> Graph:
-        """Write all nodes, and name what comes out."""
+        """Write all nodes, and name the outputs."""
         for at, call in enumerate(self.first.calls):
             if not any(id(array) in self.known for array in _arrays(call)):
                 continue
@@ -91,20 +91,20 @@ class Writer:
         )
         return Graph(self.source, self.inputs, outputs, nodes, self.constants).sorted()
 
-    # ------------------------------------------------------------------ for the rules
+    # ------------------------------------------------------------------ for the export functions
 
     def of(self, tensor: Tensor) -> str:
-        """The name of an array; one that depends on no input becomes a constant."""
+        """Return the name of an array; one that depends on no input becomes a constant."""
         if id(tensor.data) not in self.known:
             return self.constant(tensor.data, self.first.names.get(id(tensor.data)))
         return self.known[id(tensor.data)]
 
     def given(self, call: Call, index: int) -> bool:
-        """Whether an input that may be left out is there (the tape has a single 0 for None)."""
+        """Return True if an optional input is present (the tape stores a scalar 0 for None)."""
         return index < len(call.inputs) and call.inputs[index].ndim > 0
 
     def constant(self, value: Any, name: str | None = None) -> str:
-        """A constant, under its name in the state or one of its own."""
+        """Add a constant, under its name in the state or a new one."""
         array = np.asarray(value)
         if name is not None and self.constants.get(name) is array:
             return name
@@ -115,14 +115,14 @@ class Writer:
     def emit(
         self, op: str, *inputs: str, results: int = 1, opset: int = OPSET, **attrs: Any
     ) -> str:
-        """Append a node; the name of its (first) result, the others are `name/1` and so on."""
+        """Append a node; return the name of its first output, the others are `name/1` and so on."""
         name = self.free(self.base)
         outputs = (name, *(f"{name}/{i}" for i in range(1, results)))
         self.nodes.append(Node(op, name, tuple(inputs), outputs, attrs, opset))
         return name
 
     def free(self, name: str) -> str:
-        """The name, with a number behind it if it is taken."""
+        """Return the name, with a numeric suffix if it is taken."""
         found, number = name, 1
         while found in self.taken:
             found, number = f"{name}_{number}", number + 1
@@ -130,18 +130,18 @@ class Writer:
         return found
 
     def look(self, read: Callable[[Call], Sequence[int]]) -> list[tuple[int, ...]]:
-        """Sizes that a call reads: for each of them, a tuple with its value in each pass."""
+        """Return the sizes that a call reads, each as a tuple with its value in each pass."""
         return list(zip(*(read(p.calls[self.at]) for p in self.passes), strict=True))
 
     def numbers(self, wanted: Sequence[tuple[int, ...]]) -> str:
-        """A vector of integers that may differ between passes."""
+        """Return a vector of integers that may differ between passes."""
         if all(len(set(each)) == 1 for each in wanted):
             return self.constant(np.array([each[0] for each in wanted], np.int64))
         parts = [self._number(each) for each in wanted]
         return self.emit("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
     def reshape(self, x: str, before: Sizes, after: Sizes) -> str:
-        """A Reshape that fixes as few sizes as possible: 0 copies one, -1 is what is left."""
+        """Add a Reshape that fixes as few sizes as possible: 0 copies one, -1 is inferred."""
         target, free = [], 0
         for axis, sizes in enumerate(after):
             if axis < len(before) and sizes == before[axis]:
@@ -154,10 +154,10 @@ class Writer:
         shape = self.numbers(after) if free > 1 else self.constant(np.array(target, np.int64))
         return self.emit("Reshape", x, shape)
 
-    # ------------------------------------------------------------------ details
+    # ------------------------------------------------------------------ internals
 
     def _number(self, wanted: tuple[int, ...]) -> str:
-        """The size of some array, or of an input times a factor plus a shift: a vector of one."""
+        """Return a size as a one-element vector: of an array, or affine in that of an input."""
         if len(set(wanted)) == 1:
             return self.constant(np.array(wanted[:1], np.int64))
         read = [p.calls[self.at].inputs for p in self.passes], [p.inputs for p in self.passes]
@@ -174,11 +174,11 @@ class Writer:
                     found = self.emit(op, found, self.constant(np.array([number], np.int64)))
                 return found
         raise NetError(
-            f"{self.source}: {self.base}: the sizes {wanted} follow no size that is known"
+            f"{self.source}: {self.base}: the sizes {wanted} do not depend on any known size"
         )
 
     def _sizes(self, *groups: Sequence[Sequence[Any]]) -> Iterator[tuple[str, int, Any]]:
-        """(name, axis, its size in each pass) of groups of arrays, which each pass has."""
+        """Iterate over (name, axis, its size in each pass) of corresponding arrays."""
         for group in groups:
             for same in zip(*group, strict=True):
                 arrays = [_array(x) for x in same]
@@ -193,18 +193,18 @@ class Writer:
         return Port(name, arrays[0].dtype, _free_sizes(arrays))
 
     def _output(self, name: str) -> Port:
-        """A result under its own name."""
+        """Return an output under its own name."""
         tensors = [p.outputs[name] for p in self.passes]
         found, self.base = self.of(tensors[0]), f"to {name}"
         made = any(found in node.outputs for node in self.nodes)
-        if found in self.final or not made:  # an input, or twice the same
+        if found in self.final or not made:  # an input, or a duplicate
             found = self.emit("Identity", found)
         self.final[found] = name
         return Port(name, tensors[0].dtype, _free_sizes([t.data for t in tensors]))
 
 
 def _arrays(call: Call) -> list[Array]:
-    """The arrays that a call reads; integer ones are among its options."""
+    """Return the arrays that a call reads; integer arrays are among its options."""
     options = [value for value in call.options.values() if isinstance(value, np.ndarray)]
     return [*(x.data for x in call.inputs), *options]
 
@@ -215,13 +215,13 @@ def _array(x: Any) -> Array:
 
 
 def _free_sizes(arrays: Sequence[Array]) -> tuple[int, ...]:
-    """The common shape; -1 where it differs."""
+    """Return the common shape, -1 where it differs."""
     shapes = zip(*(a.shape for a in arrays), strict=True)
     return tuple(n[0] if len(set(n)) == 1 else -1 for n in shapes)
 
 
 def _line(sizes: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int | None, int]:
-    """Whole numbers a and b with wanted = a * sizes + b; a is None if there are none."""
+    """Return integers a and b with wanted = a * sizes + b; a is None if there are none."""
     pairs = list(zip(sizes, wanted, strict=True))
     (s, w), others = pairs[0], [(s, w) for s, w in pairs if s != pairs[0][0]]
     if not others or (others[0][1] - w) % (others[0][0] - s):

@@ -1,7 +1,7 @@
-"""Run a model once and write down what it did as a graph, for the compiler or an ONNX file.
+"""Trace models into graphs, for the compiler or an ONNX file.
 
-`nets.nn.layers.record` records the operations of one forward pass and `nets.operators.writer`
-turns them into graph nodes; `convert` returns the graph or compiles it.
+`nets.nn.layers.record` records the ops of one forward pass, `nets.operators.writer` turns them into
+graph nodes, and `convert` returns or compiles the graph.
 """
 
 from nets.tracing.convert import compile, to_graph

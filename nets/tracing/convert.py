@@ -1,4 +1,4 @@
-"""Models to graphs and plans."""
+"""Conversion of models to graphs and plans."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from vj.errors import NetError
 
 Size = tuple[int, int]
 AXES = {"batch": 0, "height": 2, "width": 3}
-# What is added to the axes in two further passes: in four proportions, so that every size tells
-# whom it follows, and to odd sizes, so that rounding shows. The second set is for models that take
-# multiples of 32 only.
+# Increments of the axes in two further passes: their ratios differ, so that every size reveals the
+# axis it depends on, and sizes become odd, so that rounding shows. The second set is for models
+# that accept multiples of 32 only.
 CHANGES = ((1, 2, 39, 70), (3, 3, 70, 39)), ((1, 2, 64, 32), (3, 3, 32, 64))
 
 
@@ -33,32 +33,32 @@ def to_graph(
     example: Any = None,
     dynamic: Collection[str | int] = (),
 ) -> Graph:
-    """Run a model once, in evaluation mode, and write down what it does as a graph.
+    """Trace one forward pass of a model, in evaluation mode, into a graph.
 
-    What depends on no input is a constant of the graph, a copy: training does not change it.
+    Values that depend on no input become constants, copied so that training does not change them.
 
     Parameters
     ----------
     model : Module
     size : (rows, cols), optional
-        Of the images; models of vectors and sequences need none.
+        Of the images; not needed by models of vectors or sequences.
     batch : int
     example : array or tuple of arrays, optional
-        Inputs, where the model's first layer does not tell what they look like.
+        Inputs, needed if the model's first layer does not determine the input shape.
     dynamic : collection of "batch", "height", "width" or int
-        Axes of the inputs (images for the names) whose sizes stay free. The model is run twice
-        more, at other sizes, to see what follows them; if it takes multiples of 32 only, so does
+        Dynamic axes of the inputs (names apply to images). The model is run twice more at other
+        sizes to find the sizes that depend on them; if it accepts multiples of 32 only, so does
         the graph.
 
     Returns
     -------
     Graph
-        ``nets.Model(graph)`` runs it, at any size that was left free.
+        ``nets.Model(graph)`` runs it, at any size of the dynamic axes.
 
     Raises
     ------
     NetError
-        The model does not run, does something that ONNX has not, or cannot have free sizes.
+        The model fails, uses an op without an ONNX equivalent, or cannot have dynamic axes.
     """
     graph = graph_of(model, size, batch, example, dynamic, opset=21)
     return replace(graph, constants={name: np.array(a) for name, a in graph.constants.items()})
@@ -72,10 +72,10 @@ def graph_of(
     dynamic: Collection[str | int],
     opset: int,
 ) -> Graph:
-    """As `to_graph`; the constants are the model's own arrays."""
+    """Do the same as `to_graph`, without copying the constants."""
     free = [AXES.get(axis, -1) if isinstance(axis, str) else axis for axis in dynamic]
     if any(axis not in range(4) for axis in free):
-        raise NetError(f"`dynamic` is made of {', '.join(AXES)} and axes 0 to 3, got {dynamic}")
+        raise NetError(f"`dynamic` takes {', '.join(AXES)} and axes 0 to 3, got {dynamic}")
     inputs = model.example(size, batch) if example is None else example
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     name = type(model).__name__
@@ -88,7 +88,7 @@ def graph_of(
 
 
 def _written(model: Module, inputs: Sequence[Any], free: Collection[int], opset: int) -> Graph:
-    """The graph of a pass, and of two more where sizes are to be free."""
+    """Return the graph of a pass, or of three passes if axes are dynamic."""
     name, first = type(model).__name__, record(model, *inputs)
     if not free:
         return Writer(name, [first], opset).graph()
@@ -101,11 +101,11 @@ def _written(model: Module, inputs: Sequence[Any], free: Collection[int], opset:
             return Writer(name, [first, *more], opset).graph()
         except NetError as exc:
             reason = exc
-    raise NetError(f"{name} cannot have free sizes (axes {free}): {reason}") from reason
+    raise NetError(f"{name} cannot have dynamic sizes (axes {free}): {reason}") from reason
 
 
 def _other(x: Array, free: Collection[int], changes: tuple[int, ...]) -> Array:
-    """An input of another size."""
+    """Return an input of another size."""
     shape = [n + changes[axis] if axis in free else n for axis, n in enumerate(x.shape)]
     if x.dtype.kind != "f":
         return np.zeros(shape, x.dtype)
@@ -120,30 +120,30 @@ def compile(
     example: Any = None,
     n_jobs: int = 1,
 ) -> Plan:
-    """Make a model fast at one size: layers fused, weights packed, memory laid out.
+    """Compile a model for one input size: fuse layers, pack weights, plan memory.
 
     Parameters
     ----------
     model : Module or Model
-        Of layers (its weights are taken as they are now), or read from an ONNX file.
+        A model of layers (with its current weights), or one read from an ONNX file.
     size : (rows, cols), optional
-        Of the images, where the model works on images of any size.
+        Of the images, if the model accepts images of any size.
     batch : int
     example : array or tuple of arrays, optional
-        As of `to_graph`.
+        As for `to_graph`.
     n_jobs : int
-        Threads of each run of a Module's plan; the answer does not depend on it.
+        Threads of each run of a Module's plan; the result does not depend on it.
 
     Returns
     -------
     Plan
-        ``plan.run({"input": images})["output"]``, NCHW, gives what the model in evaluation mode
-        gives, within rounding.
+        ``plan.run({"input": images})["output"]``, NCHW, equals the output of the model in
+        evaluation mode up to rounding.
 
     Raises
     ------
     NetError
-        As of `to_graph`.
+        As for `to_graph`.
     """
     if isinstance(model, Model):
         return compiler.compile(model, size, batch=batch)

@@ -1,4 +1,4 @@
-"""Training: data, batches, the loop, checkpoints, fine-tuning, the card of the result."""
+"""Training: datasets, loaders, the training loop, checkpoints, fine-tuning, weight cards."""
 
 from nets.training.augment import Chain, Crop, Erase, Flip, Light
 from nets.training.callbacks import Averaging, Bar, Callback, EarlyStop, JsonLog

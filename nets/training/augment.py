@@ -1,8 +1,8 @@
-"""Changes that leave a picture's meaning alone, drawn anew for every sample of a batch.
+"""Data augmentation, drawn independently for every sample of a batch.
 
-Each is called with a batch (a tuple of arrays, uint8 images first) and a generator, and gives a new
-batch. ``parts`` names the arrays that are moved together, so that a mask stays on its picture. A
-training's record says what was done by their ``repr``.
+Each augmentation takes a batch (a tuple of arrays, uint8 images first) and a generator, and returns
+a new batch. ``parts`` are the indices of the arrays transformed together, so that masks stay
+aligned with their images. Training records store their ``repr``.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Generator = np.random.Generator
 
 
 class Augment(Protocol):
-    """A change of a batch."""
+    """Interface of an augmentation."""
 
     def __call__(self, batch: Sample, rng: Generator) -> Sample:
-        """A new batch; the given one is left as it is."""
+        """Return a new batch; the given one is unchanged."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """One change after the other."""
+    """Several augmentations in sequence."""
 
     steps: tuple[Augment, ...]
 
     def __call__(self, batch: Sample, rng: Generator) -> Sample:
-        """All of them."""
+        """Apply all of them."""
         for step in self.steps:
             batch = step(batch, rng)
         return batch
@@ -41,26 +41,26 @@ class Chain:
 
 @dataclass(frozen=True)
 class Flip:
-    """Left and right swapped, with probability ``p``."""
+    """Horizontal flip with probability ``p``."""
 
     p: float = 0.5
     parts: tuple[int, ...] = (0,)
 
     def __call__(self, batch: Sample, rng: Generator) -> Sample:
-        """Some samples mirrored."""
+        """Flip some samples."""
         chosen = rng.random(len(batch[0])) < self.p
         return _replaced(batch, self.parts, lambda part: _mirrored(part, chosen))
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A window of ``size`` (rows, cols) at a random place of each picture."""
+    """Random crop of ``size`` (rows, cols)."""
 
     size: tuple[int, int]
     parts: tuple[int, ...] = (0,)
 
     def __call__(self, batch: Sample, rng: Generator) -> Sample:
-        """Every sample cut."""
+        """Crop every sample."""
         n, height, width = batch[0].shape[:3]
         rows, cols = self.size
         if rows > height or cols > width:
@@ -72,13 +72,13 @@ class Crop:
 
 @dataclass(frozen=True)
 class Light:
-    """Other brightness (in shares of 255) and contrast (a factor about the mean of the picture)."""
+    """Random brightness (in units of 255) and contrast (a factor around the image mean)."""
 
     brightness: float = 0.2
     contrast: float = 0.2
 
     def __call__(self, batch: Sample, rng: Generator) -> Sample:
-        """Every sample brighter or darker, harder or softer."""
+        """Change brightness and contrast of every sample."""
         pixels = batch[0].astype(np.float32)
         shape = (-1,) + (1,) * (pixels.ndim - 1)
         n = len(pixels)
@@ -91,7 +91,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Erase:
-    """A gray rectangle with sides up to ``share`` of the picture's, with probability ``p``.
+    """Random erasing: a gray rectangle, sides up to ``share`` of the image's, probability ``p``.
 
     References
     ----------
@@ -102,7 +102,7 @@ class Erase:
     share: float = 0.4
 
     def __call__(self, batch: Sample, rng: Generator) -> Sample:
-        """Some samples with a hole."""
+        """Erase a rectangle of some samples."""
         pixels = batch[0].copy()
         height, width = pixels.shape[1:3]
         for i in np.flatnonzero(rng.random(len(pixels)) < self.p):

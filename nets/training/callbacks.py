@@ -1,4 +1,4 @@
-"""What may look on while a net is trained, and end it."""
+"""Training callbacks, which may also stop the training."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ from vj.errors import ParameterError
 from vj.io.files import replacing, writing
 
 Row = dict[str, Any]
-INTERRUPTED, FAILED = "interrupted", "failed"  # why a training ended that may go on
+INTERRUPTED, FAILED = "interrupted", "failed"  # reasons for stopping that allow a resume
 
 
 class Callback:
-    """Does nothing at every occasion; a subclass overrides those it cares for.
+    """Base class: every method does nothing by default.
 
-    Whatever must survive an interruption goes through ``state_dict`` and ``load_state_dict``.
+    State that must survive a resume goes through ``state_dict`` and ``load_state_dict``.
     """
 
     def start(self, run: Run) -> None:
-        """Before the first step, after the state of a resumed training was read."""
+        """Called before the first step, after a checkpoint has been loaded."""
 
     def step(self, run: Run) -> None:
-        """After every step."""
+        """Called after every step."""
 
     def epoch(self, run: Run, row: Row) -> None:
-        """After every epoch; what is added to ``row`` goes on record."""
+        """Called after every epoch; entries added to ``row`` are recorded."""
 
     def end(self, run: Run) -> None:
-        """After the last epoch, or when the training stops earlier, by an error too."""
+        """Called after the last epoch, and when training stops early or fails."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint kept."""
+        """Restore the state from a checkpoint."""
 
 
 class EarlyStop(Callback):
-    """Stop when a figure has not become better for some epochs, and go back to the best weights.
+    """Stop when a metric has not improved for some epochs, and restore the best weights.
 
     Parameters
     ----------
     monitor : str
         A column of the record: "loss", "val_loss", "val_accuracy" ...
     patience : int
-        Epochs without a better figure that are borne.
+        Epochs without improvement that are tolerated.
     largest : bool, optional
-        Whether large is good; by default so unless the name ends in "loss" or "error".
+        If True, larger is better; by default True unless the name ends in "loss" or "error".
     min_change : float
-        Less than this is not better.
+        Minimum change that counts as an improvement.
     """
 
     def __init__(
@@ -74,9 +74,11 @@ class EarlyStop(Callback):
         self.weights: dict[str, Any] = {}
 
     def epoch(self, run: Run, row: Row) -> None:
-        """Compare with the best."""
+        """Compare the metric with the best so far."""
         if self.monitor not in row:
-            raise ParameterError(f"no figure `{self.monitor}` to watch, there are {', '.join(row)}")
+            raise ParameterError(
+                f"no metric `{self.monitor}` to monitor, there are {', '.join(row)}"
+            )
         gain = (row[self.monitor] - self.best) * (1 if self.largest else -1)
         if math.isnan(self.best) or gain > self.min_change:
             self.best, self.best_epoch = row[self.monitor], row["epoch"]
@@ -85,16 +87,16 @@ class EarlyStop(Callback):
             run.stopped = f"`{self.monitor}` has not become better for {self.patience} epochs"
 
     def end(self, run: Run) -> None:
-        """Back to the best weights, unless the training may go on."""
+        """Restore the best weights, unless the training may be resumed."""
         if self.weights and run.stopped not in (INTERRUPTED, FAILED):
             run.model.load_state_dict(self.weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best figure and its weights."""
+        """Return the best metric and its weights."""
         return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the best figure and its weights."""
+        """Restore the best metric and its weights."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self.weights = state["weights"]
 
@@ -106,30 +108,30 @@ class Averaging(Callback):
     ----------
     average : nets.nn.optim.Average
     start : int
-        The first step whose weights count.
+        The first step whose weights are averaged.
     """
 
     def __init__(self, average: Average, start: int = 1) -> None:
         self.average, self.first = average, start
 
     def step(self, run: Run) -> None:
-        """Take the weights in."""
+        """Add the current weights to the average."""
         if run.step >= self.first:
             self.average.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """The average so far."""
+        """Return the state of the average."""
         return self.average.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the average."""
+        """Restore the average."""
         self.average.load_state_dict(state)
 
 
 class JsonLog(Callback):
-    """One line of JSON an epoch, and one each ``every`` steps where that is given.
+    """Log one line of JSON per epoch, and one every ``every`` steps if given.
 
-    A resumed training goes on behind the lines of what it goes on from.
+    A resumed run appends to the lines of the run it continues.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int | None = None) -> None:
@@ -137,7 +139,7 @@ class JsonLog(Callback):
         self._began = 0.0
 
     def start(self, run: Run) -> None:
-        """Drop lines of steps that will be taken again."""
+        """Drop the lines of steps that will be repeated."""
         self._began = time.perf_counter()
         old = self.path.read_text().splitlines() if run.step and self.path.exists() else []
         with replacing(self.path) as file:
@@ -147,12 +149,12 @@ class JsonLog(Callback):
                         file.write(f"{line}\n".encode())
 
     def step(self, run: Run) -> None:
-        """Write a line now and then."""
+        """Log every ``every`` steps."""
         if self.every and run.step % self.every == 0:
             self._write({"step": run.step, "epoch": run.epoch, "loss": run.loss})
 
     def epoch(self, run: Run, row: Row) -> None:
-        """Write a line."""
+        """Log an epoch."""
         self._write(row)
 
     def _write(self, row: Row) -> None:
@@ -162,13 +164,13 @@ class JsonLog(Callback):
 
 
 class Bar(Callback):
-    """A bar of tqdm for every epoch, on standard error."""
+    """A tqdm progress bar for every epoch, on standard error."""
 
     def __init__(self) -> None:
         self._bar: Any = None
 
     def step(self, run: Run) -> None:
-        """Move on by one batch."""
+        """Advance by one batch."""
         from tqdm import tqdm
 
         if self._bar is None:
@@ -179,7 +181,7 @@ class Bar(Callback):
         self._bar.update()
 
     def epoch(self, run: Run, row: Row) -> None:
-        """Leave the figures behind the bar."""
+        """Show the metrics after the bar."""
         if self._bar is not None:
             figures = {k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float)}
             self._bar.set_postfix(figures)

@@ -1,6 +1,6 @@
-"""The card that lies beside weights: what they are, what they learnt from, how, how good they are.
+"""Weight cards: architecture, data, training recipe and scores of a weight file.
 
-A file of weights without it is no model: nobody could use it rightly, or make it again.
+Without its card a weight file can neither be used correctly nor reproduced.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _HOW = ("batch_size", "shuffle", "augment", "mean", "std", "seed", "drop_last")
 
 @dataclass(frozen=True)
 class Card:
-    """What is known about a file of weights.
+    """Metadata of a weight file.
 
     Attributes
     ----------
     architecture : dict
-        Name, count of parameters, layers.
+        Name, number of parameters, layers.
     data : dict
-        Samples, input, how they were split.
+        Samples, input, splits.
     recipe : dict
         Loss, optimiser, epochs, batches, augmentation, seed.
     scores : dict
-        Measured how good it is, on what.
+        Measured quality, and on which data.
     notes : dict
         Licence, purpose, limits.
     sha256 : str
-        Of the file of weights.
+        Digest of the weight file.
     """
 
     architecture: dict[str, Any]
@@ -58,19 +58,19 @@ def save_weights(
     scores: dict[str, Any] | None = None,
     **notes: Any,
 ) -> Card:
-    """Write the weights (safetensors) and beside them their card (the same name, ``.json``).
+    """Save the weights (safetensors) and next to them their card (same name, ``.json``).
 
     Parameters
     ----------
     path : path
-        Of the weights.
+        Weight file.
     model : Module
     run : Run, optional
-        The training: recipe, data and the figures of the last epoch come from it.
+        Source of the recipe, the data and the metrics of the last epoch.
     data, scores : dict, optional
-        Added to what ``run`` says.
+        Added to the entries from ``run``.
     **notes
-        Licence, purpose and whatever else should be known.
+        Licence, purpose and other notes.
 
     Returns
     -------
@@ -95,12 +95,12 @@ def save_weights(
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """The card of a file of weights.
+    """Read the card of a weight file.
 
     Raises
     ------
     SourceError
-        There is no card, or it is none.
+        The card is missing or not a card.
     NetError
         It belongs to other weights.
     """
@@ -138,7 +138,7 @@ def _recipe(run: Run) -> dict[str, Any]:
 
 
 def _described(run: Run | None, *, recipe: bool) -> dict[str, Any]:
-    """What the batches say of themselves: how they were made, or of what."""
+    """Return the description of the batches, by settings or by dataset."""
     found = run.data.describe() if run else {}
     return {key: value for key, value in found.items() if (key in _HOW) == recipe}
 

@@ -1,8 +1,8 @@
-"""Where a training stands, as one file: it goes on from there as if it had never stopped.
+"""Checkpoint files, from which training resumes exactly.
 
-The file is safetensors, so the weights in it can be read by anything ("model.conv1.weight"). What
-are no arrays (position, generators, settings) travels as JSON in its metadata, together with a
-digest of everything, so that damage is seen wherever it is.
+The format is safetensors, so other programs can read the weights ("model.conv1.weight"). All other
+state (position, generators, settings) is JSON in the metadata, together with a digest of the whole
+content, so that any damage is detected.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Arrays = dict[str, Array]
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write nested dicts and lists of arrays, numbers and text.
+    """Save nested dicts and lists of arrays, numbers and text.
 
     Raises
     ------
     SinkError
-        The folder is missing or read-only, the disk is full. An older file is untouched.
+        The folder is missing or read-only, or the disk is full. An older file is untouched.
     """
     arrays: Arrays = {}
     text = json.dumps(_packed(dict(state), "", arrays), sort_keys=True)
@@ -37,20 +37,20 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote.
+    """Load a file written by `save_checkpoint`.
 
     Raises
     ------
     TrainingError
-        The file is missing, damaged, or no checkpoint.
+        The file is missing, damaged, or not a checkpoint.
     """
     try:
         arrays, notes = load_state(path)
     except NetError as exc:
-        raise TrainingError(f"{exc}: delete it to start anew") from exc
+        raise TrainingError(f"{exc}: delete it to start from scratch") from exc
     head = notes.get(_KEY)
     if head is None:
-        raise TrainingError(f"{path}: is no checkpoint of a training (weights alone?)")
+        raise TrainingError(f"{path}: is not a training checkpoint (weights only?)")
     digest, text = head[:64], head[64:]
     if digest != _digest(text, arrays):
         raise TrainingError(f"{path}: damaged checkpoint, its digest differs: delete it")
@@ -68,7 +68,7 @@ def _digest(text: str, arrays: Arrays) -> str:
 
 
 def _packed(value: Any, path: str, arrays: Arrays) -> Any:
-    """JSON of a value; its arrays go to ``arrays`` under the path that leads to them."""
+    """Return a value as JSON; its arrays are moved to ``arrays`` under their paths."""
     within = f"{path}." if path else ""
     if isinstance(value, np.ndarray):
         while path in arrays:  # {"a.b": x, "a": {"b": y}}

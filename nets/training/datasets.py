@@ -1,4 +1,4 @@
-"""What a net is trained on: samples by number, each a tuple of arrays, the input first."""
+"""Training datasets: indexed samples, each a tuple of arrays, the input first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Crop = tuple[int, int, int, int]
 
 
 class Dataset:
-    """Samples by number. A subclass has ``__len__`` and either ``__getitem__`` or `batch`."""
+    """Indexed samples. A subclass defines ``__len__`` and either ``__getitem__`` or `batch`."""
 
     classes: Sequence[str] | None = None
 
@@ -31,48 +31,48 @@ class Dataset:
         raise NotImplementedError
 
     def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> Sample:
-        """Several samples, each part stacked along a new first axis."""
+        """Return several samples, each part stacked along a new first axis."""
         parts = list(zip(*(self[int(index)] for index in indices), strict=True))
         for part in parts:
             shapes = {np.shape(array) for array in part}
             if len(shapes) > 1:
                 raise TrainingError(
-                    f"samples of several shapes {sorted(shapes)[:3]} make no batch: scale pictures "
-                    "with `size`"
+                    f"samples of several shapes {sorted(shapes)[:3]} cannot form a batch: scale "
+                    "the images with `size`"
                 )
         return tuple(np.stack(part) for part in parts)
 
     def load(self) -> Arrays:
-        """All of it in memory, decoded once."""
+        """Return the dataset in memory, decoded once."""
         return Arrays(*self.batch(range(len(self))))
 
     def describe(self) -> dict[str, Any]:
-        """What a weight card says of it, and what a resumed training compares."""
+        """Return the description stored in weight cards and compared on resume."""
         return {"samples": len(self)}
 
 
 class Arrays(Dataset):
-    """Samples that lie in memory.
+    """Samples in memory.
 
     Parameters
     ----------
     *parts : array_like
-        Inputs, then what belongs to them (labels, masks): as many samples each. Images are uint8
-        (N, H, W) or (N, H, W, C); inputs of any other dtype reach the net as they are.
+        Inputs, then targets (labels, masks), all of equal length. Images are uint8 (N, H, W) or
+        (N, H, W, C); inputs of any other dtype are passed to the network unchanged.
     classes : int, optional
-        How many there are: the last part is then checked to hold labels 0 to ``classes - 1``.
+        Number of classes; if given, the last part must hold labels 0 to ``classes - 1``.
 
     Raises
     ------
     TrainingError
-        No samples, parts of different lengths, a label out of range.
+        There are no samples, lengths differ, or a label is out of range.
     """
 
     def __init__(self, *parts: ArrayLike, classes: int | None = None) -> None:
         self.parts = tuple(np.asarray(part) for part in parts)
         lengths = [len(part) for part in self.parts]
         if len(set(lengths)) > 1:
-            raise TrainingError(f"the parts of a dataset must be of one length, got {lengths}")
+            raise TrainingError(f"the parts of a dataset must have equal lengths, got {lengths}")
         if not lengths or not lengths[0]:
             raise TrainingError("the dataset is empty: training needs at least one sample")
         if classes is not None:
@@ -85,12 +85,12 @@ class Arrays(Dataset):
         return tuple(part[index] for part in self.parts)
 
     def batch(self, indices: Sequence[int] | NDArray[np.intp]) -> Sample:
-        """Several samples at once."""
+        """Return several samples at once."""
         chosen = np.asarray(indices, np.intp)
         return tuple(part[chosen] for part in self.parts)
 
     def describe(self) -> dict[str, Any]:
-        """Count of samples, shape and dtype of each part, and a checksum of some of them."""
+        """Return sample count, shape and dtype of each part, and a checksum of some samples."""
         shapes = [f"{part.dtype} {part.shape[1:]}" for part in self.parts]
         some = np.linspace(0, len(self) - 1, 100).astype(int)
         check = zlib.crc32(b"".join(part[some].tobytes() for part in self.parts))
@@ -98,28 +98,28 @@ class Arrays(Dataset):
 
 
 class Pictures(Dataset):
-    """Pictures that are decoded when they are asked for.
+    """Images decoded on demand.
 
     Parameters
     ----------
     names : sequence of str
     labels : sequence of int, optional
-        One a picture; without them a sample is its picture alone.
+        One per image; without them a sample is the image alone.
     read : callable
-        From a name to a path or the bytes of the file.
+        Returns the path, or the bytes of the file, of a name.
     size : (rows, cols), optional
-        Every picture is scaled to this; without it they must all be of one size.
+        Images are scaled to this size; without it all must have the same size.
     gray : bool
         One channel, (H, W); else RGB, (H, W, 3).
     crop : (x0, y0, x1, y1), optional
-        Part of each picture that is used.
+        Region of each image to use.
     classes : sequence of str, optional
-        What the labels mean.
+        Class names.
 
     Raises
     ------
     TrainingError
-        No pictures, a label out of range.
+        There are no images, or a label is out of range.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Pictures(Dataset):
         classes: Sequence[str] | None = None,
     ) -> None:
         if not names:
-            raise TrainingError("the dataset is empty: no pictures were found")
+            raise TrainingError("the dataset is empty: no images were found")
         self.names, self.classes = list(names), classes
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         if self.labels is not None:
@@ -151,12 +151,12 @@ class Pictures(Dataset):
         return (pixels,) if self.labels is None else (pixels, self.labels[index])
 
     def picture(self, name: str) -> Pixels:
-        """One picture, cut and scaled.
+        """Return one image, cropped and scaled.
 
         Raises
         ------
         ImageError
-            It does not decode; the message names it.
+            The image cannot be decoded; the message names it.
         """
         from PIL import Image
 
@@ -173,7 +173,7 @@ class Pictures(Dataset):
         return np.asarray(scaled)
 
     def describe(self) -> dict[str, Any]:
-        """Count of samples, classes, size, and a checksum of their names."""
+        """Return sample count, classes, size, and a checksum of the names."""
         check = zlib.crc32("\n".join(self.names).encode())
         return {
             "samples": len(self),
@@ -184,24 +184,24 @@ class Pictures(Dataset):
 
 
 def from_folder(root: str | os.PathLike[str], **options: Any) -> Pictures:
-    """The pictures below a folder; the names of its sub-folders, sorted, are the classes.
+    """Load images from a folder; the sorted names of its sub-folders are the classes.
 
-    Pictures that lie in ``root`` itself are taken, without labels, if it has no sub-folders with
-    pictures. ``options`` are those of `Pictures`.
+    If no sub-folder has images, those in ``root`` itself are used, without labels. ``options`` are
+    those of `Pictures`.
 
     Raises
     ------
     SourceError
         There is no such folder.
     TrainingError
-        It holds no pictures.
+        It holds no images.
     """
     folder = Path(root)
     if not folder.is_dir():
         raise SourceError(f"{root}: no such folder")
     found = sorted(p for p in folder.rglob("*") if p.is_file() and image_format(p))
     if not found:
-        raise TrainingError(f"{root}: the dataset is empty: no pictures in this folder")
+        raise TrainingError(f"{root}: the dataset is empty: no images in this folder")
     return _classified(
         [str(path) for path in found], [str(p.relative_to(folder)) for p in found], Path, options
     )
@@ -210,23 +210,23 @@ def from_folder(root: str | os.PathLike[str], **options: Any) -> Pictures:
 def from_zip(
     path: str | os.PathLike[str], labels: Mapping[str, int] | None = None, **options: Any
 ) -> Pictures:
-    """The pictures in a zip archive, read from there.
+    """Load images from a zip archive, without unpacking it.
 
     Parameters
     ----------
     path : path
     labels : mapping from a name in the archive to an int, optional
-        Only the pictures named here are used. Without it all are, and as in `from_folder` the
-        names of the top folders are the classes.
+        Use only the images named here. By default all are used, with the names of the top folders
+        as classes, as in `from_folder`.
     **options
         Of `Pictures`.
 
     Raises
     ------
     SourceError
-        No such file, or it is no archive.
+        The file does not exist or is not an archive.
     TrainingError
-        It holds no pictures, or not one that ``labels`` names.
+        It holds no images, or lacks one that ``labels`` names.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -235,16 +235,16 @@ def from_zip(
     inside = sorted(name for name in archive.namelist() if image_format(name))
     if labels is None:
         if not inside:
-            raise TrainingError(f"{path}: the dataset is empty: no pictures in this archive")
+            raise TrainingError(f"{path}: the dataset is empty: no images in this archive")
         return _classified(inside, inside, archive.read, options)
     missing = sorted(set(labels) - set(inside))
     if missing:
-        raise TrainingError(f"{path}: has no picture {missing[0]!r} ({len(missing)} are missing)")
+        raise TrainingError(f"{path}: has no image {missing[0]!r} ({len(missing)} are missing)")
     return Pictures(list(labels), list(labels.values()), read=archive.read, **options)
 
 
 def check_labels(labels: NDArray[Any], classes: int) -> None:
-    """Refuse labels that are no whole numbers from 0 to ``classes - 1``.
+    """Raise unless all labels are integers from 0 to ``classes - 1``.
 
     Raises
     ------
@@ -252,7 +252,7 @@ def check_labels(labels: NDArray[Any], classes: int) -> None:
         The message names the first one.
     """
     if labels.dtype.kind not in "iu":
-        raise TrainingError(f"labels must be whole numbers, got {labels.dtype}")
+        raise TrainingError(f"labels must be integers, got {labels.dtype}")
     bad = np.argwhere((labels < 0) | (labels >= classes))
     if len(bad):
         first = tuple(bad[0].tolist())
@@ -265,7 +265,7 @@ def check_labels(labels: NDArray[Any], classes: int) -> None:
 def _classified(
     names: list[str], places: list[str], read: Callable[[str], Any], options: dict[str, Any]
 ) -> Pictures:
-    """Pictures whose place (a/b.jpg) begins with their class; those that lie beside are left."""
+    """Return images whose path (a/b.jpg) starts with their class; others are ignored."""
     tops = [Path(place).parts[0] if len(Path(place).parts) > 1 else None for place in places]
     classes = sorted({top for top in tops if top is not None})
     if not classes:

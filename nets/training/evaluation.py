@@ -1,4 +1,4 @@
-"""A model as it is used: outputs, losses and figures of merit of a dataset."""
+"""Run a model on a dataset: predictions, losses and metrics."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Metric = Callable[..., Any]
 
 
 def as_argument(part: NDArray[Any]) -> Any:
-    """What a model is called with: a tensor, or whole numbers (symbols) as they are."""
+    """Return the model's argument: a tensor, or integers (symbols) unchanged."""
     return Tensor(part) if part.dtype.kind == "f" else part
 
 
 def targets_of(batch: Sample) -> tuple[Any, ...]:
-    """What the output is compared with: the input itself where there is nothing else."""
+    """Return the targets of a batch; the input itself if there are no others."""
     return batch[1:] or batch[:1]
 
 
 def evaluate(model: Module, data: Batches, metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """Means over a dataset.
+    """Compute the mean metrics of a model over a dataset.
 
     Parameters
     ----------
     model : Module
-        Used in evaluation mode; its mode is what it was afterwards.
+        Run in evaluation mode; its mode is restored afterwards.
     data : Loader
     metrics : dict of callables
-        ``metric(output, *targets)``, called like a loss, is the mean over a batch.
+        ``metric(output, *targets)`` returns the mean over a batch, like a loss.
 
     Returns
     -------
@@ -56,14 +56,14 @@ def evaluate(model: Module, data: Batches, metrics: Mapping[str, Metric]) -> dic
 
 
 def predict(model: Module, data: Loader | ArrayLike, batch_size: int = 64) -> Array:
-    """Outputs for all samples, in their order.
+    """Return the outputs for all samples, in order.
 
     Parameters
     ----------
     model : Module
-        With one tensor as output; used in evaluation mode.
+        Must return one tensor; run in evaluation mode.
     data : Loader or array
-        Inputs as the model takes them, or a loader that does not shuffle.
+        Inputs of the model, or a loader that does not shuffle.
 
     Returns
     -------
@@ -75,5 +75,5 @@ def predict(model: Module, data: Loader | ArrayLike, batch_size: int = 64) -> Ar
 
 
 def accuracy(logits: Tensor, labels: NDArray[Any]) -> float:
-    """Share of the samples (or pixels) whose largest logit, along axis 1, is that of the label."""
+    """Return the fraction of samples (or pixels) whose argmax along axis 1 is the label."""
     return float(np.mean(np.argmax(logits.data, axis=1) == labels))

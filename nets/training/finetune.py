@@ -1,6 +1,6 @@
-"""From a net that knows one task to a net for another: what to keep, what to learn anew.
+"""Transfer learning: adapting a trained network to a new task.
 
-How much there is to learn from, and how near the new task is to the old one, decide:
+The strategy depends on the amount of new data and the similarity of the tasks:
 
 =============  ==========================  ===========================================
 new data       similar task                other task
@@ -9,8 +9,8 @@ little         "linear_on_top"             "linear_earlier"
 much           "fine_tune"                 "initialise" (or "scratch")
 =============  ==========================  ===========================================
 
-The first layers of a net see edges and colours, which serve every task; the last ones see what the
-old task was about. Little data would be learnt by heart by many weights, so few are set free then.
+The first layers of a network detect edges and colours, useful for every task; the last ones are
+specific to the old task. On little data many weights overfit, so only a few are trained.
 
 References: Yosinski et al., How transferable are features in deep neural networks?, NIPS 2014;
 Razavian et al., CNN features off-the-shelf, CVPR workshop 2014.
@@ -34,12 +34,12 @@ from nets.training.truncated import Cut
 from vj.errors import NetError, ParameterError
 
 STRATEGIES = ("linear_on_top", "linear_earlier", "fine_tune", "initialise", "scratch")
-FEW = 500  # samples of a class that are few
+FEW = 500  # below so many samples per class the data is small
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A strategy, and why it is the one."""
+    """A recommended strategy and the reason for it."""
 
     strategy: str
     why: str
@@ -47,13 +47,13 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """A model that is ready to learn the new task.
+    """A model prepared for the new task.
 
     Attributes
     ----------
     model : Module
     groups : list of dict
-        For an optimiser: parameters by name, with their rates.
+        Parameter groups for an optimiser: named parameters and learning rates.
     """
 
     model: Module
@@ -61,16 +61,16 @@ class Adapted:
 
 
 def advise(samples: int, classes: int, similar: bool, *, few: int = FEW) -> Advice:
-    """Which strategy suits a new task.
+    """Recommend a strategy for a new task.
 
     Parameters
     ----------
     samples, classes : int
-        Of the new data.
+        Size of the new data.
     similar : bool
-        Whether the old task is near the new one; `probe` measures it.
+        True if the old and new tasks are similar; `probe` measures it.
     few : int
-        Samples of a class below which the data is small.
+        Samples per class below which the data is small.
     """
     each = samples / classes
     small = each < few
@@ -111,7 +111,7 @@ def adapt(
     example: Any = None,
     fresh: Callable[[], Module] | None = None,
 ) -> Adapted:
-    """Make a trained model ready for a new task. The given model is changed.
+    """Prepare a trained model for a new task, in place.
 
     Parameters
     ----------
@@ -120,17 +120,17 @@ def adapt(
     strategy : str
         One of ``STRATEGIES``.
     classes : int
-        Of the new task.
+        Number of classes of the new task.
     rate : float
-        Learning rate of what is new.
+        Learning rate of new layers.
     factor : float
-        Of the rate, for what is old, with "fine_tune".
+        Multiplier of the learning rate for pre-trained layers, with "fine_tune".
     layer : str, optional
-        Behind which "linear_earlier" cuts.
+        Layer after which "linear_earlier" truncates the model.
     example : array, optional
-        A batch of inputs, which "linear_earlier" needs to see how wide the layer is.
+        A batch of inputs, from which "linear_earlier" determines the layer's width.
     fresh : callable, optional
-        Makes the untrained model for "scratch".
+        Builds the untrained model for "scratch".
 
     Returns
     -------
@@ -139,20 +139,22 @@ def adapt(
     Raises
     ------
     NetError
-        The model has no linear layer at its end, or no such layer.
+        The model has no final linear layer, or no such layer.
     ParameterError
-        An unknown strategy, or something that it needs is missing.
+        The strategy is unknown, or an argument it needs is missing.
     """
     if strategy not in STRATEGIES:
         raise ParameterError(f"`strategy` must be one of {', '.join(STRATEGIES)}: {strategy!r}")
     if strategy == "linear_earlier":
         if layer is None or example is None:
-            raise ParameterError("linear_earlier needs `layer` to cut behind, and an `example`")
+            raise ParameterError(
+                "linear_earlier needs the `layer` to truncate after, and an `example`"
+            )
         cut = Cut(model, layer, classes, example)
         return Adapted(cut, [{"params": list(cut.head.named_parameters()), "lr": rate}])
     if strategy == "scratch":
         if fresh is None:
-            raise ParameterError("scratch needs `fresh`, a function that makes an untrained model")
+            raise ParameterError("scratch needs `fresh`, a function that builds an untrained model")
         model = fresh()
     head = replace_head(model, classes)
     model.requires_grad_(strategy != "linear_on_top")
@@ -168,10 +170,10 @@ def adapt(
 
 
 def replace_head(model: Module, classes: int) -> str:
-    """Put a new linear layer in the place of the last one; its name is returned."""
+    """Replace the last linear layer by a new one, and return its name."""
     linear = [name for name, module in model.named_modules() if isinstance(module, Linear) and name]
     if not linear:
-        raise NetError(f"{type(model).__name__} has no linear layer that could be replaced")
+        raise NetError(f"{type(model).__name__} has no linear layer to replace")
     name = linear[-1]
     where, _, last = name.rpartition(".")
     parts = dict(model.named_modules())
@@ -184,28 +186,28 @@ def replace_head(model: Module, classes: int) -> str:
 def probe(
     model: Module, data: Loader, layers: Sequence[str], *, weight: float = 1e-2, seed: int = 0
 ) -> dict[str, float]:
-    """How well a linear classifier on each layer's features does on samples it has not seen.
+    """Measure the held-out accuracy of a linear classifier on each layer's features.
 
-    It is a ridge regression onto the classes, in closed form, from a random half of the data to the
-    other. Where the best layer is one of the last, the tasks are similar; where accuracy falls
-    towards the top, these layers are too special, and the best one is where to cut.
+    The classifier is a closed-form ridge regression onto the classes, fitted on a random half of
+    the data and tested on the other. If one of the last layers is best, the tasks are similar; if
+    accuracy falls towards the top, those layers are too specific: truncate after the best one.
 
     Parameters
     ----------
     model : Module
     data : Loader
-        Inputs and labels of the new task; a few hundred will do.
+        Inputs and labels of the new task; a few hundred suffice.
     layers : sequence of str
         Dotted names.
     weight : float
-        Of the penalty, as a share of the mean variance of the features.
+        Ridge penalty, as a fraction of the mean variance of the features.
     seed : int
-        Of the halves.
+        Seed of the split.
 
     Returns
     -------
     dict of float
-        Accuracy behind each layer.
+        Accuracy after each layer.
     """
     batches = list(data.epoch())
     labels = np.concatenate([batch[1] for batch in batches])
@@ -227,10 +229,10 @@ def probe(
 
 
 def _ridge(x: Array, y: Array, other: Array, weight: float) -> Array:
-    """Predictions for ``other`` of a linear map from x to y."""
+    """Return the predictions for ``other`` of a ridge regression from x to y."""
     mean, target = x.mean(0), y.mean(0)
     x = x - mean
-    # In the space of the samples, of which there are fewer than of features.
+    # Solved in the dual: there are fewer samples than features.
     product = x @ x.T
     product[np.diag_indices(len(x))] += weight * max(float(np.trace(product)) / len(x), 1e-12)
     predicted: Array = (other - mean) @ (x.T @ np.linalg.solve(product, y - target)) + target

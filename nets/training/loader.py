@@ -1,7 +1,7 @@
-"""Batches of a dataset, in an order that a seed fixes, made ahead of the training by threads.
+"""Batches of a dataset, in an order fixed by a seed, prefetched by threads.
 
-A batch depends on the seed, the epoch and its place in the epoch, on nothing else: however many
-threads work, wherever a training goes on after an interruption, it is the same.
+A batch depends only on the seed, the epoch and its position in the epoch: it is the same for any
+number of threads, and after a resume.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from vj.errors import ParameterError, TrainingError
 
 
 class Batches(Protocol):
-    """What `fit` learns from: a `Loader`, or anything else that is asked in the same way."""
+    """Interface of the training data of `fit`, implemented by `Loader`."""
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[tuple[Any, ...]]:
-        """The batches of an epoch from the ``start``-th on, the same whenever asked."""
+        """Iterate over the batches of an epoch from ``start`` on, always the same ones."""
 
     def describe(self) -> dict[str, Any]:
-        """What decides which batches come, for JSON."""
+        """Return the settings that determine the batches, JSON-serialisable."""
 
 
 class Loader:
@@ -40,27 +40,27 @@ class Loader:
     Parameters
     ----------
     dataset : Dataset or array_like
-        Arrays are taken as a dataset of inputs alone.
+        An array is a dataset of inputs alone.
     batch_size : int
     shuffle : bool
-        Another order in every epoch.
+        If True, use a new order in every epoch.
     augment : callable, optional
-        ``augment(batch, generator)`` gives a new batch (`nets.training.augment`).
-    mean, std : float or one a channel
-        uint8 images reach the net as ``(pixel / 255 - mean) / std``.
+        ``augment(batch, generator)`` returns a new batch (`nets.training.augment`).
+    mean, std : float or one per channel
+        uint8 images are normalised to ``(pixel / 255 - mean) / std``.
     seed : int
-        Of the order and of what ``augment`` draws.
+        Seed of the order and of ``augment``.
     drop_last : bool
-        Leave out the batch that is not full, at the end of an epoch.
+        If True, drop an incomplete last batch.
     workers : int
-        Threads that decode and augment ahead; 0 does it where the batch is asked for.
+        Threads that decode and augment ahead; 0 does it in the calling thread.
     ahead : int, optional
-        Batches that may wait; twice the workers by default.
+        Maximum number of prefetched batches; twice the workers by default.
 
     Raises
     ------
     TrainingError
-        No samples, or fewer than a batch with ``drop_last``.
+        There are no samples, or fewer than a batch with ``drop_last``.
     """
 
     def __init__(
@@ -90,19 +90,19 @@ class Loader:
             raise TrainingError("the dataset is empty: training needs at least one sample")
         if not len(self):
             raise TrainingError(
-                f"{len(self.dataset)} samples make no full batch of {batch_size}: "
+                f"{len(self.dataset)} samples do not fill a batch of {batch_size}: "
                 "lower `batch_size` or set `drop_last` to False"
             )
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + bool(rest and not self.drop_last)
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Sample]:
-        """The batches of an epoch from the ``start``-th on.
+        """Iterate over the batches of an epoch from ``start`` on.
 
-        The first part is float32 (N, C, H, W) for uint8 images, and as it is for all else.
+        The first part is float32 (N, C, H, W) for uint8 images, otherwise unchanged.
         """
         order = np.arange(len(self.dataset))
         if self.shuffle:
@@ -134,7 +134,7 @@ class Loader:
         return (self.as_input(parts[0]), *parts[1:])
 
     def as_input(self, images: NDArray[Any]) -> NDArray[Any]:
-        """What the net gets for uint8 images (N, H, W) or (N, H, W, C)."""
+        """Normalise uint8 images (N, H, W) or (N, H, W, C) to network input."""
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             return images
         pixels = images[..., None] if images.ndim == 3 else images
@@ -142,7 +142,7 @@ class Loader:
         return nchw(np.ascontiguousarray(pixels * scale - self.mean / self.std, np.float32))
 
     def describe(self) -> dict[str, Any]:
-        """What decides which batches come: of a resumed training it must be the same."""
+        """Return the settings that determine the batches; they must not change on resume."""
         return {
             **self.dataset.describe(),
             "batch_size": self.batch_size,

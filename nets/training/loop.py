@@ -1,4 +1,4 @@
-"""The training itself: batch after batch, epoch after epoch."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nets.training.evaluation import Metric, as_argument, evaluate, targets_of
 from nets.training.loader import Batches
 from nets.training.nan_check import bad_gradients, explain
 from nets.training.run import Loss, Run
-from nets.training.run_checkpoint import Keeper
+from nets.training.run_checkpoint import RunCheckpoint
 from vj.errors import ParameterError, TrainingError
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -49,53 +49,53 @@ def fit(
     ----------
     model : Module
     loss : callable
-        ``loss(model(input), *targets)`` is a tensor of one number. A dataset of inputs alone is its
+        ``loss(model(input), *targets)`` returns a scalar tensor. A dataset of inputs alone is its
         own target (autoencoders).
-    data : Loader, or whatever has its ``epoch``, ``describe`` and length
+    data : Loader, or an object with its ``epoch``, ``describe`` and length
     optimiser : Optimiser
     epochs : int
-        How often all samples are seen, those before an interruption counted.
+        Total number of epochs, including those before a resume.
     schedule : optional
-        Its ``step()`` is called after every step of the optimiser.
+        Its ``step()`` is called after every optimiser step.
     clip : float, optional
-        Gradients are scaled down to this norm of all of them together.
+        Maximum global norm of the gradients.
     validation : Loader, optional
-        After every epoch the loss and the metrics are measured on it: "val_loss", "val_...".
+        After every epoch the loss and metrics are computed on it: "val_loss", "val_...".
     metrics : dict of callables, optional
-        ``metric(output, *targets)`` is the mean over a batch (`nets.training.accuracy`).
+        ``metric(output, *targets)`` returns the mean over a batch (`nets.training.accuracy`).
     callbacks : sequence of Callback
     folder : path, optional
-        A checkpoint is kept here after every epoch, and after every ``save_every`` steps.
+        A checkpoint is written here after every epoch and every ``save_every`` steps.
     resume : bool
-        Go on from the checkpoint in ``folder``, if there is one: with the same data the weights
-        become bit for bit what they had been without the interruption.
+        Resume from the checkpoint in ``folder``, if there is one. With the same data the weights
+        are bit-identical to those of an uninterrupted run.
     bar : bool
-        Show a bar on standard error.
+        Show a progress bar on standard error.
 
     Returns
     -------
     Run
-        ``rows`` has the figures of each epoch. The model is left in training mode.
+        ``rows`` has the metrics of each epoch. The model is left in training mode.
 
     Raises
     ------
     TrainingError
-        The loss or a gradient is nan or infinite: the message says at which step and in which
-        layer that begins; the model is as it was before that step and the checkpoint remains.
-        The checkpoint is damaged, or of another model or other data.
+        The loss or a gradient is NaN or infinite: the message names the step and the layer in
+        which it first appears; the model is restored to its state before that step, and the
+        checkpoint remains. Or the checkpoint is damaged, or of another model or other data.
     SinkError
         The checkpoint cannot be written.
 
     Notes
     -----
-    Ctrl-C ends the training after the step at hand: the checkpoint is written, ``stopped`` of the
-    result is "interrupted". A second one is a KeyboardInterrupt at once.
+    Ctrl-C stops after the current step: the checkpoint is written and ``stopped`` of the result is
+    "interrupted". A second Ctrl-C raises KeyboardInterrupt immediately.
     """
     if resume and folder is None:
         raise ParameterError("`resume` needs the `folder` of the checkpoint")
     run = Run(model, loss, data, optimiser, schedule)
     watchers = [*callbacks, *([Bar()] if bar else [])]
-    keeper = None if folder is None else Keeper(Path(folder) / CHECKPOINT, run, watchers)
+    keeper = None if folder is None else RunCheckpoint(Path(folder) / CHECKPOINT, run, watchers)
     if keeper:
         keeper.open(resume)
     for watcher in watchers:
@@ -120,12 +120,12 @@ def fit(
 def _epoch(
     run: Run,
     watchers: Sequence[Callback],
-    keeper: Keeper | None,
+    keeper: RunCheckpoint | None,
     clip: float | None,
     save_every: int | None,
     pressed: list[int],
 ) -> None:
-    """The batches that are left of an epoch."""
+    """Train on the remaining batches of an epoch."""
     learning(run.model)
     for batch in run.data.epoch(run.epoch, run.batch):
         _step(run, batch, clip, keeper)
@@ -139,8 +139,8 @@ def _epoch(
             keeper.save()
 
 
-def _step(run: Run, batch: Sample, clip: float | None, keeper: Keeper | None) -> None:
-    """One batch: forward, backward, update."""
+def _step(run: Run, batch: Sample, clip: float | None, keeper: RunCheckpoint | None) -> None:
+    """Train on one batch: forward pass, backward pass, update."""
     before = _chance(run.model)
     value = _gradients(run, batch)
     if not math.isfinite(value) or bad_gradients(run.model):
@@ -163,7 +163,7 @@ def _step(run: Run, batch: Sample, clip: float | None, keeper: Keeper | None) ->
 
 
 def _gradients(run: Run, batch: Sample) -> float:
-    """Loss of a batch; its gradients are left in the parameters."""
+    """Return the loss of a batch and leave its gradients in the parameters."""
     run.optimiser.zero_grad()
     loss = run.loss_function(run.model(as_argument(batch[0])), *targets_of(batch))
     loss.backward()
@@ -171,7 +171,7 @@ def _gradients(run: Run, batch: Sample) -> float:
 
 
 def _chance(model: Module) -> dict[str, Any]:
-    """All that a forward pass changes: generators and buffers."""
+    """Return the state that a forward pass changes: generators and buffers."""
     state: dict[str, Any] = {n: g.bit_generator.state for n, g in model.named_generators()}
     return {**state, **{name: buffer.copy() for name, buffer in model.named_buffers()}}
 
@@ -202,11 +202,11 @@ def _finish_epoch(
 
 @contextmanager
 def _ctrl_c() -> Iterator[list[int]]:
-    """A list that is no longer empty once Ctrl-C was pressed; pressed again, it interrupts."""
+    """Context manager yielding a list that fills on Ctrl-C; a second Ctrl-C interrupts."""
     pressed: list[int] = []
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield pressed  # only the main thread is told; a job in the background ignores it
+        yield pressed  # signals reach only the main thread; background jobs ignore SIGINT
         return
 
     def note(number: int, frame: Any) -> None:

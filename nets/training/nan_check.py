@@ -1,4 +1,4 @@
-"""Where numbers stop being numbers: the layer in which the first nan or infinity appears."""
+"""Find the layer in which the first NaN or infinity appears."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from nets.nn.layers.module import Module, Parameter
 
 
 def is_finite(array: Array) -> bool:
-    """Whether there is no nan and no infinity."""
+    """Return True if all values are finite."""
     if array.dtype.kind != "f":
         return True
     with np.errstate(all="ignore"):
         total = array.sum()
-    # The sum is quick, but may overflow where every number is finite.
+    # The sum is fast, but may overflow although every value is finite.
     return bool(np.isfinite(total)) or bool(np.isfinite(array).all())
 
 
 def bad_gradients(model: Module) -> list[str]:
-    """Names of the parameters whose gradient holds a nan or an infinity."""
+    """Return the names of parameters whose gradient holds a NaN or infinity."""
     return [n for n, p in model.named_parameters() if p.grad is not None and not is_finite(p.grad)]
 
 
 def explain(model: Module, inputs: Array, step: Callable[[], Any]) -> str:
-    """Say where the first bad number of a step appears.
+    """Describe where the first non-finite value of a step appears.
 
     Parameters
     ----------
     model : Module
     inputs : array
-        What the step's batch holds.
+        The batch of the step.
     step : callable
-        Computes forward and backward again.
+        Runs forward and backward pass again.
     """
     if not is_finite(inputs):
         rows = np.flatnonzero(~np.isfinite(inputs.reshape(len(inputs), -1)).all(1))
@@ -62,7 +62,7 @@ def explain(model: Module, inputs: Array, step: Callable[[], Any]) -> str:
 
 @contextlib.contextmanager
 def _watching(model: Module) -> Iterator[list[tuple[str, Module, bool]]]:
-    """Note of every layer, in the order in which they finish, whether its result is finite."""
+    """Context manager that records, in order of completion, which layers' results are finite."""
     seen: list[tuple[str, Module, bool]] = []
 
     def hook(name: str) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""A training run: what is trained on what, and how far it has come."""
+"""State of a training run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Run:
     ----------
     model, loss, data, optimiser : as given to `fit`
     epoch, batch, step : int
-        Finished epochs, finished batches of the epoch after them, finished batches in all.
+        Completed epochs, completed batches of the current epoch, completed batches in total.
     rows : list of dict
-        What was measured, one record an epoch: "epoch", "step", "loss", "rate", "val_loss" ...
+        Metrics, one record per epoch: "epoch", "step", "loss", "rate", "val_loss" ...
     stopped : str or None
-        Why it ended before the last epoch; None if it did not.
+        Reason for stopping before the last epoch, or None.
     """
 
     model: Module
@@ -39,7 +39,7 @@ class Run:
     batch: int = 0
     step: int = 0
     loss: float = math.nan  # of the last batch
-    total: float = 0.0  # of the losses of this epoch
+    total: float = 0.0  # sum of the losses of this epoch
     rows: list[dict[str, Any]] = field(default_factory=list)
     stopped: str | None = None
 

@@ -1,4 +1,4 @@
-"""The checkpoint of a run: what is kept, and what a run must share with the one it goes on from."""
+"""The checkpoint of a training run, and the settings that must not change on resume."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _POSITION = ("epoch", "batch", "step", "loss", "total", "rows", "stopped")
 
 
 @dataclass
-class Keeper:
+class RunCheckpoint:
     """The checkpoint of a run."""
 
     path: Path
     run: Run
     watchers: Sequence[Callback]
-    saved: int = 0  # step of the last one
+    saved: int = 0  # step of the last checkpoint
 
     def open(self, resume: bool) -> None:
-        """Go on from the checkpoint, or make room for one."""
+        """Resume from the checkpoint, or create its folder."""
         if resume and self.path.exists():
             self._load()
         else:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as exc:
-                raise SinkError(f"{self.path.parent}: cannot make this folder: {exc}") from exc
+                raise SinkError(f"{self.path.parent}: cannot create this folder: {exc}") from exc
 
     def save(self) -> None:
-        """Write where the run stands."""
+        """Save the state of the run."""
         run = self.run
         state = {name: getattr(run, name) for name in _POSITION}
         state["settings"] = self._settings()
@@ -62,7 +62,7 @@ class Keeper:
         missing = [name for name, _ in self._parts() if name not in state]
         if missing:
             raise TrainingError(
-                f"{self.path}: is of another version, it has no {', '.join(missing)}: begin anew"
+                f"{self.path}: is of another version, without {', '.join(missing)}: start a new run"
             )
         for name, part in self._parts():
             part.load_state_dict(state[name])
@@ -83,11 +83,11 @@ class Keeper:
             yield f"callback {index}", watcher
 
     def _remembering(self) -> list[Callback]:
-        """Callbacks that have something to keep; the others may come and go."""
+        """Return the callbacks that have state; the others may change between runs."""
         return [w for w in self.watchers if type(w).state_dict is not Callback.state_dict]
 
     def _settings(self) -> dict[str, Any]:
-        """What must not change between an interruption and what follows."""
+        """Return the settings that must not change on resume."""
         return json.loads(  # type: ignore[no-any-return]
             json.dumps(
                 {

@@ -1,4 +1,4 @@
-"""A model that ends early: what an earlier layer gives, and a linear classifier on it."""
+"""A truncated model: features of an earlier layer with a linear classifier on top."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vj.errors import NetError
 
 
 class Cut(Module):
-    """A linear classifier on what an earlier layer of a frozen model gives.
+    """A linear classifier on the features of an earlier layer of a frozen model.
 
-    Maps are averaged over ``grid`` x ``grid`` fields first, so that the classifier stays small.
+    Maps are first pooled to ``grid`` x ``grid``, which keeps the classifier small.
 
     Parameters
     ----------
     body : Module
-        Frozen here; it runs no further than ``layer``.
+        Frozen here; it runs only up to ``layer``.
     layer : str
         Dotted name.
     classes : int
@@ -43,7 +43,7 @@ class Cut(Module):
         self.head = Linear(width, classes)
 
     def features(self, x: Any) -> Tensor:
-        """(N, width) numbers behind the cut."""
+        """Return the features (N, width) of ``layer``."""
         with no_grad(), stopping_behind(self.body, self.layer):
             try:
                 self.body(x)
@@ -56,12 +56,12 @@ class Cut(Module):
         return found.reshape(len(found), -1)
 
     def forward(self, x: Any) -> Tensor:
-        """Logits (N, classes)."""
+        """Return logits (N, classes)."""
         return self.head(self.features(x))  # type: ignore[no-any-return]
 
 
 class _Reached(Exception):
-    """The layer behind which nothing is wanted."""
+    """Raised to end a forward pass after the requested layer."""
 
     def __init__(self, result: Tensor) -> None:
         self.result = result
@@ -69,7 +69,7 @@ class _Reached(Exception):
 
 @contextmanager
 def stopping_behind(model: Module, layer: str) -> Iterator[None]:
-    """A pass through the model ends with `_Reached` when a layer has given its result."""
+    """Context manager in which a forward pass raises `_Reached` after a layer."""
     modules = dict(model.named_modules())
     if layer not in modules or not layer:
         names = ", ".join(name for name in modules if name)

@@ -37,13 +37,13 @@ def test_no_file_to_read(tmp_path):
     with (tmp_path / "large.onnx").open("wb") as file:
         file.truncate(1 << 32)  # takes no space
     for path in (tmp_path, tmp_path / "large.onnx"):
-        with pytest.raises(NetError, match=r"is no file of at most 2\.15 GB, as ONNX files are"):
+        with pytest.raises(NetError, match=r"is not a file of at most 2\.15 GB, as ONNX files are"):
             nets.load_onnx(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 64, b"not a model" * 9, b"\x89PNG\r\n\x1a\n" * 9])
 def test_no_onnx_file(data):
-    with pytest.raises(NetError, match=r"file\.onnx: .*no ONNX file"):
+    with pytest.raises(NetError, match=r"file\.onnx: .*not an ONNX file"):
         parse_graph(data, "file.onnx")
 
 
@@ -110,7 +110,7 @@ def test_nan_weights(good):
     w = numpy_helper.to_array(good.graph.initializer[0]).copy()
     w.flat[5] = np.nan
     good.graph.initializer[0].CopyFrom(numpy_helper.from_array(w, "w"))
-    refused(good, r"file\.onnx: constant 'w': 1 of its 216 numbers are NaN")
+    refused(good, r"file\.onnx: constant 'w': 1 of its 216 values are NaN")
 
 
 def test_cycle(good):
@@ -139,7 +139,7 @@ def test_element_type(good):
 
 
 def test_absurd_sizes(good):
-    refused(good, r"input 'x': an array of shape .* brings the net to 1.*e\+03 GB, the limit is",
+    refused(good, r"input 'x': an array of shape .* brings the network to 1.*e\+03 GB, the limit",
             x=(1, 3, 300_000, 300_000))  # fmt: skip
     message = proto(
         [node("ConstantOfShape", ["n"], ["y"])], [], [value("y", None)],
@@ -150,7 +150,7 @@ def test_absurd_sizes(good):
         [node("Tile", ["x", "n"], ["y"])], [value("x", [4, 4])], [value("y", None)],
         {"n": np.array([1 << 30, 1 << 30], np.int64)},
     )  # fmt: skip
-    refused(tile, "brings the net to", x=(4, 4))
+    refused(tile, "brings the network to", x=(4, 4))
     pool = proto(
         [node("MaxPool", ["x"], ["y"], kernel_shape=[1 << 40], pads=[(1 << 40) - 1] * 2,
               strides=[1 << 39])],
@@ -242,7 +242,7 @@ class TestExternalData:
 
     def test_no_number(self, folder):
         self.change(folder, offset="many")
-        with pytest.raises(NetError, match="is no number"):
+        with pytest.raises(NetError, match="is not a number"):
             nets.load_onnx(folder / "m.onnx")
 
 

@@ -234,16 +234,20 @@ def whose(x):
 BAD = [
     (Net(from_numpy), {}, "Net: nothing that comes out was made of .'input'. by ops of tensors"),
     (Net(dropped), {}, "Net: `dropout` has no ONNX operator"),
-    (Net(whose), {}, "max_unpool2d: its switches come from no pooling that was traced"),
+    (Net(whose), {}, "max_unpool2d: its switches do not come from a traced pooling"),
     (Net(lambda x: x[:, None]), {}, "indexing with None or masks cannot be traced"),
     (Net(lambda x: x[np.array([0]), np.array([1])]), {}, "along one axis only"),
     (Net(lambda x: "text"), {}, "a model must return tensors, got str"),
     (after(L.LocalResponseNorm(4)), {}, "only odd sizes can be traced, not 4"),
-    (after(L.BatchNorm2d(4, track_running_stats=False)), {}, "only running moments can be traced"),
+    (
+        after(L.BatchNorm2d(4, track_running_stats=False)),
+        {},
+        "only running statistics can be traced",
+    ),
     (after(L.Flatten(), L.Linear(4, 2)), {}, r"linear: weight \(2, 4\) does not fit x"),
     (after(L.AdaptiveAvgPool2d(3)), {"dynamic": ["width"]}, "3x3 cannot be traced at a free size"),
-    (after(L.Flatten(), L.Linear(144, 2)), {"dynamic": ["height"]}, r"free sizes \(axes \[2\]\): "),
-    (after(), {"dynamic": ["depth"]}, "`dynamic` is made of batch, height, width and axes 0 to 3"),
+    (after(L.Flatten(), L.Linear(144, 2)), {"dynamic": ["height"]}, r"dynamic sizes \(axes \[2\]"),
+    (after(), {"dynamic": ["depth"]}, "`dynamic` takes batch, height, width and axes 0 to 3"),
     (after(), {"size": None}, r"takes images: give their `size` \(rows, cols\)"),
     (Net(lambda x, p, u: u(*p(x), (6, 7)), L.MaxPool2d(2, None, 0, 1, True), L.MaxUnpool2d(2)), {},
      r"only an output of the size that its windows cover, \(6, 6\), can be traced"),
@@ -258,13 +262,13 @@ def test_refuses(model, options, says):
 
 def test_a_model_that_does_something_else_at_another_size():
     model = Net(lambda x: activation.relu(x) if x.shape[2] > 30 else x + 1)
-    with pytest.raises(NetError, match="does other things at other sizes"):
+    with pytest.raises(NetError, match="runs different ops at other sizes"):
         nets.to_graph(model, (8, 8), dynamic=["height"])
 
 
 def test_sizes_that_follow_nothing():
     model = Net(lambda x: x.reshape(-1)[: x.shape[2] ** 2])
-    with pytest.raises(NetError, match=r"the sizes .* follow no size that is known"):
+    with pytest.raises(NetError, match=r"the sizes .* do not depend on any known size"):
         nets.to_graph(model, (8, 8), dynamic=["height"])
 
 

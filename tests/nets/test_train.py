@@ -146,7 +146,7 @@ def test_what_is_wrong_with_pictures_is_said(folder, tmp_path):
     with pytest.raises(SourceError, match="no such folder"):
         from_folder(tmp_path / "nowhere")
     (tmp_path / "bare").mkdir()
-    with pytest.raises(TrainingError, match="bare: the dataset is empty: no pictures"):
+    with pytest.raises(TrainingError, match="bare: the dataset is empty: no images"):
         from_folder(tmp_path / "bare")
     (tmp_path / "broken.zip").write_bytes(b"no archive")
     with pytest.raises(SourceError, match=r"broken.zip: cannot read as a zip archive"):
@@ -159,7 +159,7 @@ def test_what_is_wrong_with_pictures_is_said(folder, tmp_path):
         from_zip(tmp_path / "a.zip")[0]
     with pytest.raises(TrainingError, match=r"several shapes \[\(5, 5, 3\), \(5, 6, 3\)\]"):
         from_zip(tmp_path / "a.zip").batch([1, 2])
-    with pytest.raises(TrainingError, match=r"has no picture 'q.png' \(1 are missing\)"):
+    with pytest.raises(TrainingError, match=r"has no image 'q.png' \(1 are missing\)"):
         from_zip(tmp_path / "a.zip", {"q.png": 0})
     with pytest.raises(TrainingError, match="2 pictures have 1 labels"):
         Pictures(["a", "b"], [0])
@@ -168,15 +168,15 @@ def test_what_is_wrong_with_pictures_is_said(folder, tmp_path):
 def test_empty_datasets_and_labels_out_of_range_are_refused():
     with pytest.raises(TrainingError, match="the dataset is empty"):
         Arrays(np.zeros((0, 3)))
-    with pytest.raises(TrainingError, match=r"of one length, got \[3, 2\]"):
+    with pytest.raises(TrainingError, match=r"equal lengths, got \[3, 2\]"):
         Arrays(np.zeros(3), np.zeros(2))
     with pytest.raises(TrainingError, match=r"0 to 1, got 2 at sample 3 \(2 are out of range\)"):
         Arrays(np.zeros((5, 3)), [0, 1, 0, 2, -1], classes=2)
-    with pytest.raises(TrainingError, match="whole numbers, got float64"):
+    with pytest.raises(TrainingError, match="integers, got float64"):
         Arrays(np.zeros((2, 3)), [0.0, 1.0], classes=2)
     with pytest.raises(TrainingError, match="got 7 at sample 1"):
         Arrays(np.zeros((2, 3)), np.array([[0, 0], [0, 7]]), classes=2)
-    with pytest.raises(TrainingError, match="3 samples make no full batch of 8"):
+    with pytest.raises(TrainingError, match="3 samples do not fill a batch of 8"):
         Loader(np.zeros((3, 2)), 8, drop_last=True)
     with pytest.raises(ParameterError, match="`batch_size` must be at least 1"):
         Loader(np.zeros((3, 2)), 0)
@@ -346,7 +346,9 @@ def test_early_stop_goes_back_to_the_best_weights():
     assert run.epoch == 4
     assert run.stopped == "`val_loss` has not become better for 2 epochs"
     assert weights(run.model) == seen[1]
-    with pytest.raises(ParameterError, match="no figure `val_iou` to watch, there are epoch, step"):
+    with pytest.raises(
+        ParameterError, match="no metric `val_iou` to monitor, there are epoch, step"
+    ):
         trained(1, callbacks=[EarlyStop("val_iou")])
 
 
@@ -572,7 +574,7 @@ def test_checkpoints_of_something_else_are_refused(tmp_path, read_only):
     del state["optimiser"]
     (tmp_path / "old").mkdir()
     save_checkpoint(tmp_path / "old" / CHECKPOINT, state)
-    with pytest.raises(TrainingError, match="is of another version, it has no optimiser"):
+    with pytest.raises(TrainingError, match="is of another version, without optimiser"):
         trained(1, folder=tmp_path / "old", resume=True)
     with pytest.raises(TrainingError, match="other settings or data: checksum: "):
         trained(1, problem(seed=9), folder=tmp_path, resume=True)
@@ -582,7 +584,7 @@ def test_checkpoints_of_something_else_are_refused(tmp_path, read_only):
     with pytest.raises(NetError, match=r"does not fit Sequential: unexpected: 1\.weight"):
         trained(1, model=other, folder=tmp_path, resume=True)
     save_weights(tmp_path / CHECKPOINT, other)
-    with pytest.raises(TrainingError, match="is no checkpoint of a training"):
+    with pytest.raises(TrainingError, match="is not a training checkpoint"):
         trained(1, folder=tmp_path, resume=True)
     (tmp_path / CHECKPOINT).write_bytes(b"")
     with pytest.raises(TrainingError, match="truncated, damaged"):

@@ -14,7 +14,7 @@ from nets.kernels import matmul
 from nets.runtime.memory import empty
 from nets.runtime.threads import LITTLE, Caller, share
 
-BAND = 24  # rows per block
+BAND = 24  # rows of a task, each over all columns
 
 
 def product(a: Array, b: Array) -> Array:

@@ -1,1 +1,1 @@
-"""Convolution: the operators, the layers with weights, the choice of their kernels, merging."""
+"""Convolution: operators, layers, choice of kernels, merging of siblings."""

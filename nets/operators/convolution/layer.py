@@ -1,4 +1,4 @@
-"""Layers with weights: convolution in all its forms, and what has been fused into it."""
+"""Convolution layers, with the ops fused into them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vj.kernels.jit import Kernel
 
 
 class Conv(Layer):
-    """Convolution, bias, residual, PReLU, clamp and 2 x 2 maximum, in this order."""
+    """Convolution, bias, residual, PReLU, clamp and 2 x 2 max pooling, in this order."""
 
     kind = "conv"
     can_clamp = True
@@ -53,22 +53,22 @@ class Conv(Layer):
 
     @property
     def depthwise(self) -> bool:
-        """Whether every channel has a filter of its own."""
+        """True if every channel has its own filter."""
         return self.groups == self.x.channels == len(self.weights)
 
     @property
     def how(self) -> str:
-        """The kernel that computes it: the caller's choice, or that of the cost model."""
+        """The algorithm: the caller's choice, or that of the cost model."""
         return self.algorithm if self.algorithm != "auto" else choose(self.workload)
 
     @property
     def kernel(self) -> Pair:
-        """Rows and columns of the filters."""
+        """Filter size (rows, cols)."""
         return self.weights.shape[2], self.weights.shape[3]
 
     @property
     def workload(self) -> Workload:
-        """What the cost model asks."""
+        """The workload for the cost model."""
         return Workload(
             self.x.channels, self.y.channels, self.y[2:], self.kernel, self.stride, self.dilation,
             self.macs() // self.y.images, self.weights.size, self.groups,
@@ -127,19 +127,19 @@ class Conv(Layer):
         return self.inner.images * prod(self.inner[2:]) * self.weights.size
 
     def packed(self, key: object, make: Callable[[], Packed]) -> Packed:
-        """Weights in a kernel's order; packed once for all plans of a model."""
+        """Weights in kernel order, packed once for all plans of a model."""
         if key not in self.cache:
             self.cache[key] = make()
         return self.cache[key]
 
     def share_weights(self, known: dict[str, Layer]) -> None:
-        """Weights are compared: what has been folded into them may depend on the input size."""
+        """Share packed weights if equal: the ops folded into them may depend on the input size."""
         other = known.setdefault(self.output, self)
         if isinstance(other, Conv) and other.same_weights(self):
             self.cache, self.weights, self.bias = other.cache, other.weights, other.bias
 
     def same_weights(self, other: Conv) -> bool:
-        """Whether packed weights can be shared."""
+        """Return True if packed weights can be shared."""
         mine, its = (list(map(np.asarray, (c.weights, c.bias, c.slope))) for c in (self, other))
         return (
             self.kind == other.kind
@@ -188,7 +188,7 @@ class Conv(Layer):
         return [step]
 
     def step(self, kernel: Kernel, packed: Packed, shape: I64, y: object) -> Step:
-        """A call over all rows of all images."""
+        """Return a step over all rows of all images."""
         rows = self.y.images * int(shape[conv.ROWS])
         return Step(kernel, shape, rows, packed.weights, packed.bias, self.lo, self.hi)
 

@@ -1,7 +1,7 @@
-"""Convolutions side by side on the same input become one with more channels.
+"""Merge parallel convolutions of one input into one with more channels.
 
-Detection heads are many thin convolutions of one map: together they fill the register tile that
-each would leave half empty, and the map is read once.
+Detection heads are many convolutions with few outputs on one map: merged, they fill the register
+tile that each would leave half empty, and the map is read once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nets.operators.layer import Image, Layer
 from nets.operators.lowering import Lowering
 
 FULL = 16  # channels of the register tile
-WIDEST = 128  # outputs beyond which there is nothing to gain
+WIDEST = 128  # outputs above which merging gains nothing
 
 
 def merge_siblings(lowering: Lowering) -> None:
@@ -51,7 +51,7 @@ def _key(layer: Conv, source: str) -> object:
 
 
 def _merge(lowering: Lowering, group: list[Conv], source: str, x: Image, groups: int) -> None:
-    """Replace ``group`` by one layer, which reads ``source``, where the first of them stood."""
+    """Replace ``group`` by one layer that reads ``source``, at the position of the first."""
     like = group[0]
     weights: F32 = np.concatenate([layer.weights for layer in group])
     bias: F32 = np.concatenate([layer.bias for layer in group])
@@ -76,7 +76,7 @@ def _merge(lowering: Lowering, group: list[Conv], source: str, x: Image, groups:
 
 
 def _merge_depthwise(lowering: Lowering) -> None:
-    """Depthwise convolutions of neighbouring slices of one array are one over all of it."""
+    """Merge depthwise convolutions of neighbouring slices of one array."""
     groups: dict[object, list[Conv]] = defaultdict(list)
     for layer in lowering.layers:
         if (
@@ -99,7 +99,7 @@ def _merge_depthwise(lowering: Lowering) -> None:
 
 
 def _written(lowering: Lowering, base: str, readers: list[Conv]) -> bool:
-    """Whether all of an array is there before the first of its readers runs."""
+    """Return True if an array is complete before its first reader runs."""
     top, _ = lowering.base(base)
     first = min(map(lowering.layers.index, readers))
     return not any(

@@ -1,4 +1,4 @@
-"""Conv and ConvTranspose: what they compute, the layers they become, how they are exported."""
+"""Conv and ConvTranspose: NumPy definition, lowering and export."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _check(node: Node, x: Spec, w: Spec, b: Spec | None, outputs: int, inputs: i
 
 
 def conv_geometry(node: Node, x: Spec, w: Spec, b: Spec | None = None) -> Window:
-    """Checked geometry of a Conv node."""
+    """Return the validated geometry of a Conv node."""
     need_rank(x, 3)
     need_rank(w, x.rank, x.rank, "the weights")
     groups = int(node.get("group", 1))
@@ -49,7 +49,7 @@ def _infer_conv(node: Node, x: Spec, w: Spec, b: Spec | None = None) -> Spec:
 
 @operator("Conv", infer=_infer_conv, inputs=(2, 3), kinds="f")
 def convolve(node: Node, x: Array, w: Array, b: Array | None = None) -> Array:
-    """Cross-correlation, as every network library calls convolution."""
+    """Cross-correlate, which deep learning libraries call convolution."""
     geometry = window(node, x.shape[2:], kernel_sizes(node, x.ndim - 2, w.shape[2:]))
     groups, spatial = int(node.get("group", 1)), x.ndim - 2
     seen = windows(x, geometry, 0)
@@ -69,7 +69,7 @@ def convolve(node: Node, x: Array, w: Array, b: Array | None = None) -> Array:
 
 
 def transposed_geometry(node: Node, x: Spec, w: Spec, b: Spec | None = None) -> Window:
-    """Checked geometry of a ConvTranspose node."""
+    """Return the validated geometry of a ConvTranspose node."""
     need_rank(x, 3)
     need_rank(w, x.rank, x.rank, "the weights")
     groups = int(node.get("group", 1))
@@ -86,13 +86,13 @@ def _infer_transposed(node: Node, x: Spec, w: Spec, b: Spec | None = None) -> Sp
 
 @operator("ConvTranspose", infer=_infer_transposed, inputs=(2, 3), kinds="f")
 def convolve_transposed(node: Node, x: Array, w: Array, b: Array | None = None) -> Array:
-    """Each input pixel adds its weighted kernel to the output."""
+    """Add the kernel, weighted by each input pixel, to the output."""
     geometry = transposed_window(node, x.shape[2:], kernel_sizes(node, x.ndim - 2, w.shape[2:]))
     groups, images = int(node.get("group", 1)), x.shape[0]
     per_group = w.shape[1]
     grouped = x.reshape(images, groups, x.shape[1] // groups, *x.shape[2:])
     kernels = w.reshape(groups, -1, *w.shape[1:])
-    # Everything is added into a canvas that has the pads still on; pads may be negative.
+    # Sums go to a padded canvas, which is cropped afterwards; pads may be negative.
     low = [max(0, -before) for before, _ in geometry.pads]
     canvas = [
         lead + (n - 1) * s + k + max(0, before + size - (n - 1) * s - k)
@@ -124,7 +124,7 @@ def convolve_transposed(node: Node, x: Array, w: Array, b: Array | None = None) 
 
 
 def _parameters(lowering: Lowering, node: Node, rank: int) -> tuple[Array, Array | None] | None:
-    """Constant float32 weights and bias."""
+    """Return the constant float32 weights and bias."""
     weights, bias = lowering.constant(node, 1), lowering.constant(node, 2)
     has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
     if weights is None or weights.dtype != FLOAT32 or weights.ndim != rank or 0 in weights.shape:
@@ -138,7 +138,7 @@ def _image(shape: tuple[int, ...]) -> Image:
 
 @lowers("Conv")
 def lower_conv(lowering: Lowering, node: Node) -> bool:
-    """A convolution of constant weights; zero pads before it become part of it."""
+    """Lower a convolution with constant weights; a zero Pad before it is fused."""
     found = _parameters(lowering, node, 4)
     if found is None:
         return False
@@ -163,7 +163,7 @@ def lower_conv(lowering: Lowering, node: Node) -> bool:
 
 @lowers("ConvTranspose")
 def lower_conv_transpose(lowering: Lowering, node: Node) -> bool:
-    """A transposed convolution; pads that enlarge the output are left to NumPy."""
+    """Lower a transposed convolution; pads that enlarge the output are left to NumPy."""
     found = _parameters(lowering, node, 4)
     if found is None:
         return False
@@ -189,7 +189,7 @@ def lower_conv_transpose(lowering: Lowering, node: Node) -> bool:
 
 @exports("conv2d", "conv_transpose2d")
 def export_convolution(w: Writer, call: Call) -> Result:
-    """Both kinds."""
+    """Export both kinds of convolution."""
     inputs = [w.of(x) for i, x in enumerate(call.inputs) if i < 2 or w.given(call, i)]
     attrs: dict[str, Any] = {
         "kernel_shape": list(call.inputs[1].shape[2:]),
