@@ -77,7 +77,7 @@ def receptive_field(
     steps = [1] * len(rates) if strides is None else list(strides)
     _check(rates, sizes)
     if len(steps) != len(rates) or min(steps, default=1) < 1:
-        raise ParameterError(f"`strides` must be {len(rates)} numbers from 1 on, got {steps}")
+        raise ParameterError(f"`strides` must be {len(rates)} integers of at least 1, got {steps}")
     size, jump = 1, 1
     for rate, k, step in zip(rates, sizes, steps, strict=True):
         size += (k - 1) * rate * jump
@@ -235,13 +235,13 @@ def draw_coverage(rates: Sequence[int], kernel: int | Sequence[int] = 3, *, zoom
 def _each(value: int | Sequence[int], count: int, name: str) -> list[int]:
     values = [value] * count if isinstance(value, int) else list(value)
     if len(values) != count:
-        raise ParameterError(f"`{name}` must hold {count} numbers, got {len(values)}")
+        raise ParameterError(f"`{name}` must hold {count} values, got {len(values)}")
     return values
 
 
 def _check(rates: Sequence[int], sizes: Sequence[int]) -> None:
     if not rates or min(rates) < 1:
-        raise ParameterError(f"`rates` must be numbers from 1 on, got {list(rates)}")
+        raise ParameterError(f"`rates` must be integers of at least 1, got {list(rates)}")
     if min(sizes) < 1:
         raise ParameterError(f"`kernel` must be at least 1, got {list(sizes)}")
 

@@ -1,1 +1,1 @@
-"""Convolution: geometry, packed weights, and the algorithms of its three products."""
+"""Convolution: geometry, weight packing, and algorithms for forward and backward pass."""

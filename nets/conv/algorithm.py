@@ -1,13 +1,13 @@
-"""Which algorithm computes a convolution: direct, depthwise, or Winograd's by some size of tiles.
+"""Choice of the convolution algorithm: direct, depthwise, or Winograd by tile size.
 
-A network that is compiled asks `choose`, a small cost model with measured rates: its weights are
-transformed once, and packed layers may be dilated or transposed. A training step transforms the
-weights every time and knows fewer forms: it asks `winograd_tile`.
+Compiled networks use `choose`, a small cost model with measured rates: their weights are
+transformed once, and packed layers may be dilated or transposed. Training steps transform the
+weights every time and support fewer forms: they use `winograd_tile`.
 
 The rates are nanoseconds of one Zen 4 core, fitted to 170 layers (8 to 512 channels, 3 x 3 to
-160 x 160 pixels); in nine of ten the model is within 6 %, and its choice costs 16 % at worst. Only
-their ratios matter, and they are alike on machines with other register widths. ``algorithms`` of
-`nets.compile` overrules the choice for single layers.
+160 x 160 pixels); in nine of ten the model is within 6 %, and its choice is at most 16 % slower
+than the best. Only their ratios matter, which are similar for other register widths.
+``algorithms`` of `nets.compile` overrides the choice for single layers.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ STORE_NS = 0.185  # finishing and storing one output
 # One value through the transforms of Winograd, into and out of the products, by tile.
 INTO_NS = {2: 0.167, 3: 0.167, 4: 0.206}
 OUT_OF_NS = {2: 0.107, 3: 0.107, 4: 0.086}
-LEAST = 32  # channels and outputs from which on Winograd's transforms pay in training
+LEAST = 32  # minimum channels and outputs for Winograd in training
 
 
 class Workload(NamedTuple):
-    """A convolution of one image, as the cost model sees it; pairs are (rows, cols)."""
+    """A convolution of one image, as input of the cost model; pairs are (rows, cols)."""
 
     inputs: int
     outputs: int
@@ -43,11 +43,11 @@ class Workload(NamedTuple):
     groups: int = 1
     transposed: bool = False
     depthwise: bool = False
-    pooled: bool = False  # the 2 x 2 maximum of a result twice as large as ``out``
+    pooled: bool = False  # fused 2 x 2 max pooling of a result twice as large as ``out``
 
 
 def options(work: Workload) -> list[str]:
-    """The algorithms that can compute a convolution."""
+    """Return the algorithms that can compute a convolution."""
     if work.depthwise:
         return ["depthwise"]
     found = ["direct"]
@@ -63,12 +63,12 @@ def options(work: Workload) -> list[str]:
 
 @lru_cache(4096)
 def choose(work: Workload) -> str:
-    """The cheapest algorithm by the model."""
+    """Return the cheapest algorithm by the cost model."""
     return min(options(work), key=lambda how: cost(work, how))
 
 
 def cost(work: Workload, how: str) -> float:
-    """Estimated nanoseconds of one core for one image: the choice is the same for any batch."""
+    """Estimate nanoseconds on one core for one image: the choice is independent of the batch."""
     if work.depthwise:
         return work.macs * CHANNEL_NS
     inputs, outputs = padded(work.inputs), padded(work.outputs)
@@ -80,7 +80,7 @@ def cost(work: Workload, how: str) -> float:
     elements = (tile + (1 if tile == 3 else 2)) ** 2
     steps = work.stride if work.transposed else work.dilation
     phases = prod(steps)
-    into = min(phases, 4) if work.transposed else phases  # phases share what they read
+    into = min(phases, 4) if work.transposed else phases  # phases share their reads
     blocks = prod(-(-n // (tile * step)) for n, step in zip(work.out, steps, strict=True))
     weights = elements * inputs * outputs * (phases if work.transposed else 1)
     products = phases * in_tiles(blocks) * elements * inputs * outputs
@@ -89,13 +89,13 @@ def cost(work: Workload, how: str) -> float:
 
 
 def in_tiles(pixels: int) -> int:
-    """Pixels that the register tiles of six and four compute for this many."""
+    """Return the pixels computed by register tiles of six and four to cover ``pixels``."""
     rest = pixels if pixels < 9 else 3 + (pixels - 3) % 6
     return pixels - rest + (4 if rest <= 4 else rest + rest % 2)
 
 
 def winograd_tile(inputs: int, outputs: int, out: Pair) -> int:
-    """Outputs along a side of the tiles that suit a 3 x 3 convolution in training; 0 for none."""
+    """Return the Winograd tile size for a 3 x 3 convolution in training; 0 for none."""
     if inputs % 16 or outputs % 16 or min(inputs, outputs) < LEAST:
         return 0
     costs = {side: 1.3 * (side + 2) ** 2 * tiles(out, side) for side in (2, 4)}
@@ -104,5 +104,5 @@ def winograd_tile(inputs: int, outputs: int, out: Pair) -> int:
 
 
 def tiles(out: Pair, side: int) -> int:
-    """How many tiles of side x side outputs an image has."""
+    """Return the number of tiles of side x side outputs in an image."""
     return -(-out[0] // side) * -(-out[1] // side)

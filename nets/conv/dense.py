@@ -1,8 +1,8 @@
-"""The three products of a dense convolution, by the kernels that networks compute with.
+"""Dense convolution and its gradients for training, by the inference kernels.
 
-The kernels of inference read and write one arena, zeros around every image. Here input and result
-are arrays by themselves; images that need zeros around them are copied, a few at a time, to a place
-that stays in the cache.
+The inference kernels read and write one arena, with zeros around every image. Here input and result
+are separate arrays; images that need zero padding are copied, a few at a time, to a buffer that
+fits in the cache.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from nets.kernels.conv_training import conv_between
 from nets.runtime.memory import empty, scratch
 from nets.runtime.threads import LITTLE, SMALL, Caller, share, share_kernel, thread_count
 
-PARTS = 8  # partial sums of the gradient of few weights, whatever the number of threads
-WORTH = 1 << 20  # multiplications that are worth one
+PARTS = 8  # partial sums of a small weight gradient, independent of the number of threads
+WORTH = 1 << 20  # minimum multiplications of a partial sum
 
 
 def run(spec: ConvSpec, x: Array, w: Array, bias: Array | None = None) -> Array:
-    """The convolution applied to images x (N, rows, cols, inputs)."""
+    """Apply the convolution to images x (N, rows, cols, inputs)."""
     images, whole, flat = len(x), _stored_bias(bias, spec), w.reshape(-1)
     if spec.tile and images:
         return winograd.run(spec, x, flat, whole)
@@ -42,7 +42,7 @@ def run(spec: ConvSpec, x: Array, w: Array, bias: Array | None = None) -> Array:
 
 
 def _by_outputs(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> None:
-    """Many weights for few pixels: pack some of them, use them for all pixels, and so on."""
+    """Many weights, few pixels: pack a block of weights, apply it to all pixels, repeat."""
     images, blocks = len(x), -(-spec.stored // 16)
     source, target = _framed(spec, x).reshape(-1), y.reshape(-1)
     group = max(1, CACHE // (16 * spec.inputs * spec.taps))
@@ -62,7 +62,7 @@ def _by_outputs(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> No
 
 
 def _by_pixels(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> None:
-    """Many pixels: pack all weights, then share out the rows or the images."""
+    """Many pixels: pack all weights, then distribute rows or images over threads."""
     images = len(x)
     packed = empty(spec.inputs * spec.taps * spec.stored)
     order = packing(spec, 0, spec.stored)
@@ -92,7 +92,7 @@ def _by_pixels(spec: ConvSpec, x: Array, w: Array, bias: Array, y: Array) -> Non
 
 
 def weight_gradient(spec: ConvSpec, x: Array, gy: Array, shape: tuple[int, ...]) -> Array:
-    """Gradient of weights of ``shape`` of a `forward_spec`; gy (N, h, w, outputs)."""
+    """Return the weight gradient of ``shape`` of a `forward_spec`; gy is (N, h, w, outputs)."""
     w = empty(*shape)
     if not w.size or not gy.size:
         w[...] = 0
@@ -110,7 +110,7 @@ def weight_gradient(spec: ConvSpec, x: Array, gy: Array, shape: tuple[int, ...])
 
 
 def _of_many_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
-    """Some outputs after the other, each summed over all pixels."""
+    """Compute blocks of outputs, each summed over all pixels."""
     images, blocks, one = len(x), -(-spec.stored // 16), 16 * spec.inputs * spec.taps
     source, grads = _framed(spec, x).reshape(-1), gy.reshape(-1)
     group = max(1, CACHE // one)
@@ -132,7 +132,7 @@ def _of_many_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
 
 
 def _of_few_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
-    """All outputs at once, summed over some images after the other."""
+    """Compute all outputs at once, summed over blocks of images."""
     images, chunk = len(x), _chunk(spec, len(x))
     parts = min(PARTS, images, max(-(-images // chunk), spec.work * images // WORTH))
     sums = empty(parts, spec.inputs * spec.taps * spec.stored)
@@ -155,13 +155,13 @@ def _of_few_weights(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
 
 
 def _chunk(spec: ConvSpec, images: int) -> int:
-    """Images that stay in the cache."""
+    """Return the number of images that fit in the cache."""
     rows, cols = spec.framed
     return max(1, min(images, 2 * CACHE // (rows * cols * spec.inputs)))
 
 
 def _rows(x: Array, channels: int) -> Array:
-    """Images (N, h, w, C) with the first of their channels, or with zeros in more of them."""
+    """Return images (N, h, w, C) cropped or zero-padded to a number of channels."""
     if x.shape[3] == channels:
         return x
     y, rows = empty(*x.shape[:3], channels), x.size // x.shape[3]
@@ -171,7 +171,7 @@ def _rows(x: Array, channels: int) -> Array:
 
 
 def _inside(spec: ConvSpec, x: Array, call: Caller) -> Array:
-    """A chunk of images with zeros around them, as many as the convolution needs."""
+    """Copy a chunk of images with the zero padding that the convolution needs."""
     if spec.framed == spec.size:
         return x
     out, sizes = call.scratch("chunk", _room(spec, len(x))), _sizes(spec)
@@ -180,7 +180,7 @@ def _inside(spec: ConvSpec, x: Array, call: Caller) -> Array:
 
 
 def _framed(spec: ConvSpec, x: Array) -> Array:
-    """All images with zeros around them."""
+    """Return all images with zero padding."""
     if spec.framed == spec.size:
         return x
     out = scratch("all", _room(spec, len(x)))
@@ -194,7 +194,7 @@ def _room(spec: ConvSpec, images: int) -> int:
 
 
 def _sizes(spec: ConvSpec) -> tuple[int, ...]:
-    """Of images and their frames, for the kernel `put_frame`."""
+    """Return the sizes of images and frames, for the kernel `put_frame`."""
     top, left, _, _ = spec.frame
     (rows, cols), (high, wide), channels = spec.size, spec.framed, spec.inputs
     return rows, cols * channels, high, wide * channels, top, left * channels

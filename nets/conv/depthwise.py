@@ -1,4 +1,4 @@
-"""The three products of a depthwise convolution, one filter for each channel."""
+"""Output, input gradient and weight gradient of a depthwise convolution."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from nets.kernels import depthwise_training as kernels
 from nets.runtime.memory import empty
 from nets.runtime.threads import Caller, share
 
-LITTLE = 1 << 19  # multiplications not worth a second thread
-CACHE = 1 << 11  # pixels of sixteen channels that stay in the cache
+LITTLE = 1 << 19  # multiplications below which a second thread does not pay
+CACHE = 1 << 11  # pixels of sixteen channels that fit in the cache
 
 
 def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) -> Array:
-    """Outputs (N, *out, C) of images x (N, H, W, C) and weights (C, 1, kh, kw)."""
+    """Return the outputs (N, *out, C) of images x (N, H, W, C) and weights (C, 1, kh, kw)."""
     return _run(x, w, bias, _forward(x.shape[1:3], out, _stored(x), w.shape[2:], how), out)
 
 
 def to_inputs(gy: Array, w: Array, size: Pair, bias: Array | None, how: Geometry) -> Array:
-    """Gradient (N, *size, C) with regard to the inputs of `outputs`."""
+    """Return the gradient (N, *size, C) with respect to the inputs of `outputs`."""
     return _run(gy, w, bias, _backward(gy.shape[1:3], size, _stored(gy), w.shape[2:], how), size)
 
 
 def to_weights(x: Array, gy: Array, side: Pair, how: Geometry) -> Array:
-    """Gradient (C, 1, *side) with regard to the weights."""
+    """Return the gradient (C, 1, *side) with respect to the weights."""
     images, channels, taps = len(x), x.shape[3], side[0] * side[1]
     x, gy = _eights(x), _eights(gy)
     shape, room = _forward(x.shape[1:3], gy.shape[1:3], x.shape[3], side, how)
@@ -61,32 +61,32 @@ def _run(x: Array, w: Array, bias: Array | None, parameters: tuple[Array, int], 
 
 
 def _stored(x: Array) -> int:
-    """Channels, as many as are computed."""
+    """Return the number of channels computed, including padding."""
     return padded(x.shape[3])
 
 
 def _eights(x: Array) -> Array:
-    """Images with channels of zeros behind their own, up to the number that is stored."""
+    """Pad images with zero channels up to the stored number."""
     more = _stored(x) - x.shape[3]
     return np.pad(x, ((0, 0), (0, 0), (0, 0), (0, more))) if more else x
 
 
 @lru_cache(1024)
 def _forward(size: Pair, out: Pair, channels: int, side: Pair, how: Geometry) -> tuple[Array, int]:
-    """Loop parameters of the kernels for a convolution."""
+    """Return the loop parameters of the kernels for a convolution."""
     return _shape(forward_taps(side, how), size, out, channels, (1, 1), how.stride)
 
 
 @lru_cache(1024)
 def _backward(size: Pair, out: Pair, channels: int, side: Pair, how: Geometry) -> tuple[Array, int]:
-    """Loop parameters of the kernels for a transposed convolution of images of ``size``."""
+    """Return the loop parameters for a transposed convolution of images of ``size``."""
     return _shape(transposed_taps(side, how), size, out, channels, how.stride, (1, 1))
 
 
 def _shape(
     phases: tuple[Taps, ...], size: Pair, out: Pair, channels: int, step: Pair, walk: Pair
 ) -> tuple[Array, int]:
-    """Loop parameters of the kernels, and the floats of scratch that they need."""
+    """Return the loop parameters of the kernels, and the floats of scratch they need."""
     taps = [tap for phase in phases for tap in phase.taps]
     top, left = min(tap.row for tap in taps), min(tap.col for tap in taps)
     reach = max(tap.row for tap in taps) - top

@@ -1,4 +1,4 @@
-"""Which pixels a convolution, or a transposed one, reads for each of its outputs."""
+"""Geometry of convolutions and transposed convolutions: the pixels each output reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Border = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 class Geometry(NamedTuple):
-    """How a convolution walks over its input; pairs are (rows, cols)."""
+    """Stride, padding and dilation of a convolution; pairs are (rows, cols)."""
 
     stride: Pair
     padding: Pair
@@ -21,7 +21,7 @@ class Geometry(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """One weight of the kernel: its index, and which pixel it multiplies, relative to the output.
+    """One kernel weight: its index, and the pixel it multiplies, relative to the output.
 
     Output number n of a phase reads pixel ``row + n * walk`` (and so along columns).
     """
@@ -32,7 +32,7 @@ class Tap(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """Outputs ``row + n * step``, and what each of them reads, in ascending order of pixels."""
+    """Outputs ``row + n * step``, and the taps each reads, in ascending pixel order."""
 
     row: int
     col: int
@@ -40,7 +40,7 @@ class Taps(NamedTuple):
 
 
 def along(side: int, stride: int, padding: int, dilation: int) -> list[list[tuple[int, int]]]:
-    """For each of the phases of a transposed convolution along one axis: (pixel, weight).
+    """Return (pixel, weight) pairs for each phase of a transposed convolution along an axis.
 
     Output ``q * stride + a`` sums the weights u for which ``a + padding - u * dilation`` is a
     multiple t of the stride, each times input ``q + t``.
@@ -53,7 +53,7 @@ def along(side: int, stride: int, padding: int, dilation: int) -> list[list[tupl
 
 
 def forward_taps(side: Pair, how: Geometry) -> tuple[Taps, ...]:
-    """A convolution: all outputs read alike."""
+    """Return the taps of a convolution: a single phase."""
     taps = [
         Tap(u * how.dilation[0] - how.padding[0], v * how.dilation[1] - how.padding[1], n)
         for n, (u, v) in enumerate((u, v) for u in range(side[0]) for v in range(side[1]))
@@ -62,7 +62,7 @@ def forward_taps(side: Pair, how: Geometry) -> tuple[Taps, ...]:
 
 
 def transposed_taps(side: Pair, how: Geometry) -> tuple[Taps, ...]:
-    """A transposed convolution: stride x stride kinds of outputs."""
+    """Return the taps of a transposed convolution: stride x stride phases."""
     axes = [along(side[i], how.stride[i], how.padding[i], how.dilation[i]) for i in range(2)]
     return tuple(
         Taps(a, b, tuple(Tap(r, c, u * side[1] + v) for r, u in rows for c, v in cols))
@@ -72,7 +72,7 @@ def transposed_taps(side: Pair, how: Geometry) -> tuple[Taps, ...]:
 
 
 def extent(phases: Sequence[Taps], size: Pair, out: Pair, step: Pair, walk: Pair) -> Border:
-    """How far beyond an image of ``size`` all taps read."""
+    """Return how far the taps read beyond an image of ``size``."""
     reach = [0, 0, 0, 0]
     for phase in phases:
         start = (phase.row, phase.col)
@@ -88,14 +88,14 @@ def extent(phases: Sequence[Taps], size: Pair, out: Pair, step: Pair, walk: Pair
 
 @lru_cache(4096)
 def halo(side: Pair, size: Pair, out: Pair, how: Geometry, transposed: bool = False) -> Border:
-    """How far beyond an image of ``size`` a convolution to ``out`` pixels reads."""
+    """Return how far a convolution to ``out`` pixels reads beyond an image of ``size``."""
     if transposed:
         return extent(transposed_taps(side, how), size, out, how.stride, (1, 1))
     return extent(forward_taps(side, how), size, out, (1, 1), how.stride)
 
 
 def adjacent(taps: Sequence[Place]) -> list[list[Place]]:
-    """Runs of taps that are neighbours in a row, all equally long; else each tap by itself."""
+    """Return runs of adjacent taps in a row if all are equally long, else single taps."""
     runs: list[list[Place]] = []
     for tap in taps:
         if runs and tap[:2] == (runs[-1][-1][0], runs[-1][-1][1] + 1):

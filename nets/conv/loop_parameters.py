@@ -1,6 +1,6 @@
-"""What the kernels of dense convolutions are told: in which order to walk over which pixels.
+"""Loop parameters of the dense convolution kernels: loop order and pixel geometry.
 
-Loop parameters are made once for every spec and count of images, and kept.
+Loop parameters are computed once for every spec and image count, and cached.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from nets.conv.spec import ConvSpec
 from nets.kernels import conv
 from nets.kernels import weights as kernels
 
-CACHE = 1 << 16  # floats that stay in the cache of a core while they are used
-PIXELS = 192  # of a block over which a gradient is summed before the next weights take their turn
-LONGEST = 256  # pixels of a row that is made up of several
+CACHE = 1 << 16  # floats that fit in the cache of a core
+PIXELS = 192  # floats of a block over which a gradient is summed before the next weights
+LONGEST = 256  # pixels of a row merged from several
 Three = tuple[int, int, int]
 
 
 class _Order(NamedTuple):
-    """Three directions, outermost first: counts, steps in the source and in the target (pixels)."""
+    """Three loops, outermost first: counts, steps in the source and in the target (pixels)."""
 
     counts: Three
     source: Three
     target: Three
-    plain: bool = False  # images, rows, columns, of which each phase has its own number
+    plain: bool = False  # images, rows, columns; the counts of each phase differ
 
 
 def _order(spec: ConvSpec, images: int, fewest: int, tiny: int) -> _Order:
-    """In which order to walk over the pixels of some images: tiles fill the innermost two.
+    """Return the loop order over the pixels of some images: tiles fill the innermost two.
 
-    Maps of at most `tiny` pixels are walked over side by side.
+    Maps of at most ``tiny`` pixels are traversed side by side.
     """
     (rows, cols), (high, wide), step, walk = spec.out, spec.framed, spec.step, spec.walk
     most = (-(-rows // step[0]), -(-cols // step[1]))
@@ -51,13 +51,13 @@ def _order(spec: ConvSpec, images: int, fewest: int, tiny: int) -> _Order:
 
 
 def _flat(images: int, rows: int, cols: int, fewest: int) -> _Order:
-    """Pixels side by side, in rows that are long enough for tiles and short enough for a cache."""
+    """Flatten pixels into rows long enough for tiles and short enough for the cache."""
     total, last = images * rows * cols, cols
     if last < fewest:
         last *= rows
     if last < fewest:
         last = images * last
-        if last > LONGEST:  # the largest part of it that is neither too short nor too long
+        if last > LONGEST:  # the largest divisor that is neither too short nor too long
             parts = (n for n in range(LONGEST, fewest, -1) if total % n == 0)
             last = next(parts, last)
     steps = (total, last, 1)
@@ -66,7 +66,7 @@ def _flat(images: int, rows: int, cols: int, fewest: int) -> _Order:
 
 @lru_cache(4096)
 def forward_parameters(spec: ConvSpec, images: int, outputs: int) -> tuple[Array, int]:
-    """Geometry for `conv_direct` with the source at 0, and its number of rows."""
+    """Return the geometry for `conv_direct` with the source at 0, and its number of rows."""
     order = _order(spec, images, 24, 64)
     inputs, stored, (_, wide) = spec.inputs, spec.stored, spec.framed
     tables = [0] * -(-outputs // 16)
@@ -103,7 +103,7 @@ def forward_parameters(spec: ConvSpec, images: int, outputs: int) -> tuple[Array
 
 @lru_cache(4096)
 def gradient_parameters(spec: ConvSpec, images: int, outputs: int) -> Array:
-    """Geometry for the kernel `weight_gradient`."""
+    """Return the geometry for the kernel `weight_gradient`."""
     order, (_, wide), inputs = _order(spec, images, 16, 16), spec.framed, spec.inputs
     runs = adjacent(spec.phases[0].taps)
     top, left, _, _ = spec.frame

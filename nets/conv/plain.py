@@ -1,9 +1,9 @@
-"""The three products of a convolution in plain NumPy: the reference for `nets.conv.products`.
+"""Convolution products in plain NumPy, the reference for `nets.conv.products`.
 
 With x an input (N, H, W, C), w weights (K, C / groups, kh, kw) and y an output (N, h, w, K), the
 form sum(y * conv(x, w)) is linear in each of the three: `outputs`, `to_inputs` and `to_weights`
-are its gradients with regard to y, x and w. A transposed convolution is the same form with the
-places of x and y exchanged. Numbers in float64, with which gradients are checked, come here.
+are its gradients with respect to y, x and w. A transposed convolution is the same form with x and y
+exchanged. float64 arrays, used in gradient checks, are computed here.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from nets.conv.geometry import Geometry, Pair
 
 
 def outputs(x: Array, w: Array, how: Geometry) -> Array:
-    """Outputs (N, h, w, K)."""
+    """Return the outputs (N, h, w, K)."""
     windows = _windows(_padded(x, how.padding), w.shape[2:], how)
     y: Array = np.einsum("nijgcuv,gkcuv->nijgk", windows, _grouped(w, how), optimize=True)
     return y.reshape(*windows.shape[:3], len(w))
 
 
 def to_inputs(y: Array, w: Array, size: Pair, how: Geometry) -> Array:
-    """Gradient (N, *size, C) with regard to the input."""
+    """Return the gradient (N, *size, C) with respect to the input."""
     images, rows, cols, _ = y.shape
     (top, left), (down, right), (dy, dx) = how.padding, how.stride, how.dilation
     weights, grads = _grouped(w, how), y.reshape(images, rows, cols, how.groups, -1)
@@ -38,7 +38,7 @@ def to_inputs(y: Array, w: Array, size: Pair, how: Geometry) -> Array:
 
 
 def to_weights(x: Array, y: Array, side: Pair, how: Geometry) -> Array:
-    """Gradient (K, C / groups, *side) with regard to the weights."""
+    """Return the gradient (K, C / groups, *side) with respect to the weights."""
     windows = _windows(_padded(x, how.padding), side, how)
     grads = y.reshape(*y.shape[:3], how.groups, -1)
     rows, cols = y.shape[1:3]
@@ -53,7 +53,7 @@ def _padded(x: Array, padding: Pair) -> Array:
 
 
 def _windows(x: Array, side: tuple[int, ...], how: Geometry) -> Array:
-    """(N, h, w, groups, C / groups, kh, kw): what each output sees."""
+    """Return the window of each output, (N, h, w, groups, C / groups, kh, kw)."""
     (down, right), (dy, dx) = how.stride, how.dilation
     reach = ((side[0] - 1) * dy + 1, (side[1] - 1) * dx + 1)
     seen = sliding_window_view(x, reach, axis=(1, 2))[:, ::down, ::right, :, ::dy, ::dx]

@@ -1,9 +1,9 @@
-"""The three products of any convolution, each by the kernels that suit it.
+"""Output, input gradient and weight gradient of a convolution, each by the best kernel.
 
 With x an input (N, H, W, C), w weights (K, C / groups, kh, kw) and y an output (N, h, w, K), the
 form sum(y * conv(x, w)) is linear in each of the three: `outputs`, `to_inputs` and `to_weights`
-are its gradients with regard to y, x and w. A transposed convolution is the same form with the
-places of x and y exchanged.
+are its gradients with respect to y, x and w. A transposed convolution is the same form with x and y
+exchanged.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from nets.kernels.weights import sum_rows
 from nets.runtime.memory import empty
 from nets.runtime.threads import SMALL, share_kernel
 
-BANDS = 64  # of rows whose sums are added up
+BANDS = 64  # bands of rows with partial sums
 
 
 def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) -> Array:
-    """Outputs (N, *out, K)."""
+    """Return the outputs (N, *out, K)."""
     if w.dtype != np.float32:
         y = plain.outputs(x, w, how)[:, : out[0], : out[1]]
         return y if bias is None else y + bias
@@ -41,7 +41,7 @@ def outputs(x: Array, w: Array, out: Pair, bias: Array | None, how: Geometry) ->
 
 
 def to_inputs(gy: Array, w: Array, size: Pair, bias: Array | None, how: Geometry) -> Array:
-    """Gradient (N, *size, C) with regard to the input."""
+    """Return the gradient (N, *size, C) with respect to the input."""
     if w.dtype != np.float32:
         x = plain.to_inputs(gy, w, size, how)
         return x if bias is None else x + bias
@@ -61,7 +61,7 @@ def to_inputs(gy: Array, w: Array, size: Pair, bias: Array | None, how: Geometry
 
 
 def to_weights(x: Array, gy: Array, shape: tuple[int, ...], how: Geometry) -> Array:
-    """Gradient with regard to the weights, which are of `shape`."""
+    """Return the gradient with respect to weights of ``shape``."""
     side = (shape[2], shape[3])
     if x.dtype != np.float32:
         return plain.to_weights(x, gy, side, how)
@@ -80,7 +80,7 @@ def to_weights(x: Array, gy: Array, shape: tuple[int, ...], how: Geometry) -> Ar
 
 
 def sums(y: Array) -> Array:
-    """Sums (K,) of outputs over all axes but the last one: the gradient of a bias."""
+    """Return the sums (K,) over all axes but the last: the gradient of a bias."""
     rows = y.reshape(-1, y.shape[-1])
     if y.dtype != np.float32:
         total: Array = rows.sum(0)
@@ -100,7 +100,7 @@ def _is_depthwise(w: Array, how: Geometry) -> bool:
 
 
 def _group(group: int, w: Array, how: Geometry) -> tuple[tuple[slice, slice], Geometry]:
-    """Outputs and inputs of a group, and its geometry."""
+    """Return outputs and inputs of a group, and its geometry."""
     outputs, inputs = len(w) // how.groups, w.shape[1]
     where = (
         slice(group * outputs, (group + 1) * outputs),

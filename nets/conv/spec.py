@@ -1,4 +1,4 @@
-"""What is known of a dense convolution before its values are."""
+"""Static description of a dense convolution."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from nets.conv.tensor_layout import padded
 class ConvSpec:
     """A dense convolution, or a transposed one, of images (rows, cols, channels).
 
-    There is one object for each; that makes it a quick key of what else is known of it.
+    Instances are unique, and so serve as fast cache keys.
     """
 
     size: Pair
     inputs: int
     out: Pair
     outputs: int
-    phases: tuple[Taps, ...]  # of the target pixels
-    step: Pair  # pixels from one target of a phase to the next one
+    phases: tuple[Taps, ...]  # stride of the target pixels
+    step: Pair  # pixels between neighbouring targets of a phase
     walk: Pair  # and in the source
     frame: Border  # zeros around the source
-    along: Pair  # in the weights: from one output to the next one, from one input to the next one
+    along: Pair  # in the weights: strides of the outputs and of the inputs
 
     @cached_property
     def taps(self) -> int:
-        """How many there are."""
+        """Number of taps."""
         return sum(len(phase.taps) for phase in self.phases)
 
     @cached_property
     def stored(self) -> int:
-        """Outputs, as many as are computed."""
+        """Number of outputs computed, including padding."""
         return padded(self.outputs)
 
     @cached_property
     def framed(self) -> Pair:
-        """Rows and columns of a source with its frame."""
+        """Rows and columns of a source, including its frame."""
         top, left, bottom, right = self.frame
         return self.size[0] + top + bottom, self.size[1] + left + right
 
     @cached_property
     def pixels(self) -> int:
-        """Of the target."""
+        """Pixels of the target."""
         return self.out[0] * self.out[1]
 
     @cached_property
@@ -58,7 +58,7 @@ class ConvSpec:
 
     @cached_property
     def tile(self) -> int:
-        """Outputs of Winograd's tiles along each side, 0 where these do not fit or pay."""
+        """Side of Winograd tiles in outputs, 0 if Winograd does not apply or pay."""
         taps = self.phases[0].taps
         origin = [(tap.row - taps[0].row, tap.col - taps[0].col) for tap in taps]
         square = origin == [(u, v) for u in range(3) for v in range(3)]
@@ -67,7 +67,7 @@ class ConvSpec:
         return winograd_tile(self.inputs, self.outputs, self.out)
 
     def tiles(self, side: int) -> int:
-        """How many tiles of side x side outputs an image has."""
+        """Return the number of tiles of side x side outputs in an image."""
         return tiles(self.out, side)
 
 
@@ -75,7 +75,7 @@ class ConvSpec:
 def forward_spec(
     size: Pair, inputs: int, out: Pair, outputs: int, side: Pair, how: Geometry
 ) -> ConvSpec:
-    """The convolution of an image of `size`."""
+    """Return the convolution of an image of ``size``."""
     phases = forward_taps(side, how)
     frame = halo(side, size, out, how)
     along = (inputs * side[0] * side[1], side[0] * side[1])
@@ -86,7 +86,7 @@ def forward_spec(
 def transposed_spec(
     size: Pair, inputs: int, out: Pair, outputs: int, side: Pair, how: Geometry
 ) -> ConvSpec:
-    """From outputs of a convolution (inputs here) to its inputs; see `forward_spec`."""
+    """Return the transposed convolution, from outputs to inputs; see `forward_spec`."""
     phases = transposed_taps(side, how)
     frame = halo(side, size, out, how, transposed=True)
     along = (side[0] * side[1], outputs * side[0] * side[1])
@@ -95,7 +95,7 @@ def transposed_spec(
 
 @lru_cache(4096)
 def packing(spec: ConvSpec, first: int, count: int) -> Array:
-    """Loop parameters of `pack_weights`."""
+    """Return the loop parameters of `pack_weights`."""
     parameters = [spec.outputs, first, count, spec.inputs, *spec.along, len(spec.phases)]
     for phase in spec.phases:
         parameters += [len(phase.taps), *(tap.weight for tap in phase.taps)]

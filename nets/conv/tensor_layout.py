@@ -1,4 +1,4 @@
-"""Where tensors lie in the arena, and what a packed layer is."""
+"""Tensor layouts in the arena, and packed layers."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from nets.runtime import memory
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
-LANES = 8  # channels are stored in multiples of this
+LANES = 8  # stored channels are a multiple of this
 
 
 def padded(channels: int) -> int:
-    """Channels as stored: the next multiple of `LANES`."""
+    """Round channels up to the next multiple of `LANES`, as stored."""
     return -(-channels // LANES) * LANES
 
 
 def aligned(size: int) -> F32:
-    """``size`` zeros that start at a cache line, as vectors of 16 like them."""
+    """Return ``size`` zeros aligned to a cache line, for vectors of 16 floats."""
     array = memory.aligned(size)
     array[:] = 0
     return array
 
 
 class TensorLayout(NamedTuple):
-    """Where a tensor lies in the arena: strides in floats, image 0 pixel (0, 0) at ``offset``."""
+    """Layout of a tensor in the arena: strides in floats, image 0 pixel (0, 0) at ``offset``."""
 
     offset: int
     row: int
@@ -53,7 +53,7 @@ class TensorLayout(NamedTuple):
         halo: tuple[int, int, int, int] = (0, 0, 0, 0),
         pixel: int | None = None,
     ) -> TensorLayout:
-        """In a buffer that starts at ``offset``; ``halo`` is top, left, bottom, right."""
+        """Return the layout in a buffer at ``offset``; ``halo`` is top, left, bottom, right."""
         top, left, bottom, right = halo
         pixel = padded(channels) if pixel is None else pixel
         row = (left + width + right) * pixel
@@ -62,40 +62,40 @@ class TensorLayout(NamedTuple):
         return cls(start, row, pixel, image, height, width, channels, images)
 
     def every(self, rows: int, cols: int) -> TensorLayout:
-        """The same pixels, ``rows`` and ``cols`` apart."""
+        """Return the layout of every ``rows``-th row and ``cols``-th column."""
         return self._replace(row=self.row * rows, pixel=self.pixel * cols)
 
     def moved(self, rows: int, cols: int) -> TensorLayout:
-        """The same strides from another origin."""
+        """Return a layout of equal strides from another origin."""
         return self._replace(offset=self.offset + rows * self.row + cols * self.pixel)
 
 
 class Phase(NamedTuple):
-    """One ordinary convolution: outputs (y, x) + stride * n, from input pixels (dy, dx) + n."""
+    """One plain convolution: outputs (y, x) + stride * n, from input pixels (dy, dx) + n."""
 
     y: int
     x: int
-    taps: tuple[tuple[int, int], ...]  # (dy, dx), where the runs start; Winograd: the first
+    taps: tuple[tuple[int, int], ...]  # (dy, dx), start of each run; Winograd: the first tap
     last: tuple[int, int]  # the last tap
     run: int  # floats that a tap reads; Winograd: 0
-    weight: int  # where its weights start
+    weight: int  # offset of its weights
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Weights in the kernel's order and the geometry that does not depend on the image size."""
+    """Weights in kernel order, and the geometry independent of the image size."""
 
     weights: F32
-    bias: F32  # padded to K floats, the slopes of a PReLU behind it
+    bias: F32  # padded to K floats, followed by the slopes of a PReLU
     outputs: int  # K, a multiple of 8
-    slope: int  # where the slopes start, -1: none
+    slope: int  # offset of the slopes, -1 if there are none
     channels: tuple[int, ...] = (0,)  # first input channel of each 16 outputs
     phases: tuple[Phase, ...] = ()
     tile: int = 0  # outputs of a Winograd tile, 0 for direct convolution
 
 
 def affine(outputs: int, bias: F32 | None, slope: F32 | None) -> tuple[F32, int, int]:
-    """Bias padded with zeros, PReLU slopes behind it; K; where the slopes start."""
+    """Return the zero-padded bias followed by PReLU slopes; K; the offset of the slopes."""
     stored = padded(outputs)
     flat = aligned(2 * stored)
     if bias is not None:
@@ -117,7 +117,7 @@ def geometry(
     residual: TensorLayout | None = None,
     slope: int = -1,
 ) -> I64:
-    """The ``shape`` of a kernel: the parameters that all of them share, and those that follow."""
+    """Return the ``shape`` array of a kernel: the common parameters, then its own."""
     shape = np.zeros(layout.SHARED + len(extra), np.int64)
     shape[[conv.X, conv.X_ROW, conv.X_PIXEL, conv.X_IMAGE]] = x[:4]
     shape[[conv.Y, conv.Y_ROW, conv.Y_PIXEL, conv.Y_IMAGE]] = y[:4]

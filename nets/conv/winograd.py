@@ -1,4 +1,4 @@
-"""The products of a 3 x 3 convolution at stride 1 by Winograd's algorithm.
+"""3 x 3 convolution at stride 1 and its weight gradient by Winograd's algorithm.
 
 Needs 2.25 or 4 times fewer multiplications than `nets.conv.dense`; errors are about 1e-6 (tiles of
 2 x 2 outputs) or 1e-5 (4 x 4) of the largest output.
@@ -15,11 +15,11 @@ from nets.kernels import winograd_training as steps
 from nets.runtime.memory import empty, scratch
 from nets.runtime.threads import Caller, share
 
-CHUNK = 1 << 19  # floats of transformed tiles at a time
+CHUNK = 1 << 19  # floats of transformed tiles per chunk
 
 
 def run(spec: ConvSpec, x: Array, w: Array, bias: Array) -> Array:
-    """The convolution applied to images x (N, rows, cols, inputs)."""
+    """Apply the convolution to images x (N, rows, cols, inputs)."""
     step, images, blocks = spec.tile, len(x), spec.outputs // 16
     elements = (step + 2) ** 2
     y = empty(images, *spec.out, spec.outputs)
@@ -91,7 +91,7 @@ def weight_gradient(spec: ConvSpec, x: Array, gy: Array, w: Array) -> None:
 
 
 def _chunk(spec: ConvSpec, step: int, images: int) -> int:
-    """Images whose transformed tiles are computed together."""
+    """Return the number of images whose tiles are transformed together."""
     one = (step + 2) ** 2 * spec.tiles(step) * max(spec.inputs, spec.outputs)
     return min(images, max(1, CHUNK // one))
 
@@ -99,7 +99,7 @@ def _chunk(spec: ConvSpec, step: int, images: int) -> int:
 def _shape(
     spec: ConvSpec, step: int, images: int, size: tuple[int, int], channels: int
 ) -> tuple[Array, int]:
-    """Geometry for the kernels, and the number of tiles; planes do not share cache sets."""
+    """Return the geometry for the kernels, and the number of tiles; planes avoid cache aliasing."""
     down, right = -(-spec.out[0] // step), -(-spec.out[1] // step)
     total = images * down * right
     first = spec.phases[0].taps[0]
@@ -117,7 +117,7 @@ def _enter(kernel, images: Array, v: Array, shape: Array, total: int) -> None:  
 
 
 def _products(spec: ConvSpec, elements: int, images: int, total: int, x: Array, y: Array) -> Array:
-    """Geometry for the kernel `weight_gradient`: a tap is an element of the tiles."""
+    """Return the geometry for `weight_gradient`: a tap is an element of the tiles."""
     shape = np.zeros(kernels.GRADIENT + 2 * elements, np.int64)
     inner = total if total <= 256 else total // images
     shape[[kernels.X_1, kernels.X_2]] = inner * spec.inputs, spec.inputs

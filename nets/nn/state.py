@@ -78,7 +78,7 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str
     """
     path = Path(path)
     if not path.is_file():
-        raise NetError(f"{path}: there is no such file")
+        raise NetError(f"{path}: no such file")
     try:
         with safetensors.safe_open(path, "numpy") as file:
             names = list(file.keys())

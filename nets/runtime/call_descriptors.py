@@ -1,4 +1,4 @@
-"""Kernel calls written down, so that threads can make them without Python's lock."""
+"""Call descriptors: recorded kernel calls that threads execute without the GIL."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vj.kernels.simd import caller_of, places
 
 
 class Encoding:
-    """How calls of one kernel are written down; see `vj.kernels.simd.call_descriptors`."""
+    """Encoding of the calls of one kernel; see `vj.kernels.simd.call_descriptors`."""
 
     def __init__(self, kernel: Kernel) -> None:
         kinds = tuple(kernel.signature.args)
@@ -26,7 +26,7 @@ class Encoding:
 
 @cache
 def _writer(kinds: tuple[types.Type, ...]) -> Callable[..., None]:
-    """What writes ``(table, at, code, *args)`` down; args of other kinds are a TypeError."""
+    """Return the writer of ``(table, at, code, *args)``; args of other types are a TypeError."""
     descriptor = void(rw(int64, 1), int64, types.Tuple((int64, *kinds)))
     kernel = Kernel(getattr(worker_pool.describe, "py_func", worker_pool.describe), descriptor)
     kernel.compile()
@@ -36,12 +36,12 @@ def _writer(kinds: tuple[types.Type, ...]) -> Callable[..., None]:
 
 @cache
 def encoding_of(kernel: Kernel) -> Encoding:
-    """The encoding for a kernel."""
+    """Return the encoding of a kernel."""
     return Encoding(kernel)
 
 
 class Table:
-    """A job for a pool: descriptors of calls, and which of them make up each unit.
+    """A job for a pool: call descriptors, grouped into units.
 
     The arrays of the calls stay alive until the table is cleared.
     """
@@ -58,14 +58,14 @@ class Table:
         self.address = int(worker_pool.place(self.words))
 
     def clear(self) -> None:
-        """Forget all calls."""
-        self.end = worker_pool.LINE  # the first line is that of a job with one call
+        """Remove all calls."""
+        self.end = worker_pool.LINE  # the first row is for a job with a single call
         self.lines: list[int] = []
         self.starts: list[int] = []  # of the units
         self.kept: list[Any] = []
 
     def _describe(self, kernel: Kernel, args: Sequence[Any]) -> tuple[int, int]:
-        """Write a call down; address of its caller and place of the descriptor in bytes."""
+        """Record a call; return the address of its caller and the descriptor's offset in bytes."""
         encoding, at = encoding_of(kernel), self.end
         while at + encoding.words > self.words.size:
             self._resize(self.words, 2 * self.words.size)
@@ -75,20 +75,20 @@ class Table:
         return encoding.caller, 8 * at
 
     def one(self, kernel: Kernel, args: Sequence[Any]) -> None:
-        """Make the job one call; its band is filled in by who makes it."""
+        """Make the job a single call; the executing thread fills in its band."""
         self.words[:2] = self._describe(kernel, args)
 
     def unit(self) -> None:
-        """Let the next calls belong to a unit of their own."""
+        """Start a new unit for the next calls."""
         self.starts.append(len(self.lines))
 
     def add(self, kernel: Kernel, args: Sequence[Any]) -> None:
-        """Append a call to the unit at hand."""
+        """Append a call to the current unit."""
         band = args[kernel.band : kernel.band + 2] if kernel.band >= 0 else (0, 0)
         self.lines += (*self._describe(kernel, args), *band)
 
     def finish(self) -> int:
-        """Write down what the units are; the place of the first one's start."""
+        """Write the unit table; return the offset of its first entry."""
         first, spans = self.end, self.end + len(self.lines)
         starts = [first + start for start in (*self.starts, len(self.lines))]
         while spans + len(starts) > self.words.size:

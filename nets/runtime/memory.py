@@ -1,9 +1,8 @@
-"""Memory that is used again: results of ops, and the places that kernels work in.
+"""Memory reuse for results of ops and scratch space of kernels.
 
-A fresh page of memory costs more than the work done on it, and a training step asks for the same
-sizes over and over. `empty` hands out arrays like NumPy's; when the last view of one is gone, its
-memory waits for the next array of that size. All of it together never exceeds what was in use at
-one time.
+A fresh page of memory costs more than the work done on it, and training steps request the same
+sizes again and again. `empty` returns arrays like NumPy's; when the last view of one is gone, its
+memory is kept for the next array of that size. The total never exceeds the peak in use at one time.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _places = threading.local()
 
 
 class _Store:
-    """Blocks that wait, oldest first; sizes in floats."""
+    """Free blocks, oldest first; sizes in floats."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # a block may come back in the middle of `take`
+        self.lock = threading.RLock()  # a block may be returned during `take`
         self.waiting: OrderedDict[int, tuple[int, Array]] = OrderedDict()
         self.by_size: dict[int, list[int]] = {}
         self.idle = self.used = self.most = 0
@@ -39,7 +38,7 @@ class _Store:
         self.idle = 0
 
     def take(self, size: int) -> Array:
-        """A block of ``size`` floats that nobody uses."""
+        """Return an unused block of ``size`` floats."""
         with self.lock:
             self.used += size
             self.most = max(self.most, self.used)
@@ -54,7 +53,7 @@ class _Store:
         return aligned(size)
 
     def give(self, raw: Array) -> None:
-        """Let others use a block."""
+        """Return a block to the store."""
         with self.lock:
             self.used -= raw.size
             self.idle += raw.size
@@ -63,7 +62,7 @@ class _Store:
 
 
 class _Block:
-    """What an array of `empty` rests on; it dies with the last view of it."""
+    """Base object of an array of `empty`; it is freed with the array's last view."""
 
     __slots__ = ("__array_interface__", "raw", "store")
 
@@ -81,7 +80,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def empty(*shape: int) -> Array:
-    """An array of float32 whose numbers are not set, of used memory where there is some."""
+    """Return an uninitialised float32 array, in reused memory if available."""
     size = math.prod(shape)
     if size < LEAST:
         return np.empty(shape, np.float32)
@@ -91,14 +90,14 @@ def empty(*shape: int) -> Array:
 
 
 def aligned(size: int) -> Array:
-    """``size`` floats that start at a cache line; their numbers are not set."""
+    """Return ``size`` uninitialised floats aligned to a cache line."""
     raw = np.empty(size + LINE, np.float32)
     start = -(address(raw) // 4) % LINE
     return raw[start : start + size]
 
 
 def scratch(name: str, size: int) -> Array:
-    """``size`` floats of this thread, whose numbers are what ``name`` left there."""
+    """Return ``size`` thread-local floats, with the previous contents of ``name``."""
     place: Array | None = _places.__dict__.get(name)
     if place is None or place.size < size:
         place = _places.__dict__[name] = aligned(size)
@@ -106,6 +105,6 @@ def scratch(name: str, size: int) -> Array:
 
 
 def address(array: Array) -> int:
-    """Where the numbers of an array begin."""
+    """Return the address of an array's data."""
     start: int = array.__array_interface__["data"][0]
     return start

@@ -1,7 +1,7 @@
-"""Threads that run the programs of a plan.
+"""Worker threads that run the programs of a plan.
 
-Unlike the pools of `concurrent.futures` they work in `atexit` handlers, and in threads that go on
-when the main one has ended.
+Unlike the pools of `concurrent.futures` they work in `atexit` handlers, and in threads that outlive
+the main thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Call = Callable[[], object]
 
 
 class ThreadPool:
-    """``count`` threads, each with a queue of its own; they end with this object or the process.
+    """``count`` threads, each with its own queue; they end with this object or the process.
 
     Raises
     ------
@@ -32,13 +32,13 @@ class ThreadPool:
             ).start()
 
     def start(self, calls: Sequence[Call]) -> None:
-        """Make each call in a thread of its own, at most ``count``."""
+        """Run each call in its own thread, at most ``count`` calls."""
         for queue, call in zip(self._calls, calls, strict=False):
             self._pending += 1
             queue.put(call)
 
     def wait(self) -> None:
-        """Return when all calls have; the error of one is raised."""
+        """Wait for all calls; re-raise an error of any of them."""
         while self._pending:
             error = self._done.get()
             self._pending -= 1

@@ -1,8 +1,7 @@
-"""How many threads the ops use, and how work is shared out among them.
+"""Thread count of the ops, and distribution of work over threads.
 
-Work is split over outputs, never over sums: the answer is the same for any number of threads. Ops
-hand over calls of kernels; several threads make them without Python's lock
-(`nets.runtime.worker_pool`).
+Work is split over outputs, never over sums: results are the same for any number of threads. Ops
+submit kernel calls, which several threads execute without the GIL (`nets.runtime.worker_pool`).
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from nets.runtime.worker_pool import WorkerPool
 from vj.errors import NetError
 from vj.kernels.jit import Kernel
 
-SMALL = 1 << 16  # numbers that are not worth a second thread
-LITTLE = 1 << 20  # multiplications that are not worth one either
-BLOCK = 1 << 10  # numbers that stay with one thread
-CHUNKS = 4  # for each thread, so that one that is held up does not hold up the others
+SMALL = 1 << 16  # elements below which a second thread does not pay
+LITTLE = 1 << 20  # the same, in multiplications
+BLOCK = 1 << 10  # elements per block
+CHUNKS = 4  # bands per thread, so that a delayed thread does not delay the others
 
 
 class _State:
@@ -33,7 +32,7 @@ class _State:
 
 
 def _forget_pool() -> None:
-    """In a forked process the workers do not exist, and its lock may be anyone's."""
+    """Drop the pool after a fork: its workers do not exist and its lock may be held."""
     if _State.pool is not None:
         atexit.unregister(_State.pool.shut_down)
     _State.pool, _State.making = None, threading.Lock()
@@ -44,7 +43,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class threads:
-    """Let the differentiable ops use ``n`` threads, from now on or for the length of a block.
+    """Set the number of threads of the differentiable ops, permanently or within a block.
 
     Parameters
     ----------
@@ -54,7 +53,7 @@ class threads:
     Raises
     ------
     NetError
-        ``n`` is no positive whole number.
+        ``n`` is not a positive integer.
 
     Examples
     --------
@@ -65,11 +64,11 @@ class threads:
 
     def __init__(self, n: int) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise NetError(f"threads: must be a whole number of at least 1, got {n!r}")
+            raise NetError(f"threads: must be an integer of at least 1, got {n!r}")
         self.before, _State.threads = _State.threads, n
 
     def __enter__(self) -> None:
-        """The number is in force since the object was made."""
+        """Do nothing: the number has been in effect since construction."""
 
     def __exit__(
         self,
@@ -81,24 +80,24 @@ class threads:
 
 
 def thread_count() -> int:
-    """Number of threads that ops may use now."""
+    """Return the current number of threads of the ops."""
     return _State.threads
 
 
 class Caller:
-    """Makes the calls of a task at once."""
+    """Executes the calls of a task immediately."""
 
     def __call__(self, kernel: Kernel, *args: Any) -> None:
         """Call a kernel, now or later."""
         kernel(*args)
 
     def scratch(self, name: str, size: int) -> Array:
-        """``size`` floats that only the calls of this task use at that time."""
+        """Return ``size`` floats of scratch, exclusive to the calls of this task."""
         return memory.scratch(name, size)
 
 
 class _DeferredCaller(Caller):
-    """Writes the calls of a task down as a unit of the pool's job."""
+    """Records the calls of a task as a unit of the pool's job."""
 
     def __init__(self, pool: WorkerPool, unit: int) -> None:
         self.table, self.unit = pool.table, unit
@@ -108,7 +107,7 @@ class _DeferredCaller(Caller):
         self.table.add(kernel, args)
 
     def scratch(self, name: str, size: int) -> Array:
-        # Units are done side by side, by whom is not known yet.
+        # Units run concurrently, on threads not yet known.
         return memory.scratch(f"{name} {self.unit}" if self.unit else name, size)
 
 
@@ -124,16 +123,16 @@ def share(total: int, task: Task, *, small: bool = False) -> None:
     total : int
         Units of work of about equal size.
     task : callable
-        Does the units first to last by ``call(kernel, *args)``, in places of ``call.scratch``. The
-        kernels run later and in other threads, those of one band in the given order: apart from
-        such calls a task must neither read nor write what kernels compute.
+        Computes the units first to last by ``call(kernel, *args)``, with buffers of
+        ``call.scratch``. The kernels run later and in other threads, those of one band in order:
+        apart from such calls a task must neither read nor write what kernels compute.
     small : bool
-        Whether the whole takes less time than handing it over (some microseconds).
+        True if the work takes less time than submitting it (a few microseconds).
 
     Raises
     ------
     RuntimeError
-        The task shares out work itself.
+        The task itself calls `share`.
     """
     bands = min(_State.threads, total)
     pool = _enter() if bands > 1 and not small else None
@@ -160,7 +159,7 @@ def share_kernel(
     kernel : Kernel
         One that has parameters ``first, last``.
     args : sequence
-        The others.
+        The other arguments.
     total : int
         Units of work of about equal size.
     step : int
@@ -185,12 +184,12 @@ def share_kernel(
 
 
 def share_numbers(kernel: Kernel, *args: Any, size: int) -> None:
-    """Call a kernel for blocks of 0 to ``size``, each number being little work."""
+    """Call a kernel for blocks of 0 to ``size``, for cheap elementwise work."""
     share_kernel(kernel, args, size, step=BLOCK, small=size < SMALL)
 
 
 def _enter() -> WorkerPool | None:
-    """The pool, for this thread alone; None if another thread has it or there is none."""
+    """Acquire the pool; None if another thread holds it or there is none."""
     pool = _State.pool
     if pool is None:
         with _State.making:
@@ -199,7 +198,7 @@ def _enter() -> WorkerPool | None:
         return None
     if pool.at_work:
         pool.lock.release()
-        raise RuntimeError("share: a task must not share out work itself")
+        raise RuntimeError("share: a task must not call `share` itself")
     return pool
 
 

@@ -139,7 +139,7 @@ class Pictures(Dataset):
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         if self.labels is not None:
             if len(self.labels) != len(self.names):
-                raise TrainingError(f"{len(names)} pictures have {len(self.labels)} labels")
+                raise TrainingError(f"{len(names)} images have {len(self.labels)} labels")
             check_labels(self.labels, len(classes) if classes else int(self.labels.max()) + 1)
         self._read, self.size, self.gray, self.crop = read, size, gray, crop
 

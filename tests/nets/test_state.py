@@ -59,9 +59,9 @@ def test_no_state(tmp_path):
     (tmp_path / "text").write_text("this is no state dict, but it is long enough to be one" * 9)
     with pytest.raises(NetError, match="text: is truncated, damaged or not a safetensors file"):
         load_state(tmp_path / "text")
-    with pytest.raises(NetError, match="none: there is no such file"):
+    with pytest.raises(NetError, match="none: no such file"):
         load_state(tmp_path / "none")
-    with pytest.raises(NetError, match="there is no such file"):
+    with pytest.raises(NetError, match="no such file"):
         load_state(tmp_path)
 
 

@@ -161,7 +161,7 @@ def test_what_is_wrong_with_pictures_is_said(folder, tmp_path):
         from_zip(tmp_path / "a.zip").batch([1, 2])
     with pytest.raises(TrainingError, match=r"has no image 'q.png' \(1 are missing\)"):
         from_zip(tmp_path / "a.zip", {"q.png": 0})
-    with pytest.raises(TrainingError, match="2 pictures have 1 labels"):
+    with pytest.raises(TrainingError, match="2 images have 1 labels"):
         Pictures(["a", "b"], [0])
 
 

@@ -1,8 +1,8 @@
-"""Weights and geometry in the form that the layer kernels read: plain NumPy, done once.
+"""Packing of weights and geometry for the layer kernels, once per layer, in NumPy.
 
-A layer is packed in two steps: ``pack_*`` turns torch-shaped weights into a `Packed` that depends
-on no image size, ``*_shape`` adds where input and output lie (`TensorLayout`) and writes the
-``shape`` array of the kernel. `nets.kernels.conv` describes the call that all kernels share.
+A layer is packed in two steps: ``pack_*`` turns torch-shaped weights into a `Packed`, independent
+of the image size; ``*_shape`` adds the layouts of input and output (`TensorLayout`) and writes the
+``shape`` array of the kernel. `nets.kernels.conv` describes the common calling convention.
 """
 
 from nets.conv.packing.depthwise import depthwise_shape, pack_depthwise

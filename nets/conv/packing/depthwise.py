@@ -20,7 +20,7 @@ from nets.conv.tensor_layout import (
 def pack_depthwise(weights: F32, bias: F32 | None = None, *, slope: F32 | None = None) -> Packed:
     """Pack (C, 1, kh, kw) weights for `conv_depthwise`.
 
-    Behind those of a 3 x 3 kernel stand the same ones transformed for F(2, 3) along the row.
+    Those of a 3 x 3 kernel are followed by their transform for F(2, 3) along the row.
     """
     channels, _, rows, cols = weights.shape
     plain = weights.reshape(channels, -1).T
@@ -44,7 +44,7 @@ def depthwise_shape(
     residual: TensorLayout | None = None,
     pool: bool = False,
 ) -> I64:
-    """Geometry for `conv_depthwise`; with ``pool`` y is the 2 x 2 maximum of its result."""
+    """Return the geometry for `conv_depthwise`; with ``pool`` y is its 2 x 2 max pooling."""
     origin = x.moved(-padding[0], -padding[1]).every(*stride)
     down, right = dilation[0] * x.row, dilation[1] * x.pixel
     taps = [u * down + v * right for u in range(kernel[0]) for v in range(kernel[1])]

@@ -30,7 +30,7 @@ from nets.conv.tensor_layout import (
 )
 from nets.kernels import conv
 
-CACHE = 1 << 17  # bytes of input that one block of rows may touch
+CACHE = 1 << 17  # bytes of input read by one block of rows
 Phases = list[tuple[int, int, list[Pair], F32]]  # row, col; taps; weights (taps, K, C / groups)
 
 
@@ -43,7 +43,7 @@ def pack_direct(
     groups: int = 1,
     slope: F32 | None = None,
 ) -> Packed:
-    """Pack (K, C / groups, kh, kw) weights for `conv_direct`; ``pixel`` is that of the input."""
+    """Pack (K, C / groups, kh, kw) weights for `conv_direct`; ``pixel`` is the input's stride."""
     phases = forward_taps(weights.shape[2:], Geometry((1, 1), (0, 0), dilation, groups))
     return _pack(_weighted(phases, weights), bias, slope, groups, pixel)
 
@@ -61,8 +61,8 @@ def pack_transposed(
 ) -> Packed:
     """Pack (C, K / groups, kh, kw) weights of a transposed convolution for `conv_direct`.
 
-    ``padding`` is top and left; cropping at the bottom and the right is the smaller height and
-    width of the output tensor, output padding the larger one.
+    ``padding`` is top and left; a smaller or larger output tensor means cropping or output padding
+    at the bottom and right.
     """
     phases = transposed_phases(weights, stride, padding, dilation, groups)
     return _pack(phases, bias, slope, groups, pixel)
@@ -71,7 +71,7 @@ def pack_transposed(
 def transposed_phases(
     weights: F32, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> Phases:
-    """Split a transposed convolution into ordinary ones; phases of equal taps are neighbours."""
+    """Split a transposed convolution into plain ones, ordered so that equal taps are adjacent."""
     inputs, per_group, *side = weights.shape
     by_group = weights.reshape(groups, inputs // groups, per_group, *side)
     oihw = by_group.swapaxes(1, 2).reshape(groups * per_group, -1, *side)
@@ -80,7 +80,7 @@ def transposed_phases(
 
 
 def _weighted(phases: Sequence[Taps], weights: F32) -> Phases:
-    """The taps of each phase with their weights, of (K, C / groups, kh, kw)."""
+    """Return the taps of each phase with their weights, from (K, C / groups, kh, kw)."""
     by_tap = weights.reshape(*weights.shape[:2], -1).transpose(2, 0, 1)
     return [
         (row, col, [tap[:2] for tap in taps], by_tap[[tap.weight for tap in taps]])
@@ -101,7 +101,7 @@ def _pack(
     pixel = padded(groups * per_group) if pixel is None else pixel
     group = np.arange(outputs) // (outputs // groups)
     span, starts = _channel_ranges(group * per_group, per_group)
-    # Row of each weight in the (steps, K) matrix of its tap, zero weights filling up the groups.
+    # Row of each weight in the (steps, K) matrix of its tap; groups are filled with zero weights.
     row = (group * per_group - starts[np.arange(outputs) // 16])[:, None] + np.arange(per_group)
     packed, done, parts = [], 0, []
     for y, x, taps, dense in phases:
@@ -122,7 +122,7 @@ def _pack(
 
 
 def _channel_ranges(first: I64, per_group: int) -> tuple[int, I64]:
-    """Channels that 16 outputs read at most, and where each sixteen's range starts."""
+    """Return the maximum channels read by 16 outputs, and the start of each range."""
     low = first[::16]
     high = np.array([block.max() for block in np.split(first, range(16, len(first), 16))])
     span = int((high - low).max()) + per_group
@@ -130,7 +130,7 @@ def _channel_ranges(first: I64, per_group: int) -> tuple[int, I64]:
 
 
 def _merge(taps: list[Pair], dense: bool, pixel: int, span: int) -> list[list[Pair]]:
-    """Group adjacent taps: their channels are one run, if channels that pad a pixel cost little."""
+    """Merge the channels of adjacent taps into one run, if the padding channels cost little."""
     if dense and 5 * (pixel - span) <= pixel:
         return adjacent(taps)
     return [[tap] for tap in taps]
@@ -145,7 +145,7 @@ def direct_shape(
     padding: Pair = (0, 0),
     residual: TensorLayout | None = None,
 ) -> I64:
-    """Geometry for `conv_direct`; ``padding`` is top and left, the halo must cover the rest."""
+    """Return the geometry for `conv_direct`; ``padding`` is top and left, the rest is halo."""
     return _shape(packed, x, x.moved(-padding[0], -padding[1]).every(*stride), y, residual, (1, 1))
 
 
@@ -157,12 +157,12 @@ def transposed_shape(
     stride: Pair = (1, 1),
     residual: TensorLayout | None = None,
 ) -> I64:
-    """Geometry for `conv_direct` of a transposed convolution; ``x`` has a `transposed_halo`."""
+    """Return the geometry of a transposed `conv_direct`; ``x`` has a `transposed_halo`."""
     return _shape(packed, x, x, y, residual, stride)
 
 
 def transposed_halo(packed: Packed, size: Pair, out: Pair, stride: Pair) -> Border:
-    """Halo that a transposed convolution from ``size`` to ``out`` reads around its input."""
+    """Return the halo read by a transposed convolution from ``size`` to ``out``."""
     phases = [
         Taps(phase.y, phase.x, (Tap(*phase.taps[0], 0), Tap(*phase.last, 0)))
         for phase in packed.phases

@@ -19,7 +19,7 @@ from nets.conv.tensor_layout import (
     padded,
 )
 
-BLOCK_BYTES = 1 << 19  # bytes of transformed input in a block of tiles
+BLOCK_BYTES = 1 << 19  # bytes of transformed input per block of tiles
 # G of F(m x m, r x r) by m: Lavin & Gray 2016, section 4.
 TRANSFORMS: dict[int, list[list[float]]] = {
     2: [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]],
@@ -61,7 +61,7 @@ def pack_transposed_winograd(
     padding: tuple[int, int] = (0, 0),
     slope: F32 | None = None,
 ) -> Packed:
-    """Pack (C, K, kh, kw) weights of a transposed convolution, its kernel 2 or 3 times the stride.
+    """Pack (C, K, kh, kw) transposed-convolution weights, kernel size 2 or 3 times the stride.
 
     Every phase is a 2 x 2 convolution for `conv_winograd3` or a 3 x 3 one for `conv_winograd4`.
     """
@@ -79,7 +79,7 @@ def pack_transposed_winograd(
 
 
 def _transform(kernels: Sequence[F32], tile: int) -> F32:
-    """``G g G'`` of each kernel, 16 outputs after the other as (elements, C, 16)."""
+    """Return ``G g G'`` of each kernel, in blocks of 16 outputs (elements, C, 16)."""
     g = np.array(TRANSFORMS[tile])
     outputs, inputs = kernels[0].shape[:2]
     u = np.zeros((len(kernels), len(g), len(g), padded(inputs), padded(outputs)), np.float32)
@@ -102,7 +102,7 @@ def winograd_shape(
     stride: tuple[int, int] = (1, 1),
     residual: TensorLayout | None = None,
 ) -> tuple[I64, int]:
-    """Geometry for the kernel of ``packed.tile``, and the floats of scratch that it needs.
+    """Return the geometry for the kernel of ``packed.tile``, and its floats of scratch.
 
     ``padding`` and ``dilation`` are those of a plain layer, ``stride`` that of a transposed one.
     """
