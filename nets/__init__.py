@@ -11,10 +11,10 @@ from typing import Any
 from vj.moved import redirect
 
 _HOME = {
-    # run: graphs and what they are compiled to
+    # inference: graphs and compiled plans
     "nets.onnx.reader": ["load_onnx"],
     "nets.compiler": ["Model", "Plan"],
-    # learn: tensors, layers, and how a model of them becomes a graph
+    # training: tensors, layers, and tracing of models to graphs
     "nets.autograd.tensor": ["Tensor", "no_grad"],
     "nets.runtime.threads": ["threads"],
     "nets.nn.init": ["seed"],

@@ -1,4 +1,4 @@
-"""The array type that all modules share."""
+"""Array type shared by all modules."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What is known of models: what they take, where they come from, what one may do with them, scores.
+"""Model cards: input format, origin, licence and scores of models.
 
-A model that comes with the package is a file of weights in ``nets/data`` with its card, the same
-name with ``.json``, beside it. ``published.json`` describes files that others have published and
-that the detectors here can run: these are recognised by their digests and never shipped.
+A bundled model is a weight file in ``nets/data`` next to its card, the same name with ``.json``.
+``published.json`` describes files published by others that the detectors can run: these are
+recognised by their digests and never shipped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ONE = int(np.float32(1).view(np.uint32))
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What is known of a model.
+    """Metadata of a model.
 
     Attributes
     ----------
@@ -39,22 +39,22 @@ class ModelCard:
     detector : str
         Class that runs it.
     channels : str
-        Order of the channels that the network takes, "RGB" or "BGR".
+        Channel order of the network's input, "RGB" or "BGR".
     mean, std : float
-        The network takes ``(value - mean) / std`` of values from 0 to 255.
+        The network's input is ``(value - mean) / std`` of values from 0 to 255.
     sha256 : tuple of str
-        Digests of the files that it has been published in.
+        Digests of its published files.
     scores : mapping
         On 200 photographs with 939 faces, nearly half of them behind masks: average precision (AP)
         and recall, by the protocol of `vj.metrics` and as ``vj-eval`` prints them.
     calibration : (slope, intercept) or None
-        Of the logit of the score, to that of the probability of a face.
+        Maps the logit of the score to the logit of the face probability.
     score_threshold : float or None
-        Default of the detector, where it is not that of its class.
+        Default of the detector, if it differs from that of its class.
     path : Path or None
-        The weights, if they come with the package.
+        The weights, if they are bundled.
     details : mapping
-        Whatever else the card says.
+        Other entries of the card.
     """
 
     name: str
@@ -106,11 +106,11 @@ class ModelCard:
         return round(float(least[0]), 3)
 
     def confidence(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """P(face | score); the score itself, 0 to 1, where nobody has measured that."""
+        """Return P(face | score); the score itself, 0 to 1, without a calibration."""
         return calibrated(score, self.calibration)
 
     def score_at(self, confidence: float) -> float:
-        """The least score, as float32, whose confidence is not lower; 1 if there is none."""
+        """Return the least float32 score of at least this confidence; 1 if there is none."""
         low, high = 0, _ONE  # bits of floats, which are ordered as the floats are
         while low < high:
             middle = (low + high) // 2
@@ -125,23 +125,23 @@ class ModelCard:
 def calibrated(
     score: NDArray[np.float32], calibration: Sequence[float] | None
 ) -> NDArray[np.float32]:
-    """Probabilities that scores stand for; the scores themselves without a calibration."""
+    """Return calibrated probabilities of scores; the scores themselves without a calibration."""
     if calibration is None:
         return score
     slope, intercept = calibration
     odds = slope * logit(score) + intercept
-    with np.errstate(over="ignore"):  # one over infinity is the right 0
+    with np.errstate(over="ignore"):  # 1 / inf is 0, as intended
         return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
 
 def logit(score: NDArray[Any]) -> NDArray[np.float64]:
-    """Logarithm of the odds of scores from 0 to 1, which are kept off both ends."""
+    """Return the logit of scores, clipped away from 0 and 1."""
     inside = np.clip(np.asarray(score, np.float64), _TINY, 1 - _TINY)
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def list_models() -> dict[str, ModelCard]:
-    """The models that are known, by name; those that come with the package first.
+    """Return the known models by name, bundled ones first.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def list_models() -> dict[str, ModelCard]:
 
 
 def card_of(path: Path) -> ModelCard | None:
-    """The card of a file of weights, by its digest; None if nothing is known of it.
+    """Return the card of a weight file, by its digest; None if it is unknown.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def _published() -> Iterator[ModelCard]:
 
 
 def read_card(path: Path, weights: Path) -> ModelCard:
-    """Read the card of a file of weights.
+    """Read the card of a weight file.
 
     Raises
     ------

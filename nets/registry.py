@@ -1,4 +1,4 @@
-"""Detectors by name or file, and the plug-in that `vj-detect` asks."""
+"""Detectors by name or file, and the plug-in of `vj-detect`."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ OPTIONS = (
 )  # fmt: skip
 
 
-WEIGHTS = ".safetensors"  # of nets of our own
+WEIGHTS = ".safetensors"  # suffix of this project's weight files
 
 
 def names() -> Mapping[str, str]:
-    """Detectors whose weights come with the package, each with one line about it."""
+    """Return the bundled detectors, each with a one-line description."""
     cards = list_models().values()
     return {card.name: str(card).partition(": ")[2] for card in cards if card.path}
 
 
 def open(spec: str, **options: Any) -> Any:
-    """Make the detector of a file of weights or of a name; None where ``spec`` is neither.
+    """Build the detector of a weight file or a name; None if ``spec`` is neither.
 
     Raises
     ------
     NetError
-        The file is broken, or its network is no face detector that is known here; or the weights
+        The file is broken, or its network is not a known face detector; or the weights
         of the name do not come with the package.
     ParameterError
-        An option is unknown, or has a value that makes no sense.
+        An option is unknown, or has an invalid value.
     """
     if not str(spec).lower().endswith((".onnx", WEIGHTS)) and spec not in list_models():
         return None
-    if "min_score" in options:  # as detectors of all kinds call it
+    if "min_score" in options:  # common name of the option in all detectors
         options.setdefault("score_threshold", options.pop("min_score"))
     unknown = sorted(set(options) - set(OPTIONS))
     if unknown:
@@ -51,12 +51,12 @@ def open(spec: str, **options: Any) -> Any:
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
-    """Read a model of `list_models`, or a file, as the detector that its outputs make it.
+    """Load a model of `list_models`, or a file, as the detector that matches its outputs.
 
     Parameters
     ----------
     name_or_path : str or path
-        A name, the weights of a net of our own (``.safetensors``), or the ONNX file of a YuNet,
+        A name, a weight file of this project (``.safetensors``), or the ONNX file of a YuNet,
         SCRFD or Ultra-Light.
     **options
         Of the detector: ``min_confidence``, ``size``, ``second_pass``, ``n_jobs`` ...
@@ -64,7 +64,7 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
     Returns
     -------
     FaceNetDetector, YuNetDetector, ScrfdDetector or UltraLightDetector
-        Its ``card`` says what is known of the file, None if nothing is.
+        Its ``card`` describes the file; None if the file is unknown.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Any:
 
 
 def _path(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model that comes with the package, checked, or the caller's own."""
+    """Return the verified file of a bundled model, or the caller's own."""
     card = list_models().get(os.fspath(name_or_path))
     if card is None:
         return Path(name_or_path)
