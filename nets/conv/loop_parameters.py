@@ -18,7 +18,7 @@ from nets.kernels import conv
 from nets.kernels import weights as kernels
 
 CACHE = 1 << 16  # floats that fit in the cache of a core
-PIXELS = 192  # floats of a block over which a gradient is summed before the next weights
+PIXELS = 192  # pixels of a block over which a gradient is summed before the next weights
 LONGEST = 256  # pixels of a row merged from several
 Three = tuple[int, int, int]
 

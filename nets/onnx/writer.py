@@ -15,7 +15,7 @@ from vj.errors import NetError
 from vj.io.files import replacing
 
 IR_VERSION = 8  # of opset 17
-LIMIT = 2_000_000_000  # maximum size of a protobuf message, in bytes
+LIMIT = 2_000_000_000  # bytes; a protobuf message holds at most 2 GiB
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 

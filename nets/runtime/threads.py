@@ -21,7 +21,7 @@ from vj.kernels.jit import Kernel
 
 SMALL = 1 << 16  # elements below which a second thread does not pay
 LITTLE = 1 << 20  # the same, in multiplications
-BLOCK = 1 << 10  # elements per block
+BLOCK = 1 << 10  # elements: bands of elementwise work are multiples of this
 CHUNKS = 4  # bands per thread, so that a delayed thread does not delay the others
 
 

@@ -109,7 +109,7 @@ def cross_entropy(
 
 @op
 def _bce(x: Array, target: Array, *, positive: Array) -> tuple[Array, Vjp]:
-    """Return ``pos_weight * target * softplus(-x) + (1 - target) * softplus(x)``."""
+    """Return ``positive * target * softplus(-x) + (1 - target) * softplus(x)``."""
     y, rest = logistic_of(x)
     rest += np.maximum(-x, 0)  # now log(1 + exp(-x))
     weight = 1 + (positive - 1) * target
