@@ -148,7 +148,7 @@ def adapt(
     if strategy == "linear_earlier":
         if layer is None or example is None:
             raise ParameterError(
-                "linear_earlier needs the `layer` to truncate after, and an `example`"
+                "linear_earlier needs `layer`, to truncate after, and an `example`"
             )
         cut = Cut(model, layer, classes, example)
         return Adapted(cut, [{"params": list(cut.head.named_parameters()), "lr": rate}])
