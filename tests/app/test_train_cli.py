@@ -2,6 +2,12 @@
 
 import io
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +17,7 @@ from vj.app import samples_cli, tools, train_cli
 from vj.app.opencv_flags import translate
 from vj.app.progress import Console
 from vj.app.status import Status
+from vj.cascade.model import Cascade
 from vj.cascade.opencv_xml import read
 from vj.datasets.annotations import read_annotations
 from vj.errors import ParameterError
@@ -126,12 +133,88 @@ def test_errors_are_one_line_with_a_status(argv, says, tmp_path, monkeypatch):
 
 def test_mining_tells_rate_and_time_left():
     said = io.StringIO()
-    tell = train_cli._Teller(Console(io.BytesIO(), io.BytesIO(), said, interactive=True))
+    tell = train_cli._Teller(
+        Console(io.BytesIO(), io.BytesIO(), said, interactive=True), Path("c.xml")
+    )
     event = {"event": "mining", "stage": 7, "scenes": 25, "of": 100, "windows": 4_000_000}
     tell({**event, "rate": 2.5e-5, "complete": False, "seconds": 10})
     assert said.getvalue().endswith(
         "stage 7: 25/100 backgrounds, 4,000,000 windows, 2.5e-05 pass, at most 30 s left"
     )
+
+
+def test_suspects_are_named_with_a_sheet_and_what_to_do(tmp_path):
+    said = io.StringIO()
+    tell = train_cli._Teller(Console(io.BytesIO(), io.BytesIO(), said), tmp_path / "cup.xml")
+    event = {"event": "suspects", "stage": 2, "text": "objects: a.png", "left_out": []}
+    tell({**event, "sheet": np.full((9, 9, 3), 7, np.uint8)})
+    sheet = tmp_path / "cup.suspects.png"
+    assert read_image(sheet).shape == (9, 9, 3)
+    assert said.getvalue() == (
+        f"warning: objects: a.png. See {sheet}; --drop-suspects leaves them out, from now on "
+        "with --resume\n"
+    )
+    tell({**event, "sheet": np.zeros((9, 9, 3), np.uint8), "left_out": ["object"]})
+    assert said.getvalue().endswith("they are left out from now on\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_says_how_to_go_on(folders, tmp_path, sent):
+    options = ["--window", "14", *QUICK[:4], "--stages", "4", *QUICK[6:], "--features", "core"]
+    argv = [str(folders / "labels"), str(folders / "backgrounds"), *options]
+    whole, cut = tmp_path / "whole.xml", tmp_path / "c u t.xml"
+    assert run(train_cli, *argv, "-o", whole)[0] == Status.DONE
+    code = "import sys; from vj.app.train_cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *argv, "-o", str(cut)]
+    lines = []
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("stage 1: "):
+                process.send_signal(sent)
+                break
+        lines += process.stderr.readlines()
+    assert process.returncode == 128 + sent
+    assert lines[-1].startswith("interrupted; go on with: vj-train ")
+    assert list(tmp_path.glob(".*")) == []
+    command = shlex.split(lines[-1].partition("go on with: ")[2])
+    assert command == ["vj-train", *argv, "-o", str(cut), "--resume"]
+    status, said = run(train_cli, *command[1:])
+    assert (status, "resuming after" in said) == (Status.DONE, True)
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_the_command_that_goes_on():
+    again = train_cli.parse(["a b", "-o", "c.xml", "--resume"]).again
+    assert again == "vj-train 'a b' -o c.xml --resume"
+    flags = ["--opencv", "-data", "d", "-vec", "v", "-bg", "b"]
+    assert train_cli.parse(flags).again == "vj-train --resume --opencv -data d -vec v -bg b"
+    assert train_cli.parse(["--resume", *flags]).resume
+
+
+def test_a_new_training_in_the_place_of_another_says_so(folders, tmp_path):
+    argv = [folders / "labels", folders / "backgrounds", "-o", tmp_path / "c.xml", "--window", "14"]
+    quick = [*QUICK[:4], "--stages", "1", *QUICK[6:]]
+    assert "replaces" not in run(train_cli, *argv, *quick)[1]
+    said = run(train_cli, *argv, *quick)[1]
+    assert f"warning: {tmp_path / 'c.train'} holds a training, which this one replaces" in said
+
+
+def test_time_that_is_up_says_how_to_go_on(folders, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    save = Cascade.save
+
+    def late(self, path):
+        now[0] = 100.0
+        save(self, path)
+
+    monkeypatch.setattr(Cascade, "save", late)
+    argv = [folders / "labels", folders / "backgrounds", "-o", tmp_path / "c.xml", "--window", "14"]
+    said = run(train_cli, *argv, *QUICK, "--time", "60s")[1]
+    assert "the time is up" in said
+    assert said.endswith("--time 60s --resume\n")
 
 
 def test_flags_of_opencv_traincascade(folders, tmp_path):

@@ -43,7 +43,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add = p.add_argument
     add("positives", metavar="POSITIVES", help="as for vj-train")
     add("-o", "--output", metavar="PATH", required=True)
-    add("--window", type=tools.size, default=(24, 24), metavar="WxH", help="default: 24x24")
+    add(
+        "--window",
+        type=tools.window,
+        default="auto",
+        metavar="WxH",
+        help="default: auto, 24x24 or as much of the shape of the objects",
+    )
     add("--names", nargs="+", metavar="NAME", help="classes (default: all)")
     add("--margin", type=float, default=1.0, metavar="F", help="window over box (default: 1.0)")
     add("--count", type=int, metavar="N", help="so many samples, variants where objects are fewer")
@@ -54,13 +60,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, console: Console) -> Status:
     """Do what the arguments say."""
-    from vj.train.sources import list_positives
+    from vj.train.shape import list_shaped
 
     output = Path(args.output)
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
+    args.window, pictures, arrays = list_shaped(args.positives, args.window, args.names)
     if output.suffix in (".json", ".dat"):
-        pictures, arrays = list_positives(args.positives, args.window, args.names)
         if arrays:
             raise ParameterError(f"{args.positives}: samples have no boxes to list")
         rows = [(p, np.minimum(p.boxes, 10**6)) for p in pictures]
@@ -69,7 +75,7 @@ def run(args: argparse.Namespace, console: Console) -> Status:
             file.write(_boxes(rows, output).encode())
         console.say(f"{output}: {count} boxes on {len(rows)} pictures")
         return Status.DONE
-    patches = _patches(args, console)
+    patches = _patches(args, pictures, arrays, console)
     _write(patches, output)
     console.say(f"{output}: {len(patches)} samples of {args.window[1]}x{args.window[0]}")
     return Status.DONE
@@ -101,13 +107,13 @@ def _relative(picture: Any, output: Path) -> str:
     return Path(os.path.relpath(path, output.parent)).as_posix()
 
 
-def _patches(args: argparse.Namespace, console: Console) -> Any:
+def _patches(
+    args: argparse.Namespace, pictures: list[Any], arrays: list[Any], console: Console
+) -> Any:
     from vj.train.augment import PLAIN, Augment
     from vj.train.samples import PatchStream, read_crops
-    from vj.train.sources import list_positives
 
     augment = Augment(flip=args.flip)
-    pictures, arrays = list_positives(args.positives, args.window, args.names)
     crops, findings = read_crops(
         pictures, args.window, arrays=arrays, margin=args.margin, reach=augment.reach()
     )
@@ -129,7 +135,7 @@ def _patches(args: argparse.Namespace, console: Console) -> Any:
 
 def _write(patches: Any, output: Path) -> None:
     from vj.io.images import image_format, write_image
-    from vj.train.check import contact_sheet
+    from vj.train.sheets import contact_sheet
     from vj.train.vec import write_vec
 
     if output.suffix == ".vec":

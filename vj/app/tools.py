@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 
 from vj import __version__
 from vj.app.progress import ClosedPipe, Console, abandon_stdout
-from vj.app.status import Status, status_of
+from vj.app.status import Status, Terminated, status_of
 from vj.errors import ParameterError, VJError
 
 Run = Callable[[argparse.Namespace, Console], Status]
@@ -58,12 +59,17 @@ class _Tell(argparse.Action):
 
 def execute(name: str, parse: Callable[[Sequence[str]], argparse.Namespace], run: Run) -> int:
     """Run a tool as a process."""
+    signal.signal(signal.SIGTERM, _terminate)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     status = program(name, parse, run, sys.argv[1:], Console.of_process())
     if status == Status.OUTPUT:
         abandon_stdout()
     return status
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def program(
@@ -89,6 +95,8 @@ def program(
     except VJError as exc:
         console.stderr.write(f"{name}: {exc}\n")
         return status_of(exc)
+    except Terminated:
+        return Status.TERMINATED
     except KeyboardInterrupt:
         return Status.INTERRUPTED
 
@@ -100,6 +108,11 @@ def size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"wanted W or WxH in pixels, got {text!r}")
     width = int(found[1])
     return int(found[2] or width), width
+
+
+def window(text: str) -> tuple[int, int] | str:
+    """``auto``, or a size as (rows, cols)."""
+    return "auto" if text.lower() == "auto" else size(text)
 
 
 def duration(text: str) -> float:

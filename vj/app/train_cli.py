@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from vj.app import tools
 from vj.app.opencv_flags import translate
 from vj.app.progress import Console, Talk
 from vj.app.status import Status
-from vj.errors import ParameterError
+from vj.errors import ParameterError, SinkError
 from vj.io.files import writing
 
 if TYPE_CHECKING:
@@ -27,13 +28,15 @@ POSITIVES   boxes on pictures (VOC, COCO, YOLO, CVAT, LabelMe, WIDER, OpenCV inf
             folder of crops, or a .vec file
 BACKGROUNDS pictures without the object: folders, zips, or lists with a path a line
 
-Beside cascade.xml: cascade.html (the report), cascade.json (the log), cascade.train/ (to resume).
+Beside cascade.xml: cascade.html (the report), cascade.json (the log), cascade.train/ (to resume),
+cascade.suspects.png (samples that look wrong, if there are any).
 
 examples:
   vj-train crops backgrounds -o cup.xml
   vj-train labels backgrounds -o cup.xml --names cup --window 20x32 --time 20m
   vj-train labels backgrounds -o cup.xml --check
 """
+_CLEAR = "\r\x1b[K"  # of a terminal: away with the line that moves
 SETTINGS = (
     "window", "features", "boost", "depth", "n_stages", "hit_rate", "false_alarm", "max_trees",
     "target_rate", "n_positives", "n_negatives", "margin", "search", "share", "trim", "views",
@@ -52,7 +55,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if "--opencv" in words:
         at = words.index("--opencv")
         words = [*words[:at], *translate(words[at + 1 :])]
-    return parser().parse_args(words)
+    args = parser().parse_args(words)
+    args.again = _again(list(argv))
+    return args
+
+
+def _again(words: list[str]) -> str:
+    """The command that goes on with an interrupted training."""
+    rest = [word for word in words if word != "--resume"]
+    at = rest.index("--opencv") if "--opencv" in rest else len(rest)
+    return shlex.join(["vj-train", *rest[:at], "--resume", *rest[at:]])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,7 +81,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_samples(add: Any) -> None:
-    add("--window", type=tools.size, metavar="WxH", help="size that is learned (default: 24x24)")
+    add(
+        "--window",
+        type=tools.window,
+        metavar="WxH",
+        help="size that is learned (default: auto, 24x24 or as much of the shape of the objects)",
+    )
     add("--names", nargs="+", metavar="NAME", help="classes to learn (default: all)")
     add("--margin", type=float, metavar="F", help="window over box (default: 1.0)")
     add("--flip", type=float, metavar="P", help="share of mirrored variants (default: 0.5)")
@@ -81,7 +98,8 @@ def _add_samples(add: Any) -> None:
 
 
 def _add_training(add: Any) -> None:
-    add("--features", choices=["BASIC", "CORE", "ALL", "LBP"], help="default: BASIC (Haar)")
+    kinds = ["BASIC", "CORE", "ALL", "LBP"]
+    add("--features", type=str.upper, choices=kinds, help="default: BASIC (Haar)")
     add("--boost", metavar="NAME", help="gentle (default), real, discrete, logit")
     add("--depth", type=tools.depths, metavar="N", help="of trees, or N,N,... (default: 1, stumps)")
     add("--stages", dest="n_stages", type=int, metavar="N", help="at most (default: 20)")
@@ -97,6 +115,7 @@ def _add_training(add: Any) -> None:
 
 def _add_run(add: Any) -> None:
     add("--time", type=tools.duration, metavar="T", help="stop after 90s, 20m, 1.5h")
+    add("--drop-suspects", action="store_true", help="leave out samples that look wrong")
     add("--resume", action="store_true", help="go on where an interrupted training stopped")
     add("--seed", dest="random_state", type=int, metavar="N", help="default: 0")
     add("--memory", type=tools.amount, metavar="M", help="for negatives and bins (default: 2G)")
@@ -107,6 +126,7 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     """Do what the arguments say."""
     from vj.io.images import write_image
     from vj.train.augment import PLAIN, Augment
+    from vj.train.loop import TIME_IS_UP
     from vj.train.trainer import CascadeTrainer
 
     output = Path(args.output)
@@ -129,8 +149,9 @@ def run(args: argparse.Namespace, console: Console) -> Status:
         n_jobs=args.jobs or os.cpu_count() or 1,
         time_limit=args.time,
         checkpoint=output.with_suffix(".train"),
+        drop_suspects=args.drop_suspects,
         resume=args.resume,
-        on_event=_Teller(console),
+        on_event=_Teller(console, output),
         on_cascade=lambda cascade: cascade.save(output),
         surroundings=not args.no_surroundings,
         **options,
@@ -140,8 +161,16 @@ def run(args: argparse.Namespace, console: Console) -> Status:
         write_image(sheet, trainer.sheet(args.positives, args.backgrounds, args.names))
         console.say(f"contact sheet: {sheet}")
         return Status.DONE
-    trainer.fit(args.positives, args.backgrounds, args.names)
+    try:
+        trainer.fit(args.positives, args.backgrounds, args.names)
+    except KeyboardInterrupt:
+        kept = trainer.checkpoint is not None and trainer.checkpoint.is_dir()
+        line = f"interrupted; go on with: {args.again}" if kept else "interrupted"
+        console.say(_CLEAR * console.interactive + line)
+        raise
     _finish(trainer.cascade_, trainer.report_, output, console)
+    if trainer.report_.reason == TIME_IS_UP:
+        console.say(f"go on with: {args.again}")
     return Status.DONE
 
 
@@ -149,7 +178,11 @@ def _finish(cascade: Cascade, report: Any, output: Path, console: Console) -> No
     cascade.save(output)
     report.save_json(output.with_suffix(".json"))
     report.save_html(output.with_suffix(".html"))
-    console.say(f"{report.reason}: {report.advice}" if report.advice else report.reason)
+    console.say(report.reason)
+    for hint in report.hints:
+        console.say(f"hint: {hint}")
+    if not report.suspects:
+        _sheet_beside(output).unlink(missing_ok=True)  # of an earlier training
     console.say(
         f"{output}: {cascade.n_stages} stages, {cascade.n_trees} trees, "
         f"{report.hit_rate:.1%} of held-out objects pass; {report.seconds:.0f} s; "
@@ -157,11 +190,15 @@ def _finish(cascade: Cascade, report: Any, output: Path, console: Console) -> No
     )
 
 
+def _sheet_beside(output: Path) -> Path:
+    return output.with_suffix(".suspects.png")
+
+
 class _Teller:
     """Events of a training as lines; on a terminal the last one keeps moving."""
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._shown = console, 0.0
+    def __init__(self, console: Console, output: Path) -> None:
+        self._console, self._output, self._shown = console, output, 0.0
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         line = getattr(self, f"_{event['event']}", lambda event: None)(event)
@@ -169,12 +206,12 @@ class _Teller:
             return
         moving = event["event"] in ("tree", "mining")
         if not moving:
-            self._console.say(("\r\x1b[K" if self._console.interactive else "") + line)
+            self._console.say(_CLEAR * self._console.interactive + line)
         elif self._console.interactive and self._console.talk >= Talk.NORMAL:
             now = time.monotonic()
             if now - self._shown > 0.2:
                 self._shown = now
-                self._console.stderr.write(f"\r\x1b[K{line}")
+                self._console.stderr.write(_CLEAR + line)
                 self._console.stderr.flush()
 
     def _check(self, event: Mapping[str, Any]) -> str:
@@ -182,6 +219,21 @@ class _Teller:
 
     def _warning(self, event: Mapping[str, Any]) -> str:
         return f"warning: {event['text']}"
+
+    def _suspects(self, event: Mapping[str, Any]) -> str:
+        from vj.io.images import write_image
+
+        sheet = _sheet_beside(self._output)
+        try:
+            write_image(sheet, event["sheet"])
+        except SinkError as exc:  # must not end a training
+            self._console.say(f"warning: {exc}")
+        after = (
+            "they are left out from now on"
+            if event["left_out"]
+            else "--drop-suspects leaves them out, from now on with --resume"
+        )
+        return f"warning: {event['text']}. See {sheet}; {after}"
 
     def _resume(self, event: Mapping[str, Any]) -> str:
         return f"resuming after {event['stages']} stages and {event['trees']} trees"
@@ -208,5 +260,5 @@ class _Teller:
         )
 
     def _stage(self, event: Mapping[str, Any]) -> str:
-        missed = "" if event["reached"] else " (goal missed)"
+        missed = "" if event["reached"] else " (goal missed: see the hints at the end)"
         return f"{self._tree(event)}{missed}, {event['seconds']:.1f} s"

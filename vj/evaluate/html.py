@@ -46,6 +46,11 @@ def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
+def bullets(texts: Sequence[str]) -> str:
+    """A list of plain texts."""
+    return f"<ul>{''.join(f'<li>{html.escape(text)}</li>' for text in texts)}</ul>"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table; numbers by four significant digits."""
     top = "".join(f"<th>{html.escape(name)}</th>" for name in header)
@@ -101,7 +106,8 @@ def chart(
         low, high = math.log10(max(low, 1e-12)), math.log10(max(high, 1e-12))
     high = high if high > low else low + 1
     frame = _Frame(low, high, *y_range, log_x)
-    colour = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(shown)}
+    many = [f"hsl({360 * k // len(shown)} 65% 42%)" for k in range(len(shown))]
+    colour = dict(zip(shown, many if len(shown) > len(_COLOURS) else _COLOURS, strict=False))
     legend, height = _legend(colour)
     middle, centre = _LEFT + _INNER_W / 2, _TOP + _INNER_H / 2
     turned = f'transform="rotate(-90 12 {centre})"'
@@ -188,6 +194,10 @@ def _legend(colours: Mapping[str, str]) -> tuple[list[str], int]:
 
 
 def _ticks(low: float, high: float, log: bool) -> list[float]:
-    if log:
-        return [float(t) for t in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
-    return [low + (high - low) * k / 5 for k in range(6)]
+    """Powers of ten, or multiples of 1, 2 or 5 times one, four to nine of them."""
+    step = 1.0
+    if not log:
+        decade = 10.0 ** math.floor(math.log10((high - low) / 4))
+        step = next(decade * k for k in (5, 2, 1) if decade * k <= (high - low) / 4)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [k * step for k in range(first, last + 1)]

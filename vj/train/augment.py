@@ -75,7 +75,7 @@ class Crop:
 
     ``centre`` and ``size`` are x, y and width, height of the window in pixels of the crop, ``roll``
     is degrees clockwise, ``group`` names what the crop shows (copies of it share the name),
-    ``where`` the picture it is from.
+    ``where`` its annotation, ``picture`` the file it is from.
     """
 
     pixels: Pixels
@@ -84,6 +84,7 @@ class Crop:
     roll: float
     group: str
     where: str
+    picture: str = ""
 
 
 def variant(

@@ -27,9 +27,10 @@ class Flavour:
     name: str = "gentle"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", _OPENCV.get(self.name, self.name))
-        if self.name not in FLAVOURS:
+        name = _OPENCV.get(self.name.upper(), self.name.lower())
+        if name not in FLAVOURS:
             raise ParameterError(f"`boost` must be one of {', '.join(FLAVOURS)}, got {self.name!r}")
+        object.__setattr__(self, "name", name)
 
     @property
     def opencv_name(self) -> str:

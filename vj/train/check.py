@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vj.datasets.annotations import Picture
 from vj.detect import pyramid
 from vj.errors import TrainingError, VJError
-from vj.io.images import Pixels
 from vj.train.augment import PLAIN, Crop, variant
 from vj.train.samples import Findings
 from vj.train.settings import Settings
+from vj.train.shape import SQUARE, median_aspect, suited_window
 from vj.train.sources import Scene
-from vj.train.windows import SCALE_FACTOR, WindowFinder
+from vj.train.windows import SCALE_FACTOR
 from vj.train.workers import Workers
 
 FEW_OBJECTS = 30
+UNLIKE = 1.4  # shape of the objects over that of the window
 _SHOWN = 5
 
 
@@ -51,7 +51,8 @@ class Check:
     windows: int = 0
     memory: int = 0
     seconds: float = 0.0
-    suggested_window: tuple[int, int] = (24, 24)
+    window: tuple[int, int] = SQUARE
+    suggested_window: tuple[int, int] = SQUARE
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     scenes_digest: str = ""
@@ -63,9 +64,10 @@ class Check:
 
     def __str__(self) -> str:
         rows, cols = self.suggested_window
+        used = f" (in use: {self.window[1]}x{self.window[0]})" * (self.window != (rows, cols))
         drawn = f", drawn from {self.drawn_from:,}" if self.drawn_from else ""
         lines = [
-            f"{self.objects} objects{drawn}; their shape suggests a window of {cols}x{rows}",
+            f"{self.objects} objects{drawn}; their shape suggests a window of {cols}x{rows}{used}",
             f"{self.scenes} backgrounds with {self.windows:,} windows: false-alarm rates down to "
             f"about {20 / max(self.windows, 1):.0e} can be learned",
             f"about {self.memory / 2**20:.0f} MB and {_duration(self.seconds)}",
@@ -84,12 +86,12 @@ def check_samples(
     workers: Workers,
 ) -> tuple[Check, list[Scene]]:
     """Look at the samples; also returns the scenes without those that must not be used."""
-    check = Check(objects=len(crops))
+    check = Check(objects=len(crops), window=settings.shape)
     _check_objects(check, crops, findings, settings)
     scenes = _check_scenes(check, pictures, scenes, settings, workers)
     check.scenes = len(scenes)
     count = (settings.n_positives or 0) + (settings.n_negatives or 0)
-    rows, cols = settings.window
+    rows, cols = settings.shape
     features = rows * rows * cols * cols // 2 if settings.features != "LBP" else rows * cols * 15
     pool = min(settings.capacity, 60 * (settings.n_negatives or 0), check.windows)
     crops_size = sum(crop.pixels.nbytes for crop in crops)
@@ -105,7 +107,7 @@ def check_samples(
 def _check_objects(
     check: Check, crops: Sequence[Crop], findings: Findings, settings: Settings
 ) -> None:
-    rows, cols = settings.window
+    rows, cols = settings.shape
     for what, found in (
         ("pictures cannot be read", findings.unreadable),
         ("boxes are smaller than the window", findings.too_small),
@@ -132,7 +134,7 @@ def _check_objects(
         )
     if settings.features != "LBP":
         plain = np.stack(
-            [variant(crop, settings.window, PLAIN, np.random.default_rng(0)) for crop in crops]
+            [variant(crop, settings.shape, PLAIN, np.random.default_rng(0)) for crop in crops]
         )
         inner = plain[:, 1:-1, 1:-1].reshape(len(crops), -1).astype(np.float32)
         dull = np.flatnonzero(inner.std(axis=1) <= 10)
@@ -142,11 +144,16 @@ def _check_objects(
             check.warnings.append(f"{text} (features LBP would): {_some(names)}")
         if len(dull) == len(crops):
             check.errors.append("no object has the contrast that Haar cascades need: use LBP")
-    sizes = np.array(findings.sizes)
-    aspect = float(np.median(sizes[:, 0] / np.maximum(sizes[:, 1], 1)))
-    short = 20 if not 0.8 < aspect < 1.25 else 24
-    wide, high = (short * max(aspect, 1), short * max(1 / aspect, 1))
-    check.suggested_window = (round(high), round(wide))
+    aspect = median_aspect(findings.sizes)
+    check.suggested_window = suited_window(aspect)
+    alike = aspect * rows / cols  # of the objects and of the window
+    if not 1 / UNLIKE < alike < UNLIKE:
+        suited = "{1}x{0}".format(*check.suggested_window)
+        check.warnings.append(
+            f"the objects are {aspect:.2g} times as wide as high (median), the window of "
+            f"{cols}x{rows} is not: {1 - min(alike, 1 / alike):.0%} of it shows what is around "
+            f"them; give --window auto or {suited}"
+        )
 
 
 def _check_scenes(
@@ -157,10 +164,10 @@ def _check_scenes(
     workers: Workers,
 ) -> list[Scene]:
     sizes = {_bytes_of(scene.path) for scene in scenes} - {None}  # others need no closer look
-    twins = [picture for picture in pictures if _bytes_of(picture.path) in sizes]
+    twins = [p for p in pictures if len(p.boxes) and _bytes_of(p.path) in sizes]
     known = {_bytes_digest(p.path): p.where or p.name for p in twins}
     known.pop("", None)
-    rows, cols = settings.window
+    rows, cols = settings.shape
 
     def look(scene: Scene) -> tuple[tuple[int, int] | None, str, str]:
         try:
@@ -183,7 +190,7 @@ def _check_scenes(
         else:
             seen[name] = scene.name
             usable.append(scene)
-            check.windows += _count_windows(size, settings.window) * settings.views
+            check.windows += _count_windows(size, settings.shape) * settings.views
             digest.update(f"{scene.name} {name} {size} {scene.boxes.tolist()}".encode())
     for what, found in (
         ("backgrounds cannot be read", unreadable),
@@ -229,26 +236,3 @@ def _some(texts: Sequence[str]) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
-
-
-def contact_sheet(patches: Pixels | NDArray[np.uint8], columns: int = 16, zoom: int = 3) -> Pixels:
-    """One gray picture of (n, rows, cols) patches side by side."""
-    n, rows, cols = patches.shape
-    lines = -(-max(n, 1) // columns)
-    sheet = np.full((lines, rows + 1, columns, cols + 1), 255, np.uint8)
-    for k in range(n):
-        sheet[k // columns, :rows, k % columns, :cols] = patches[k]
-    flat = sheet.reshape(lines * (rows + 1), columns * (cols + 1))
-    return np.ascontiguousarray(flat.repeat(zoom, axis=0).repeat(zoom, axis=1))
-
-
-def sample_sheet(crops: Sequence[Crop], scenes: Sequence[Scene], settings: Settings) -> Pixels:
-    """Contact sheet: objects as they are, variants of them, and windows of the backgrounds."""
-    rng = np.random.default_rng(settings.random_state)
-    some = [crops[k] for k in rng.permutation(len(crops))[:64]]
-    parts = [variant(crop, settings.window, PLAIN, rng) for crop in some]
-    parts += [variant(crop, settings.window, settings.augment, rng) for crop in some[:32]]
-    finder = WindowFinder(None, settings.window, contrast=True)
-    for k in rng.permutation(len(scenes))[:32]:
-        parts += list(finder.find(scenes[k], 0, 2, rng).patches)
-    return contact_sheet(np.stack(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -70,10 +71,10 @@ class Checkpoint:
                 },
             )
 
-    def save_partial(self, stage: int, trees: Sequence[Tree]) -> None:
-        """Save the trees of an unfinished stage."""
+    def save_partial(self, stage: int, rows: int, trees: Sequence[Tree]) -> None:
+        """Save the trees of an unfinished stage that was begun with so many rows in the log."""
         with replacing(self.folder / _PARTIAL) as file:
-            _write(file, {"stage": np.array(stage), **pack_trees(trees)})
+            _write(file, {"of": self._name(stage, rows), **pack_trees(trees)})
 
     def load(self) -> tuple[list[TrainedStage], list[dict[str, Any]], Arrays, list[Tree]]:
         """Stages, log, arrays, and the trees of the unfinished stage.
@@ -96,17 +97,27 @@ class Checkpoint:
             for count, threshold in zip(state["counts"], state["thresholds"], strict=True):
                 stages.append(TrainedStage(tuple(trees[first : first + count]), threshold))
                 first += int(count)
-        return stages, text["log"], _part(state, "data_"), self._partial(len(stages))
+        return (
+            stages,
+            text["log"],
+            _part(state, "data_"),
+            self._partial(len(stages), len(text["log"])),
+        )
 
-    def _partial(self, stage: int) -> list[Tree]:
+    def _partial(self, stage: int, rows: int) -> list[Tree]:
         """Trees of the unfinished stage, if they are of this one."""
         path = self.folder / _PARTIAL
         if path.is_file():
             with _damage(path):
                 found = _read(path)
-                if int(found["stage"]) == stage:
+                if np.array_equal(found.get("of", ""), self._name(stage, rows)):
                     return unpack_trees(found)
         return []
+
+    def _name(self, stage: int, rows: int) -> NDArray[Any]:
+        """What trees belong to: those of another training in this folder are of no use."""
+        config = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
+        return np.array([str(stage), str(rows), config])
 
     def _refuse_changes(self, before: Mapping[str, Any]) -> None:
         changed = [

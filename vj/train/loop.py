@@ -17,12 +17,14 @@ from vj.train.assemble import TrainedStage, assemble
 from vj.train.boosting import Round, Samples, StageResult, boost_stage
 from vj.train.checkpoint import Checkpoint
 from vj.train.features import Bank, Table
+from vj.train.inspection import Inspection
 from vj.train.mining import NegativePool, Yield
 from vj.train.objects import ObjectSet, passing
 from vj.train.settings import Settings
 from vj.train.workers import Workers
 
 PARTIAL_EVERY = 50  # trees between two checkpoints within a stage; a multiple of screen's refresh
+TIME_IS_UP = "the time is up"
 _SHOWN = 48  # samples of a kind in the report
 _CALIBRATION = 512  # samples that set the ranges of the bins
 Event = Mapping[str, Any]
@@ -38,6 +40,7 @@ class Loop:
     held_objects: ObjectSet
     pool: NegativePool
     workers: Workers
+    inspection: Inspection
     checkpoint: Checkpoint | None = None
     deadline: float = np.inf
     tell: Callable[[Event], None] = lambda event: None
@@ -51,6 +54,10 @@ class Loop:
 
     def run(self, resume: bool = False) -> None:
         """Train until a limit is met; TrainingError if not even one stage can be made."""
+        if not resume and self.checkpoint is not None and self.checkpoint.exists:
+            folder = self.checkpoint.folder
+            text = f"{folder} holds a training, which this one replaces; resume would go on with it"
+            self.tell({"event": "warning", "text": text})
         partial = self._restore() if resume else None
         while len(self.stages) < self.settings.n_stages:
             if time.monotonic() > self.deadline:
@@ -77,29 +84,36 @@ class Loop:
         self.tell({"event": "stop", "reason": reason, "advice": advice})
 
     def _time_is_up(self) -> None:
-        self._stop("the time is up", "give it more time, or resume")
+        self._stop(TIME_IS_UP, "give it more time, or resume")
 
     def _restore(self) -> list[Tree]:
         if self.checkpoint is None:
             raise TrainingError("nothing to resume: no checkpoint folder was given")
         self.stages, self.log, arrays, partial = self.checkpoint.load()
-        for name, side in (("objects", self.objects), ("held", self.held_objects)):
-            side.patches, side.next = arrays[name].astype(np.uint8), int(arrays[f"{name}_next"])
-        self.pool.restore(arrays)
+        self.inspection.restore(self.log)
+        try:
+            for name, side in self._sides().items():
+                mine = {k.removeprefix(name): v for k, v in arrays.items() if k.startswith(name)}
+                side.restore(mine)
+            self.pool.restore(arrays)
+        except KeyError as exc:
+            raise TrainingError(
+                f"{self.checkpoint.folder}: lacks {exc}, from an earlier version: begin anew"
+            ) from exc
+        self.inspection.catch_up(self.log)
         self.tell({"event": "resume", "stages": len(self.stages), "trees": len(partial)})
         return partial
 
     def _save(self) -> None:
         if self.checkpoint is None:
             return
-        arrays = {
-            "objects": self.objects.patches,
-            "objects_next": np.array(self.objects.next),
-            "held": self.held_objects.patches,
-            "held_next": np.array(self.held_objects.next),
-            **self.pool.state(),
-        }
+        arrays = self.pool.state()
+        for name, side in self._sides().items():
+            arrays.update({f"{name}{key}": array for key, array in side.state().items()})
         self._try(lambda saver: saver.save(self.stages, self.log, arrays))
+
+    def _sides(self) -> dict[str, ObjectSet]:
+        return {"objects": self.objects, "held": self.held_objects}
 
     def _try(self, save: Callable[[Checkpoint], None]) -> None:
         """A checkpoint that cannot be written must not end a training."""
@@ -191,7 +205,7 @@ class Loop:
         def on_round(state: Round, grown: list[Tree]) -> bool:
             self.tell({"event": "tree", "stage": s, **vars_of(state)})
             if self.checkpoint is not None and len(grown) % PARTIAL_EVERY == 0:
-                self._try(lambda saver: saver.save_partial(s, grown))
+                self._try(lambda saver: saver.save_partial(s, len(self.log), grown))
             return time.monotonic() > self.deadline
 
         result = boost_stage(
@@ -206,7 +220,7 @@ class Loop:
             on_round=on_round,
         )
         if self.checkpoint is not None:  # the scan for the next stage may take long
-            self._try(lambda saver: saver.save_partial(s, result.trees))
+            self._try(lambda saver: saver.save_partial(s, len(self.log), result.trees))
         self._show(result, held, held_patches)
         return self._accept(result, train, held, time.monotonic() - started)
 
@@ -236,23 +250,30 @@ class Loop:
         return out[0], out[1], patches
 
     def _accept(self, result: StageResult, train: Samples, held: Samples, seconds: float) -> bool:
-        s = len(self.stages)
-        if not result.rounds or result.rounds[-1].false_alarm > 0.97:
-            if time.monotonic() > self.deadline:
-                self._time_is_up()
-            else:
-                self._stop(
-                    f"stage {s} lets all negatives pass: nothing tells them from the objects",
-                    "look at the contact sheet: are the objects aligned, are there any in the "
-                    "backgrounds?",
-                )
+        """Take the stage over and look for samples that are wrong; False ends the training.
+
+        A stage that missed its goal is boosted again where the culprits are left out.
+        """
+        s, late = len(self.stages), time.monotonic() > self.deadline
+        stage = TrainedStage(result.trees, result.threshold)
+        hopeless = not result.rounds or result.rounds[-1].false_alarm > 0.97
+        if result.rounds and not late and self._inspect(stage, result.reached):
+            return True
+        if hopeless and late:
+            self._time_is_up()
+        elif hopeless:
+            self._stop(
+                f"stage {s} lets all negatives pass: nothing tells them from the objects",
+                "look at the contact sheet: are the objects aligned, are there any in the "
+                "backgrounds?",
+            )
+        if hopeless:
             return False
-        self.stages.append(TrainedStage(result.trees, result.threshold))
-        last = result.rounds[-1]
+        self.stages.append(stage)
         row = {
             "event": "stage",
             "stage": s,
-            **vars_of(last),
+            **vars_of(result.rounds[-1]),
             "reached": result.reached,
             "objects": train.objects,
             "negatives": train.table.n - train.objects,
@@ -265,6 +286,15 @@ class Loop:
         self.tell(row)
         self.on_cascade(self.cascade())
         return True
+
+    def _inspect(self, stage: TrainedStage, reached: bool) -> bool:
+        """Tell which samples look wrong; whether some were left out, and the stage is in vain."""
+        found = self.inspection.look([*self.stages, stage], self.log, not reached)
+        if found is None:
+            return False
+        self.log.append(found)
+        self.tell({**found, "sheet": self.inspection.sheet()})
+        return bool(found["left_out"]) and not reached
 
 
 def vars_of(state: Round) -> dict[str, Any]:

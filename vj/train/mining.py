@@ -41,6 +41,7 @@ class NegativePool:
 
     Attributes
     ----------
+    scenes : sequence of Scene
     patches : (n, rows, cols) uint8
         Windows that passed the cascade when they were last filtered.
     scene : (n,) int32
@@ -60,7 +61,7 @@ class NegativePool:
         self.complete = False
         self.windows = 0
         self.problems: dict[int, str] = {}
-        self._scenes, self._window, self._seed = scenes, window, seed
+        self.scenes, self._window, self._seed = scenes, window, seed
         self._capacity, self._contrast = capacity, contrast
         jobs = np.random.default_rng([seed, 4]).permutation(len(scenes) * views)
         self._jobs = [(int(job) % len(scenes), int(job) // len(scenes)) for job in jobs]
@@ -90,6 +91,15 @@ class NegativePool:
     def keep(self, which: NDArray[np.bool_]) -> None:
         """Drop the other patches."""
         self.patches, self.scene = self.patches[which], self.scene[which]
+
+    def leave_out(self, scenes: set[int]) -> None:
+        """Drop the patches of these scenes and look for no more there."""
+        stays = [job[0] not in scenes for job in self._jobs]
+        self.windows = self.windows * sum(stays) // len(stays)
+        self._at = sum(stays[: self._at])
+        self._jobs = [job for job, here in zip(self._jobs, stays, strict=True) if here]
+        self._held[list(scenes)] = False
+        self.keep(~np.isin(self.scene, list(scenes)))
 
     def refill(
         self,
@@ -168,7 +178,7 @@ class NegativePool:
 
         def look(job: tuple[int, int]) -> Survivors:
             rng = np.random.default_rng([self._seed, 6, stage, *job])
-            return finder.find(self._scenes[job[0]], job[1], cap, rng)
+            return finder.find(self.scenes[job[0]], job[1], cap, rng)
 
         out = []
         for job, found in zip(jobs, workers.map(look, jobs), strict=True):

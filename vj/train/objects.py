@@ -45,6 +45,23 @@ class ObjectSet:
     def __init__(self, stream: PatchStream, count: int) -> None:
         self.stream, self.count, self.next = stream, count, 0
         self.patches: Pixels = np.empty((0, *stream.window), np.uint8)
+        self.source: NDArray[np.int32] = np.empty(0, np.int32)  # crop of each patch
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """All that `restore` needs."""
+        return {"": self.patches, "_next": np.array(self.next), "_source": self.source}
+
+    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+        """Take the place of a set that stopped."""
+        self.patches, self.next = state[""].astype(np.uint8), int(state["_next"])
+        self.source = state["_source"].astype(np.int32)
+
+    def leave_out(self, crops: set[int]) -> None:
+        """Drop the variants of these crops and make no more of them."""
+        before = len(self.stream)
+        self.stream.leave_out(crops)
+        self.next = -(-self.next // before) * len(self.stream)  # a new pass: nothing comes twice
+        self._keep(~np.isin(self.source, list(crops)))
 
     def advance(
         self, bank: Bank, stages: Sequence[TrainedStage], workers: Workers, tries: int = 3
@@ -55,8 +72,8 @@ class ObjectSet:
         that pass, 1 where none was tried.
         """
         if stages and len(self.patches):
-            self.patches = self.patches[passing(bank, self.patches, stages[-1:], workers)]
-        tried, found = 0, [self.patches]
+            self._keep(passing(bank, self.patches, stages[-1:], workers))
+        tried, found, sources = 0, [self.patches], [self.source]
         missing = self.count - len(self.patches)
         wanted, limit = missing, tries * missing
         while wanted > 0 and tried < limit:
@@ -64,6 +81,10 @@ class ObjectSet:
             keep = np.flatnonzero(passing(bank, batch, stages, workers))[:wanted]
             used = len(batch) if len(keep) < wanted else int(keep[-1]) + 1
             found.append(batch[keep])
+            sources.append(self.stream.source(self.next, len(batch))[keep])
             self.next, tried, wanted = self.next + used, tried + used, wanted - len(keep)
-        self.patches = np.concatenate(found)
+        self.patches, self.source = np.concatenate(found), np.concatenate(sources)
         return (missing - wanted) / tried if tried else 1.0
+
+    def _keep(self, which: NDArray[np.bool_]) -> None:
+        self.patches, self.source = self.patches[which], self.source[which]

@@ -226,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def tell(event: Mapping[str, Any]) -> None:
         if event["event"] not in ("tree", "mining"):
-            line = {k: v for k, v in event.items() if k != "roc"}
+            line = {k: v for k, v in event.items() if k not in ("roc", "sheet")}
             sys.stderr.write(f"{json.dumps(line, default=str)}\n")
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -133,7 +133,7 @@ def read_crops(
                 continue
             group = picture.groups[k] if k < len(picture.groups) else source
             roll = picture.rolls[k] if k < len(picture.rolls) else 0.0
-            crop = cut(gray, region, window, reach, roll, group, where)
+            crop = cut(gray, region, window, reach, roll, group, where, picture.name)
             first = seen.setdefault(digest(crop.pixels), where)
             if first is where:
                 crops.append(crop)
@@ -161,6 +161,7 @@ def cut(
     roll: float,
     group: str,
     where: str,
+    picture: str = "",
 ) -> Crop:
     """The region times ``reach``, border pixels repeated outside, shrunk to the detail needed."""
     from PIL import Image
@@ -184,6 +185,7 @@ def cut(
         roll,
         group,
         where,
+        picture,
     )
 
 
@@ -220,13 +222,25 @@ class PatchStream:
         self.crops, self.window, self.augment, self.seed = crops, window, augment, seed
         self._order = np.random.default_rng([seed, 2]).permutation(len(crops))
 
+    def __len__(self) -> int:
+        """Patches of one pass: crops that take part."""
+        return len(self._order)
+
+    def leave_out(self, crops: Iterable[int]) -> None:
+        """Take no more variants of these crops; patch k becomes another one."""
+        self._order = self._order[~np.isin(self._order, list(crops))]
+
+    def source(self, first: int, count: int) -> NDArray[np.int32]:
+        """(count,) numbers of the crops that patches ``first`` and following are variants of."""
+        return self._order[np.arange(first, first + count) % len(self)].astype(np.int32)
+
     def take(self, first: int, count: int, workers: Workers | None = None) -> Pixels:
         """(count, rows, cols) patches ``first`` and following."""
         out = np.empty((count, *self.window), np.uint8)
 
         def fill(start: int) -> None:
             for k in range(start, min(start + 256, count)):
-                copy, place = divmod(first + k, len(self.crops))
+                copy, place = divmod(first + k, len(self))
                 crop = int(self._order[place])
                 rng = np.random.default_rng([self.seed, 3, crop, copy])
                 out[k] = variant(self.crops[crop], self.window, self.augment, rng)

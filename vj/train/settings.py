@@ -11,6 +11,7 @@ from vj.train.augment import Augment
 from vj.train.boosting import Goal, Recipe
 from vj.train.boosting_variants import Flavour
 from vj.train.search import SearchPlan
+from vj.train.shape import AUTO, SQUARE
 
 FEATURES = ("BASIC", "CORE", "ALL", "LBP")
 COPIES = 25  # variants of one object, at most, that n_positives is made of by default
@@ -20,7 +21,7 @@ COPIES = 25  # variants of one object, at most, that n_positives is made of by d
 class Settings:
     """Parameters of `CascadeTrainer`, checked; the names and meanings are the same."""
 
-    window: tuple[int, int] = (24, 24)
+    window: tuple[int, int] | str = AUTO
     features: str = "BASIC"
     boost: str = "gentle"
     depth: int | Sequence[int] = 1
@@ -46,7 +47,13 @@ class Settings:
     random_state: int = 0
 
     def __post_init__(self) -> None:
-        rows, cols = self.window
+        # Names are understood in any case of letters.
+        object.__setattr__(self, "features", self.features.upper())
+        object.__setattr__(self, "boost", Flavour(self.boost).name)
+        object.__setattr__(self, "search", self.search.lower())
+        if isinstance(self.window, str) and self.window != AUTO:
+            raise ParameterError(f"`window` must be (rows, cols) or {AUTO!r}, got {self.window!r}")
+        rows, cols = self.shape
         if not (6 <= rows <= 256 and 6 <= cols <= 256):
             raise ParameterError(f"`window` sides must be 6 to 256 pixels, got {cols}x{rows}")
         if self.features not in FEATURES:
@@ -75,9 +82,14 @@ class Settings:
         return Goal(hit, alarm, inherited // 2 + inherited + self.max_trees, least)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the window; those for square objects while none have been seen."""
+        return SQUARE if isinstance(self.window, str) else self.window
+
+    @property
     def capacity(self) -> int:
         """Negatives that the pool may hold."""
-        return int(max(0.4 * self.memory // (self.window[0] * self.window[1]), 10_000))
+        return int(max(0.4 * self.memory // (self.shape[0] * self.shape[1]), 10_000))
 
     def sized(self, objects: int) -> Settings:
         """With the numbers of samples filled in, where there are so many objects."""

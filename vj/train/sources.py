@@ -103,18 +103,18 @@ def _pictures(path: Path) -> list[Any]:
 
 
 def list_positives(
-    positives: Any, window: tuple[int, int], names: Sequence[str] | None = None
+    positives: Any, window: tuple[int, int] | None, names: Sequence[str] | None = None
 ) -> tuple[list[Picture], list[tuple[str, Pixels]]]:
     """Annotated pictures, and named arrays each of which is an object.
 
     Parameters
     ----------
     positives : path, Picture, (H, W) or (H, W, 3) uint8 array, or an iterable of these
-        A path may also be a .vec file of samples of ``window``.
+        A path may also be a .vec file of samples of ``window``; None takes them for square.
     """
     pictures: list[Picture] = []
     arrays: list[tuple[str, Pixels]] = []
-    for item in _listed_items(positives):
+    for item in list_items(positives):
         if isinstance(item, Picture):
             pictures.append(item)
         elif isinstance(item, str | Path) and Path(item).suffix == ".vec":
@@ -130,7 +130,7 @@ def list_positives(
 def gather_scenes(negatives: Any) -> list[Scene]:
     """Scenes of ``negatives``: paths, Pictures, arrays, or an iterable of these."""
     scenes: list[Scene] = []
-    for item in _listed_items(negatives):
+    for item in list_items(negatives):
         if isinstance(item, str | Path):
             found: Iterable[Picture] = read_backgrounds(item)
         elif isinstance(item, Picture):
@@ -155,7 +155,8 @@ def has_surroundings(picture: Picture) -> bool:
     return bool(area < width * height / 4)
 
 
-def _listed_items(items: Any) -> list[Any]:
+def list_items(items: Any) -> list[Any]:
+    """What was given, one thing or many, as a list."""
     if isinstance(items, str | Path | Picture):
         return [items]
     if isinstance(items, np.ndarray) and (items.ndim == 2 or items.shape[-1] == 3):

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,19 @@ from vj.cascade.model import Cascade
 from vj.errors import ParameterError, TrainingError
 from vj.io.images import Pixels
 from vj.train.augment import Crop
-from vj.train.check import Check, check_samples, sample_sheet
+from vj.train.check import Check, check_samples
 from vj.train.checkpoint import Checkpoint
 from vj.train.features import make_bank
+from vj.train.inspection import Inspection
 from vj.train.loop import Loop
 from vj.train.mining import NegativePool
 from vj.train.objects import ObjectSet
 from vj.train.report import TrainingReport
 from vj.train.samples import ENOUGH, PatchStream, draw_pictures, read_crops, split_groups
 from vj.train.settings import Settings
-from vj.train.sources import Scene, gather_scenes, has_surroundings, list_positives
+from vj.train.shape import list_shaped
+from vj.train.sheets import sample_sheet
+from vj.train.sources import Scene, gather_scenes, has_surroundings
 from vj.train.workers import Workers
 
 
@@ -43,14 +46,18 @@ class CascadeTrainer:
         Seconds after which training ends with the best cascade so far.
     checkpoint : path, optional
         Folder to save the state in, after every stage and every 50 trees.
+    drop_suspects : bool
+        Leave out, from the stage on after which they are found, objects that are unlike all others
+        and backgrounds that seem to show the object. Otherwise they are only named.
     resume : bool
         Go on from the checkpoint; other settings or data are an error that lists the differences.
     on_event : callable, optional
         Told what happens, as dicts with an ``event``: check, mining, mined, tree, stage, stop, ...
     on_cascade : callable, optional
         Given the cascade so far after every stage.
-    window : (rows, cols)
-        Size of the objects that are learned. Default (24, 24).
+    window : (rows, cols) or "auto"
+        Size of the objects that are learned. "auto", the default, is (24, 24) where they are about
+        as wide as high; else of the shape that is their median, and of that area.
     features : {"BASIC", "CORE", "ALL", "LBP"}
         Haar families as in opencv_traincascade, or multi-block LBP.
     boost : {"gentle", "real", "discrete", "logit"}
@@ -119,6 +126,7 @@ class CascadeTrainer:
         n_jobs: int = 1,
         time_limit: float | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        drop_suspects: bool = False,
         resume: bool = False,
         on_event: Callable[[Mapping[str, Any]], None] | None = None,
         on_cascade: Callable[[Cascade], None] | None = None,
@@ -136,6 +144,7 @@ class CascadeTrainer:
             raise ParameterError(f"`time_limit` must be above 0 seconds, got {time_limit}")
         self.settings = Settings(**settings)
         self.n_jobs, self.time_limit, self.resume = n_jobs, time_limit, resume
+        self.drop_suspects = drop_suspects
         self.checkpoint = Path(checkpoint) if checkpoint is not None else None
         self._tell = on_event or (lambda event: None)
         self._on_cascade = on_cascade or (lambda cascade: None)
@@ -169,11 +178,12 @@ class CascadeTrainer:
         """
         started = time.monotonic()
         with self._workers() as workers:
-            check, crops, scenes = self._gather(positives, negatives, names, workers)
-            settings = self.settings.sized(len(crops))
+            settings, check, crops, scenes = self._gather(positives, negatives, names, workers)
             loop = self._loop(settings, crops, scenes, check, workers)
             loop.deadline = started + (self.time_limit or np.inf)
             loop.run(self.resume)
+            found = loop.inspection.found
+            sheet = {"suspects": loop.inspection.sheet()} if found else {}
         self.cascade_ = loop.cascade()
         self.report_ = TrainingReport(
             settings.to_dict(),
@@ -183,7 +193,8 @@ class CascadeTrainer:
             time.monotonic() - started,
             check,
             self.cascade_,
-            {"samples": sample_sheet(crops, scenes, settings), **loop.pictures},
+            {"samples": sample_sheet(crops, scenes, settings), **loop.pictures, **sheet},
+            tuple(found.values()),
         )
         return self
 
@@ -192,15 +203,16 @@ class CascadeTrainer:
     ) -> Check:
         """Look at all samples without training: problems, feasibility, memory and time."""
         with self._workers() as workers:
-            return self._gather(positives, negatives, names, workers, every=True)[0]
+            return self._gather(positives, negatives, names, workers, every=True)[1]
 
     def sheet(
         self, positives: Any, negatives: Any = (), names: Sequence[str] | None = None
     ) -> Pixels:
         """Contact sheet of what training would see: objects, their variants, negatives."""
         with self._workers() as workers:
-            _, crops, scenes = self._gather(positives, negatives, names, workers, every=True)
-            return sample_sheet(crops, scenes, self.settings.sized(len(crops)))
+            found = self._gather(positives, negatives, names, workers, every=True)
+            settings, _, crops, scenes = found
+            return sample_sheet(crops, scenes, settings)
 
     @contextmanager
     def _workers(self) -> Iterator[Workers]:
@@ -217,22 +229,20 @@ class CascadeTrainer:
         names: Sequence[str] | None,
         workers: Workers,
         every: bool = False,
-    ) -> tuple[Check, list[Crop], list[Scene]]:
-        settings = self.settings
-        pictures, arrays = list_positives(positives, settings.window, names)
+    ) -> tuple[Settings, Check, list[Crop], list[Scene]]:
+        window, pictures, arrays = list_shaped(positives, self.settings.window, names)
+        settings = replace(self.settings, window=window)
         there = sum(len(picture.boxes) for picture in pictures)
         shape = {"margin": settings.margin, "reach": settings.augment.reach()}
         drawn = pictures if every else draw_pictures(
             pictures,
-            settings.window,
+            window,
             count=ENOUGH * (settings.sized(there).n_positives or 0),
             memory=settings.memory // 4,
             seed=settings.random_state,
             **shape,
         )  # fmt: skip
-        crops, findings = read_crops(
-            drawn, settings.window, arrays=arrays, workers=workers, **shape
-        )
+        crops, findings = read_crops(drawn, window, arrays=arrays, workers=workers, **shape)
         scenes = gather_scenes(negatives)
         if settings.surroundings:
             scenes += [Scene.of(picture) for picture in drawn if has_surroundings(picture)]
@@ -242,7 +252,7 @@ class CascadeTrainer:
             check.drawn_from = there
         self._tell({"event": "check", "text": str(check)})
         check.refuse()
-        return check, crops, scenes
+        return sized, check, crops, scenes
 
     def _loop(
         self,
@@ -255,30 +265,38 @@ class CascadeTrainer:
         train, held = split_groups(
             [crop.group for crop in crops], settings.held_out, settings.random_state
         )
-        bank = make_bank(settings.window, settings.features)
+        bank = make_bank(settings.shape, settings.features)
         count = settings.n_positives or 0
 
         def objects(which: NDArray[np.intp], many: int, seed: int) -> ObjectSet:
             mine = [crops[k] for k in which]
-            return ObjectSet(PatchStream(mine, settings.window, settings.augment, seed), many)
+            return ObjectSet(PatchStream(mine, settings.shape, settings.augment, seed), many)
 
         pool = NegativePool(
             scenes,
-            settings.window,
+            settings.shape,
             views=settings.views,
             capacity=settings.capacity,
             seed=settings.random_state,
             contrast=bank.ordered,
+        )
+        sides = {
+            "object": objects(train, count, settings.random_state),
+            "held": objects(held, max(count // 4, 1), settings.random_state + (1 << 32)),
+        }
+        inspection = Inspection(
+            bank, sides, pool, workers, settings.random_state, self.drop_suspects
         )
         config = {**settings.to_dict(), "objects": _identity(crops), "scenes": check.scenes_digest}
         saver = Checkpoint(self.checkpoint, config) if self.checkpoint is not None else None
         return Loop(
             settings,
             bank,
-            objects(train, count, settings.random_state),
-            objects(held, max(count // 4, 1), settings.random_state + (1 << 32)),
+            sides["object"],
+            sides["held"],
             pool,
             workers,
+            inspection,
             saver,
             tell=self._tell,
             on_cascade=self._on_cascade,

@@ -78,6 +78,23 @@ class WindowFinder:
             patches = patches[:most]
         return Survivors(patches, visited, passed)
 
+    def accepted(self, scene: Scene) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Windows of a scene that pass, but at its objects: (n, 4) x, y, w, h, and their sums.
+
+        Raises
+        ------
+        ImageError, SourceError
+            The scene cannot be read.
+        """
+        assert self._scanner is not None
+        gray = as_gray(scene.read())
+        levels = _levels(gray, self._window)
+        rects, sums = self._scanner.candidates(gray, levels)
+        if not len(rects):
+            return rects, sums
+        keep = _outside(_rects(_places(rects, levels), levels), scene.boxes, scene.ignore)
+        return rects[keep], sums[keep]
+
     def _cut(
         self, gray: Pixels, levels: Sequence[pyramid.Level], places: NDArray[np.int64]
     ) -> Pixels:
