@@ -19,7 +19,7 @@ from nets.operators.evaluate import evaluate, infer, spec_of
 from vj.errors import NetError
 
 F4 = np.dtype(np.float32)
-OPSETS = (9, 11, 13, 17, 20, 21, 24)
+OPSETS = (8, 9, 11, 13, 17, 20, 21, 24)
 LARGEST = 20_000  # numbers of an array
 NOISE = 3e-6  # of the largest number: what rounding may do to each array
 SPREAD = 1e-4  # of the largest number: what may have become of that
@@ -47,7 +47,7 @@ class Builder:
         self.rng = np.random.default_rng(r.getrandbits(32))
         self.nodes, self.constants, self.ports = [], {}, []
         self.values, self.twins, self.made = {}, {}, []
-        self.batch = r.choice((1, 1, 3))
+        self.batch, self.free = r.choice((1, 1, 3)), r.random() < 0.4
 
     # ------------------------------------------------------------------ drawing
 
@@ -193,9 +193,13 @@ class Builder:
         return Made(proto, {n: self.values[n] for n in self.ports}, self.values)
 
     def port(self, name):
+        """Its shape is known or, of a graph for any size, free but for the channels."""
         value = self.values[name]
         kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(name, kind, value.shape)
+        shape = value.shape
+        if self.free:
+            shape = ("n", shape[1], "h", "w") if name in self.ports else None
+        return helper.make_tensor_value_info(name, kind, shape)
 
 
 MAKERS = {}  # operator -> how it is put to use
@@ -240,6 +244,10 @@ def axis(b, name):
     return b.r.randrange(-rank, rank)
 
 
+def divisor(b, *numbers):
+    return b.r.choice([n for n in range(1, min(numbers) + 1) if not any(m % n for m in numbers)])
+
+
 # What networks are made of, drawn more often.
 USUAL = set(
     """Conv Conv Relu Clip Add Mul Concat Reshape Transpose Split Slice MaxPool Resize Sigmoid
@@ -248,4 +256,9 @@ USUAL = set(
     residual heads maxout thin""".split()  # noqa: SIM905
 )
 
-from tests.nets import graph_operators  # noqa: E402, F401  (fills MAKERS)
+from tests.nets import (  # noqa: E402, F401  (they fill MAKERS)
+    graph_arithmetic,
+    graph_patterns,
+    graph_pixels,
+    graph_shapes,
+)

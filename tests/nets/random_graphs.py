@@ -24,7 +24,9 @@ from nets.kernels import layout
 from nets.onnx.reader import parse_graph
 from nets.operators import OPERATORS
 from nets.operators.convolution.layer import Conv
+from nets.operators.evaluate import evaluate, infer, spec_of
 from tests.nets.graph_builder import Made, build
+from vj.errors import NetError
 
 TOLERANCE = 1e-3  # of the largest number
 # No kernel; and a shape inference that contradicts the kernels (pooling with ceil_mode and pads).
@@ -38,11 +40,10 @@ class Wrong(AssertionError):
 
 def plain(graph, feeds):
     """Node by node on NumPy operators."""
-    from nets.operators.evaluate import evaluate
-
     arrays = {**graph.constants, **feeds}
     for item in graph.nodes:
         inputs = [arrays[name] if name else None for name in item.inputs]
+        infer("plain", item, [None if a is None else spec_of(a) for a in inputs])
         arrays.update(zip(item.outputs, evaluate("plain", item, inputs), strict=False))
     return {port.name: arrays[port.name] for port in graph.outputs}
 
@@ -129,6 +130,8 @@ def check(made, r):
     got = model.run(made.feeds)
     compare("engine against NumPy", got, want)
     compare(f"with {kernels}", Model(graph, algorithms=kernels).run(made.feeds), want)
+    if any(-1 in (port.shape or ()) for port in graph.inputs):
+        check_sizes(graph, model, made.feeds, r)
     program.BAND_NS = r.choice(BAND_NS)
     try:
         threads = r.choice((2, 2, 3))
@@ -142,6 +145,20 @@ def check(made, r):
     finally:
         program.BAND_NS = BAND_NS[0]
     return theirs is not None
+
+
+def check_sizes(graph, model, feeds, r):
+    """The same model at another size and batch, where the graph allows it, and then as before."""
+    before = model.run(feeds)
+    images, rows, cols = r.choice((1, 2, 4)), r.randint(2, 14), r.randint(2, 14)
+    others = {n: np.resize(a, (images, a.shape[1], rows, cols)) for n, a in feeds.items()}
+    try:
+        want = plain(graph, others)
+    except (NetError, RuntimeWarning):  # the graph holds a size of the first feeds, or nothing
+        return  # is left of these
+    if all(np.isfinite(a).all() for a in want.values()):
+        compare("at another size", model.run(others), want)
+        compare("at the first size again", model.run(feeds), before, 0)
 
 
 # ---------------------------------------------------------------------- smaller

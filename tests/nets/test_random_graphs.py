@@ -1,4 +1,7 @@
-"""Random graphs against onnxruntime and plain NumPy; by the thousand: `random_graphs` by hand."""
+"""Random graphs against onnxruntime and plain NumPy, and random models against their own forward.
+
+By the thousand they run by hand: ``python -m tests.nets.random_graphs``, ``random_models``.
+"""
 
 import time
 
@@ -12,22 +15,33 @@ pytest.importorskip("onnxruntime")
 from nets.operators import OPERATORS
 from tests.nets.graph_builder import MAKERS
 from tests.nets.random_graphs import verdict
-
-BUDGET = 20  # seconds
+from tests.nets.random_models import check
 
 
 def test_every_operator_is_used():
     assert set(OPERATORS) <= set(MAKERS)
 
 
-def test_random_graphs():
-    """As many as the time allows: some hundreds. A seed that fails is named."""
-    end = time.monotonic() + BUDGET
+def for_seconds(seconds, function):
+    """Call a function with seeds, as many as the time allows; one that fails is named."""
+    end = time.monotonic() + seconds
 
     @settings(max_examples=2000, database=None, phases=[Phase.generate])
     @given(st.integers(0, 1 << 40))
-    def graphs(seed):
-        found = verdict(seed) if time.monotonic() < end else ""
+    def seeds(seed):
+        if time.monotonic() < end:
+            function(seed)
+
+    seeds()
+
+
+def test_random_graphs():
+    def right(seed):
+        found = verdict(seed)
         assert not found, found
 
-    graphs()
+    for_seconds(20, right)
+
+
+def test_random_models():
+    for_seconds(8, check)
