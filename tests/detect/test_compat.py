@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -25,6 +28,14 @@ def test_the_life_of_a_classifier(path, tmp_path):
     assert not classifier.load(tmp_path / "missing.xml")
     assert classifier.empty()
     assert CascadeClassifier("missing.xml").empty()
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def test_a_classifier_can_be_copied_and_pickled(path, astronaut, how):
+    classifier = CascadeClassifier(path, n_jobs=2)
+    want = classifier.detectMultiScale(astronaut)
+    np.testing.assert_array_equal(how(classifier).detectMultiScale(astronaut), want)
+    assert how(CascadeClassifier()).empty()
 
 
 def test_a_broken_file_raises(tmp_path):

@@ -30,6 +30,9 @@ class Scanner:
         # images of one size need the same offsets
         self._offsets = lru_cache(maxsize=4)(self._place_corners)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Scanner, (self.packed,)
+
     def _place_corners(self, where: tuple[int, ...]) -> tuple[NDArray[np.int32], ...]:
         packed = self.packed
         return pyramid.place_corners(packed.corners, packed.tilted, np.array(where))
