@@ -28,7 +28,8 @@ class Saved:
     """
 
     path: str
-    found: dict[str, dict[Key, tuple[Detections, Size | None]]]
+    found: dict[str, dict[Key, Detections]]
+    sizes: dict[str, dict[Key, Size]]  # of the frames, where the file tells
 
     def of(self, name: str, frame: Frame) -> Detections:
         """What was found in a frame of the input ``name``.
@@ -40,23 +41,24 @@ class Saved:
         ParameterError
             What was searched is another file: its name, or its size, is another.
         """
-        frames = self._frames(name)
+        source = self._source(name)
+        frames = self.found[source]
         key = frame.index if frame.time is None else float(frame.time)
         if key not in frames:
             what = f"frame {frame.index}" if frame.time is None else f"{key:.3f} s"
             raise SourceError(f"{name}: {self.path} has nothing about {what}")
-        detections, size = frames[key]
         height, width = frame.image.shape[:2]
-        if size not in (None, (width, height)):
+        size = self.sizes[source].get(key, (width, height))
+        if size != (width, height):
             raise ParameterError(
                 f"{name}: has {width}x{height} pixels, and {self.path} is about a file of "
                 "{}x{}".format(*size)
             )
-        return detections
+        return frames[key]
 
     def check_length(self, name: str, seconds: float | None) -> None:
         """Raise ParameterError if frames beyond the end of a video were searched."""
-        last = max(self._frames(name))
+        last = max(self.found[self._source(name)])
         if seconds is not None and last > seconds + _SLACK:
             raise ParameterError(
                 f"{name}: lasts {seconds:.2f} s, and {self.path} is about a file with a frame "
@@ -65,19 +67,20 @@ class Saved:
 
     def check_count(self, name: str, n: int) -> None:
         """Raise ParameterError if more frames than the ``n`` of a whole video were searched."""
-        known = len(self._frames(name))
+        known = len(self.found[self._source(name)])
         if n < known:
             raise ParameterError(
                 f"{name}: has {n} frames, and {self.path} is about a file of {known}"
             )
 
-    def _frames(self, name: str) -> dict[Key, tuple[Detections, Size | None]]:
+    def _source(self, name: str) -> str:
+        """What the file calls the input."""
         if name in self.found:
-            return self.found[name]
+            return name
         # The file may have moved since.
         same = [n for n in self.found if Path(n).name == Path(name).name]
         if len(same) == 1:
-            return self.found[same[0]]
+            return same[0]
         if not self.found:
             raise SourceError(f"{name}: {self.path} has nothing about it")
         others = f" and {len(self.found) - 1} more" if len(self.found) > 1 else ""
@@ -94,14 +97,19 @@ def read_saved(path: str) -> Saved:
     SourceError
         The file is missing, or holds something else; the message names the line.
     """
-    found: dict[str, dict[Key, tuple[Detections, Size | None]]] = {}
+    found: dict[str, dict[Key, Detections]] = {}
+    sizes: dict[str, dict[Key, Size]] = {}
     data = read_bytes(path)
     try:
         for row in _rows(data):
-            found.setdefault(row.text("source"), {})[_key(row)] = _detections(row), _size(row)
+            source, key = row.text("source"), _key(row)
+            found.setdefault(source, {})[key] = _detections(row)
+            known = sizes.setdefault(source, {})
+            if "width" in row:
+                known[key] = row.whole("width", COUNTS), row.whole("height", COUNTS)
     except (SourceError, ParameterError) as exc:
         raise SourceError(f"{path}: not what --json or --jsonl writes: {exc}") from exc
-    return Saved(path, found)
+    return Saved(path, found, sizes)
 
 
 def _rows(data: bytes) -> Iterator[Record]:
@@ -116,12 +124,6 @@ def _rows(data: bytes) -> Iterator[Record]:
 def _key(row: Record) -> Key:
     """Time of a frame of a video, number of one of a picture."""
     return row.number("time_s") if row.raw("time_s") is not None else row.whole("frame", COUNTS)
-
-
-def _size(row: Record) -> Size | None:
-    if "width" not in row:
-        return None
-    return row.whole("width", COUNTS), row.whole("height", COUNTS)
 
 
 def _detections(row: Record) -> Detections:
