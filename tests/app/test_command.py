@@ -18,7 +18,10 @@ from vj.io import files
 from vj.io.images import read_image, write_image
 
 pytest.importorskip("skimage")
-MAIN = [sys.executable, "-c", "import sys; from vj.app.cli import main; sys.exit(main())"]
+# A shell has what it starts in the background ignore Ctrl-C.
+HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+CALL = "import sys; from vj.app.cli import main; sys.exit(main())"
+MAIN = [sys.executable, "-c", HEARING + CALL]
 
 
 @pytest.fixture

@@ -368,7 +368,8 @@ def test_a_detection_that_waits_too_long_is_told_so(server, unlimited, monkeypat
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
 def test_a_signal_ends_the_page_although_a_detection_is_under_way(tmp_path, number, status):
     code = (
-        "import sys, time, threading; from concurrent.futures import ThreadPoolExecutor\n"
+        "import signal, sys, time; from concurrent.futures import ThreadPoolExecutor\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # shells may ignore it
         "from vj.app import cli; from vj.detect import registry\n"
         "class Slow:\n"
         "    def detect(self, image):\n"
@@ -382,12 +383,14 @@ def test_a_signal_ends_the_page_although_a_detection_is_under_way(tmp_path, numb
         [sys.executable, "-c", code, tmp_path / "a.mp4", "--page", "0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdout.readline() == b"begun\n"
-    assert process.stderr.readline().startswith(b"open http://127.0.0.1:")
-    process.send_signal(number)
-    assert process.wait(30) == status  # half of what the detection takes
-    process.stdout.close()
-    process.stderr.close()
+    try:
+        assert process.stdout.readline() == b"begun\n"
+        assert process.stderr.readline().startswith(b"open http://127.0.0.1:")
+        process.send_signal(number)
+        assert process.wait(30) == status  # half of what the detection takes
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # --------------------------------------------------------------------------- start
