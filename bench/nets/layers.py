@@ -101,7 +101,7 @@ def ours(data: bytes, feeds: dict, threads: int) -> dict[str, Call]:
         plan.execute(feeds)  # brings the input into the arena
         (layer,) = (layer for layer in plan.layers if layer.name == name)
         program = Program(layer.steps(plan.arena.place), threads)
-        found[f"vj/{how}"] = partial(program.run, plan.memory, model.threads())
+        found[f"vj/{how}"] = partial(program.run, plan.memory, model.pool)
     return found
 
 

@@ -158,7 +158,7 @@ def calls(data: bytes, threads: int) -> dict[str, Call]:
     plan = ours.plan({port.name: shape})
     return {
         "vj": partial(ours.run, feeds),
-        "vj, outputs in place": lambda: plan.execute(feeds, ours.threads()),
+        "vj, outputs in place": lambda: plan.execute(feeds),
         **peers.available(
             *(partial(peer, data, feeds, threads)
               for peer in (peers.onnxruntime, peers.opencv, pytorch))

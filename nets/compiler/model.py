@@ -26,9 +26,9 @@ _models: WeakSet[Model] = WeakSet()
 
 
 def _after_fork() -> None:
-    """In a forked process the threads are gone, and a lock may be held by one of them."""
+    """Make locks anew in a forked process: a thread that is not there may hold them."""
     for model in _models:
-        model.lock, model._threads = threading.RLock(), None
+        model.lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -60,7 +60,7 @@ class Model:
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._known: dict[str, Layer] = {}  # packed weights of layers, shared by all plans
         self.lock = threading.RLock()
-        self._threads: ThreadPool | None = None
+        self.pool = ThreadPool(n_jobs - 1) if n_jobs > 1 else None
         _models.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -87,7 +87,7 @@ class Model:
         arrays = self._checked(feeds)
         with self.lock:
             plan = self.plan({name: array.shape for name, array in arrays.items()})
-            return plan.run(arrays, self.threads())
+            return plan.run(arrays)
 
     def plan(self, shapes: Mapping[str, tuple[int, ...]]) -> Plan:
         """Return the plan for input shapes, compiled on first use; the last few are cached."""
@@ -96,24 +96,16 @@ class Model:
             if key not in self._plans:
                 special = specialise(self.graph, dict(key), self.max_bytes)
                 self._plans[key] = Plan(
-                    special, n_jobs=self.n_jobs, algorithms=self._algorithms, known=self._known
+                    special,
+                    n_jobs=self.n_jobs,
+                    algorithms=self._algorithms,
+                    known=self._known,
+                    pool=self.pool,
                 )
                 while len(self._plans) > PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(key)
             return self._plans[key]
-
-    def threads(self) -> ThreadPool | None:
-        """Return the idle worker threads of the calling thread, or None if ``n_jobs`` is 1."""
-        if self.n_jobs == 1:
-            return None
-        if self._threads is None:
-            try:
-                self._threads = ThreadPool(self.n_jobs - 1)
-            except RuntimeError:  # no more threads
-                return None
-        self._threads.wait()  # an interrupt may have left them at work
-        return self._threads
 
     def shapes(
         self, size: tuple[int, int] | None = None, batch: int = 1
@@ -163,7 +155,7 @@ class Model:
 
 
 def _rebuild(graph: Graph, n_jobs: int, algorithms: Mapping[str, str], max_bytes: int) -> Model:
-    """The model of a pickle or a copy: plans are made anew, and so are threads."""
+    """Make the model of a pickle or a copy; plans and threads are its own."""
     return Model(graph, n_jobs=n_jobs, algorithms=algorithms, max_bytes=max_bytes)
 
 

@@ -41,8 +41,10 @@ class Plan:
         n_jobs: int = 1,
         algorithms: Mapping[str, str] | None = None,
         known: dict[str, Layer] | None = None,
+        pool: ThreadPool | None = None,
     ) -> None:
         self.special, self.n_jobs, self.algorithms = special, n_jobs, dict(algorithms or {})
+        self.pool = ThreadPool(n_jobs - 1) if pool is None and n_jobs > 1 else pool
         lowering = Lowering(special)
         _overrule(lowering, self.algorithms)
         for improve in PASSES:
@@ -110,19 +112,19 @@ class Plan:
 
     # ----------------------------------------------------------------- running
 
-    def run(self, feeds: Feeds, threads: ThreadPool | None = None) -> dict[str, Array]:
+    def run(self, feeds: Feeds) -> dict[str, Array]:
         """Run the plan and return all outputs as new arrays."""
-        env = self.execute(feeds, threads)
+        env = self.execute(feeds)
         return {name: self._output(source, env) for name, source in self.special.outputs}
 
-    def execute(self, feeds: Feeds, threads: ThreadPool | None = None) -> dict[str, Array]:
+    def execute(self, feeds: Feeds) -> dict[str, Array]:
         """Run the plan and return the arrays outside the arena; `view` shows the others."""
         env: dict[str, Array] = {k: v for k, v in feeds.items() if isinstance(v, np.ndarray)}
         for stage in self.stages:
             if isinstance(stage, Program):
                 for name in stage.imports:
                     stage.feed(name, self._feed(name, env.get(name, feeds.get(name))))
-                stage.run(self.memory, threads)
+                stage.run(self.memory, self.pool)
             else:
                 self._evaluate(stage.node, env)
         return env

@@ -94,18 +94,13 @@ class Program:
                     needs = [max(a, b) for a, b in zip(needs, counts, strict=True)]
         return needs
 
-    def run(self, arena: F32, threads: ThreadPool | None = None) -> None:
-        """Run all steps, on worker threads if given."""
+    def run(self, arena: F32, pool: ThreadPool | None = None) -> None:
+        """Run all steps, on the threads of a pool if it is given and free."""
         self.progress[:] = 0
         shared = (arena, self.table, self.limits, self.progress, yield_function())
-        if threads is None:
+        work = [partial(layout.run_tasks, *shared, n, self.scratch[n]) for n in range(self.n_jobs)]
+        if pool is None or not pool.run(work):
             layout.run_tasks(*shared, -1, self.scratch[0])
-            return
-        threads.start(
-            [partial(layout.run_tasks, *shared, n, self.scratch[n]) for n in range(1, self.n_jobs)]
-        )
-        layout.run_tasks(*shared, 0, self.scratch[0])
-        threads.wait()
 
     def feed(self, name: str, step: Step) -> None:
         """Fill the array ``name`` by ``step`` instead of its import."""

@@ -247,7 +247,7 @@ class NetDetector(ABC):
 
         with self.model.lock:
             plan = self.model.plan({name: shape})
-            env = plan.execute({name: fill}, self.model.threads())
+            env = plan.execute({name: fill})
             outputs = {out: plan.fetch(at, env) for out, at in plan.special.outputs}
             found = [self.decode(plan, i, outputs) for i in range(count)]
         return [_scaled(f, scale) for f in found]

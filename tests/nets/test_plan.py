@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from onnx_graphs import conv_net, model, node, plain, proto, reference, value
 
 import nets
 from nets.compiler import Model
+from nets.models import LeNet5
 from nets.onnx.reader import parse_graph
+from nets.runtime.thread_pool import ThreadPool
 from vj.errors import NetError
 
 
@@ -484,6 +487,37 @@ def test_nothing_is_allocated_after_the_first_run():
     growth, excess = map(int, done.stdout.split())
     assert growth < 16_000  # nothing for each run (80 bytes would be an empty list)
     assert excess < 32_000  # Python objects for a while; one row of pixels has 4 kB
+
+
+def test_plans_that_run_at_the_same_time():
+    """Plans of one model share its threads: the one that finds them at work runs alone."""
+    rng = np.random.default_rng(18)
+    net = model(*conv_net(rng, 32), n_jobs=2)
+    images = [rng.standard_normal((1, 3, n, n), f4) for n in (48, 56, 64)]
+    plans = [nets.compile(net, image.shape[2:]) for image in images]
+    want = [plan.run({"x": x})["y"] for plan, x in zip(plans, images, strict=True)]
+
+    def often(k):
+        return [plans[k].run({"x": images[k]})["y"] for _ in range(200)]
+
+    with ThreadPoolExecutor(3) as pool:
+        for k, found in enumerate(pool.map(often, range(3))):
+            for array in found:
+                np.testing.assert_array_equal(array, want[k])
+
+
+def test_compiled_models_use_their_threads(monkeypatch):
+    """A plan of `nets.compile` for two threads runs on two."""
+    helped, run = [], ThreadPool.run
+
+    def watched(pool, calls):
+        helped.append(run(pool, calls))
+        return helped[-1]
+
+    monkeypatch.setattr(ThreadPool, "run", watched)
+    plan = nets.compile(LeNet5(10).eval(), (32, 32), n_jobs=2)
+    plan.run({"input": np.zeros((1, 1, 32, 32), f4)})
+    assert helped == [True]
 
 
 def test_plans_are_kept_and_bounded():
