@@ -10,6 +10,7 @@ from numba import float32, int64, void
 from vj.kernels.jit import kernel, ro, rw
 from vj.kernels.simd import (
     at,
+    call,
     gather8,
     load8,
     load8_part,
@@ -126,3 +127,23 @@ def test_plain_indices():
 
     with pytest.raises(IndexError):
         copy(np.zeros(N, np.float32), np.zeros(N, np.float32), N)
+
+
+@kernel(void(rw(float32, 1), int64))
+def add_one(y, i):
+    y[i] += float32(1)
+
+
+@kernel(void(rw(float32, 1), int64, int64))
+def add_twice(y, address, i):
+    call(address, (y, i))
+    call(address, (y, int64(0)))
+
+
+def test_errors_of_kernels_that_are_called_by_address():
+    y = np.zeros(N, np.float32)
+    add_twice(y, add_one.address, 1)
+    assert y[:3].tolist() == [1, 1, 0]
+    with pytest.raises(IndexError):
+        add_twice(y, add_one.address, N)
+    assert y[0] == 1

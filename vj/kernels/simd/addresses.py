@@ -60,7 +60,8 @@ def call(typing, address, args):
         code = builder.call(function, [result, error, *flat])
         if config.BOUNDSCHECK:
             status = context.call_conv._get_return_status(builder, code, builder.load(error))
-            context.call_conv.return_status_propagate(builder, status)
+            with cgutils.if_unlikely(builder, status.is_error):
+                context.call_conv.return_status_propagate(builder, status)
         return context.get_dummy_value()
 
     return types.void(types.int64, args), codegen
