@@ -98,7 +98,7 @@ class Net(Module):
             "grouped": lambda: layers.Conv2d(c, group * r.randint(1, 4), size, groups=group),
             "transposed": lambda: layers.ConvTranspose2d(c, k, size, **options),
             "norm": lambda: layers.BatchNorm2d(c),
-            "group norm": lambda: layers.GroupNorm(group, c),
+            "group norm": lambda: layers.GroupNorm(group, c) if varied(x, n, group) else None,
             "response norm": lambda: layers.LocalResponseNorm(r.choice((1, 3, 5))),
             "prelu": lambda: layers.PReLU(r.choice((1, c))),
             "activation": lambda: getattr(layers, r.choice(ACTIVATIONS))(),
@@ -129,7 +129,7 @@ class Net(Module):
         steps = {
             "linear": lambda: layers.Linear(c, r.choice((3, 8, 16))),
             "norm": lambda: layers.BatchNorm1d(c),
-            "layer norm": lambda: layers.LayerNorm(c),
+            "layer norm": lambda: layers.LayerNorm(c) if varied(x, n, 1) else None,
             "activation": lambda: getattr(layers, r.choice(ACTIVATIONS))(),
             "softmax": lambda: layers.Softmax(1),
             "map": lambda: lambda v: v.reshape(n, c, 1, 1),
@@ -141,6 +141,11 @@ class Net(Module):
         if r.random() < 0.5 or x.ndim < 3:
             return getattr(layers, r.choice(ACTIVATIONS))()
         return r.choice((layers.Softmax(-1), layers.Linear(x.shape[-1], 4), lambda v: v[:, 0]))
+
+
+def varied(x, images, groups):
+    """Whether a normalisation divides by more than rounding errors."""
+    return x.numpy().reshape(images, groups, -1).std(-1).min() > 0.01
 
 
 def lively(module, r):

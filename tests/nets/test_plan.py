@@ -1,6 +1,7 @@
 """Plans against the same graphs run node by node on NumPy operators."""
 
 import os
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from nets.compiler import Model
 from nets.models import LeNet5
 from nets.onnx.reader import parse_graph
 from nets.runtime.thread_pool import ThreadPool
+from tests.nets.random_graphs import shuffled
 from vj.errors import NetError
 
 
@@ -362,6 +364,32 @@ def test_views_outlive_the_layers_behind_them(op, others, attrs, n_jobs):
     outputs = [value(name, None) for name in ("v", "c5", "y")]  # in this order
     net = model(nodes, [value("x", [1, 8, 6, 5])], outputs, constants, n_jobs=n_jobs)
     check(net, {"x": rng.standard_normal((1, 8, 6, 5)).astype(f4)}, fast=False)
+
+
+def test_an_import_waits_and_is_waited_for():
+    """It reads memory of the arena through a view of NumPy's: nobody may write there before."""
+    rng = np.random.default_rng(19)
+    sizes = {"a": (8, 3, 3, 3), "h": (300, 8, 1, 1), "y": (400, 6, 1, 1), "g": (560, 8, 1, 1),
+             "e": (8, 6, 1, 1)}  # fmt: skip
+    constants = {f"{name}_w": weights(rng, *shape) for name, shape in sizes.items()}
+    constants["axis"] = np.array([0])
+    nodes = [
+        node("Conv", ["x", "a_w"], ["a"], pads=[1] * 4),
+        node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]),
+        node("Squeeze", ["t", "axis"], ["q"]), node("Unsqueeze", ["q", "axis"], ["p"]),
+        node("Neg", ["p"], ["m"]), node("Conv", ["a", "h_w"], ["h"]),
+        node("Conv", ["p", "y_w"], ["y"]),  # brings p, which lies where t does, into the arena
+        node("Conv", ["a", "g_w"], ["g"]),  # lies there too, and is made by the other thread
+        node("Conv", ["p", "e_w"], ["e"]),
+    ]  # fmt: skip
+    outputs = [value(name, None) for name in "mhyge"]
+    net = model(nodes, [value("x", [1, 3, 6, 5])], outputs, constants, n_jobs=2)
+    feeds = {"x": rng.standard_normal((1, 3, 6, 5), f4)}
+    want = net.run(feeds)
+    for seed in range(20):
+        got = shuffled(net.plan({"x": (1, 3, 6, 5)}), feeds, random.Random(seed))
+        for name, array in want.items():
+            np.testing.assert_array_equal(got[name], array)
 
 
 def test_what_has_no_kernel_runs_on_numpy():
