@@ -64,6 +64,15 @@ def test_the_threshold_of_a_detector_is_a_point_of_its_curve(portrait, tmp_path)
     assert json.loads(figures.read_text())["detectors"][0]["alarms"] == 0
 
 
+def test_pictures_that_are_left_out_are_counted(portrait, cascade_file):
+    entries = json.loads((portrait / "annotations.json").read_text())
+    entries += [{"file": f"{k}.png", "boxes": []} for k in range(8)]
+    (portrait / "annotations.json").write_text(json.dumps(entries))
+    status, said = run(eval_cli, portrait, "--detector", cascade_file)
+    assert (status, said.count("left out: ")) == (Status.DONE, 6)
+    assert "left out: 3 more" in said
+
+
 def test_files_of_one_name_are_told_apart(portrait, cascade_file, tmp_path):
     other = tmp_path / "else" / cascade_file.name
     other.parent.mkdir()
@@ -81,7 +90,8 @@ def test_files_of_one_name_are_told_apart(portrait, cascade_file, tmp_path):
         (["."], Status.USAGE, "the following arguments are required: --detector"),
         ([".", "--detector", "no_such_thing"], Status.MODEL, "no_such_thing"),
         ([".", "--detector", "yunet=none.onnx"], Status.MODEL, "yunet=none.onnx: no such file"),
-        ([".", "--detector", "x", "--source", "b"], Status.USAGE, "--source: the set has nasa"),
+        ([".", "--detector", "x", "--source", "b"], Status.USAGE, "no 'b': the set has nasa"),
+        ([".", "--detector", "x", "--source", "nasa", "b"], Status.USAGE, "--source: no 'b'"),
         ([".", "--detector", "face-tiny", "--min-score", "2"], Status.USAGE, "`min_score` must be"),
         ([".", "--detector", "frontalface", "--size", "320"], Status.USAGE, "no option `size`"),
     ],

@@ -256,6 +256,14 @@ def test_refuses_what_opencv_swallowed(flags, says):
         translate(flags.split())
 
 
+def test_flags_that_are_no_numbers_are_refused_in_one_line():
+    flags = ["-data", "d", "-vec", "v", "-bg", "b", "-acceptanceRatioBreakValue"]
+    assert train_cli.parse(["--opencv", *flags, "-1"]).target_rate is None
+    assert train_cli.parse(["--opencv", *flags, "1e-5"]).target_rate == 1e-5
+    with pytest.raises(ParameterError, match="--target-rate: invalid float value: 'soon'"):
+        train_cli.parse(["--opencv", *flags, "soon"])
+
+
 def test_opencv_defaults_are_those_of_opencv():
     args = train_cli.parse(["--opencv", "-data", "d", "-vec", "v", "-bg", "b"])
     assert (args.n_positives, args.n_negatives, args.n_stages) == (2000, 1000, 20)
@@ -276,6 +284,35 @@ def test_samples_become_a_vec_file_and_back(folders, tmp_path):
         assert read_image(tmp_path / made).ndim == 2
     status, said = run(samples_cli, vec, "-o", tmp_path / "s.png", "--window", "30")
     assert (status, "samples have 280 pixels, not 30x30" in said) == (Status.INPUT, True)
+
+
+def test_crops_are_listed_in_their_real_size(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "crops").mkdir()
+    for k, side in enumerate((20, 31)):
+        write_image(tmp_path / "crops" / f"{k}.png", target(rng, side))
+    out = tmp_path / "a.json"
+    assert run(samples_cli, tmp_path / "crops", "-o", out)[0] == Status.DONE
+    assert [e["boxes"] for e in json.loads(out.read_text())] == [
+        [[0, 0, 20, 20]], [[0, 0, 31, 31]]
+    ]  # fmt: skip
+
+
+def test_samples_take_the_shape_of_the_objects_and_tell_what_is_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    write_image(tmp_path / "a.png", clutter(rng))
+    boxes = [[10, 10, 60, 20], [10, 50, 60, 20], [500, 10, 60, 20]]
+    (tmp_path / "annotations.json").write_text(json.dumps([{"file": "a.png", "boxes": boxes}]))
+    status, said = run(samples_cli, tmp_path, "-o", tmp_path / "a.vec")
+    assert (status, "2 samples of 42x14" in said, "1 outside: " in said) == (0, True, True)
+
+
+@pytest.mark.parametrize("tool", [train_cli, samples_cli])
+def test_help_tells_the_exit_statuses(tool):
+    console = Console(io.BytesIO(), io.BytesIO(), io.StringIO())
+    assert tools.program("vj", tool.parse, tool.run, ["--help"], console) == Status.DONE
+    text = console.stdout.getvalue().decode()
+    assert "  3 input missing or unreadable    6 output cannot be written" in text
 
 
 @pytest.mark.parametrize("name", ["annotations.json", "info.dat"])

@@ -139,6 +139,18 @@ def test_names_in_any_case_of_letters(given, kept):
     assert getattr(CascadeTrainer(**given).settings, kept[0]) == kept[1]
 
 
+def test_one_class_may_be_a_text(tmp_path):
+    rng = np.random.default_rng(0)
+    scene = clutter(rng)
+    write_image(tmp_path / "a.png", scene)
+    shapes = [
+        {"label": label, "points": [[x, 10], [x + 28, 38]]} for x, label in ((5, "cup"), (60, "c"))
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"imagePath": "a.png", "shapes": shapes}))
+    check = CascadeTrainer(**QUICK).check(tmp_path, [clutter(rng)], names="cup")
+    assert check.objects == 1
+
+
 def test_refuses_windows_that_are_none():
     with pytest.raises(ParameterError, match=r"must be \(rows, cols\) or 'auto', got 'large'"):
         CascadeTrainer(window="large")

@@ -79,9 +79,9 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     pictures = read_annotations(args.dataset, names=args.names)
     if args.source:
         known = sorted({p.source for p in pictures})
+        if unknown := sorted(set(args.source) - set(known)):
+            raise ParameterError(f"--source: no {unknown[0]!r}: the set has {', '.join(known)}")
         pictures = [p for p in pictures if p.source in args.source]
-        if not pictures:
-            raise ParameterError(f"--source: the set has {', '.join(known)}")
     done = []
     for spec, name in zip(args.detector, _names(args.detector), strict=True):
         detector = _open(spec, args)
@@ -96,8 +96,11 @@ def run(args: argparse.Namespace, console: Console) -> Status:
             )
         done.append(one)
     report = Report(f"Evaluation on {args.dataset}", tuple(done))
-    for problem in done[0].problems[:5]:
+    problems = done[0].problems
+    for problem in problems[:5]:
         console.say(f"left out: {problem}")
+    if len(problems) > 5:
+        console.say(f"left out: {len(problems) - 5} more")
     table = _table([HEADER, *report.rows()])
     if report.points():
         table += f"\n\nat the default threshold\n{_table([POINT_HEADER, *report.points()])}"

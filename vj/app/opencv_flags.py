@@ -83,7 +83,7 @@ def translate(argv: Sequence[str]) -> list[str]:
     }
     for flag, value in {**defaults, **given}.items():
         option = _FLAGS[flag]
-        if option == "--target-rate" and float(value) < 0:
+        if option == "--target-rate" and value.startswith("-"):  # OpenCV's default: no break
             continue
         if option.startswith("--"):
             out += [option, value]

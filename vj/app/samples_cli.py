@@ -14,6 +14,7 @@ import numpy as np
 from vj.app import tools
 from vj.app.progress import Console
 from vj.app.status import Status
+from vj.datasets.lists import picture_size
 from vj.errors import ParameterError, TrainingError
 from vj.io.files import replacing, writing
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     if output.suffix in (".json", ".dat"):
         if arrays:
             raise ParameterError(f"{args.positives}: samples have no boxes to list")
-        rows = [(p, np.minimum(p.boxes, 10**6)) for p in pictures]
+        rows = [(p, _finite(p)) for p in pictures]
         count = sum(len(boxes) for _, boxes in rows)
         with replacing(output) as file:
             file.write(_boxes(rows, output).encode())
@@ -79,6 +80,13 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     _write(patches, output)
     console.say(f"{output}: {len(patches)} samples of {args.window[1]}x{args.window[0]}")
     return Status.DONE
+
+
+def _finite(picture: Any) -> Any:
+    """Boxes; that of a picture which is an object as a whole in its real size."""
+    if not np.isinf(picture.boxes).any():
+        return picture.boxes
+    return np.minimum(picture.boxes, [0, 0, *picture_size(picture.path)])
 
 
 def _boxes(rows: list[tuple[Any, Any]], output: Path) -> str:
@@ -117,7 +125,7 @@ def _patches(
     crops, findings = read_crops(
         pictures, args.window, arrays=arrays, margin=args.margin, reach=augment.reach()
     )
-    for what in ("unreadable", "too_small", "clipped", "duplicates"):
+    for what in ("unreadable", "too_small", "clipped", "outside", "duplicates"):
         found = getattr(findings, what)
         if found:
             console.say(f"{len(found)} {what.replace('_', ' ')}: {'; '.join(found[:3])}")

@@ -15,6 +15,12 @@ from vj.app.progress import ClosedPipe, Console, abandon_stdout
 from vj.app.status import Status, Terminated, status_of
 from vj.errors import ParameterError, VJError
 
+EXIT_STATUS = """\
+exit status:
+  0 done                  3 input missing or unreadable    6 output cannot be written
+  1 nothing to learn      4 cascade or model unusable      130 interrupted
+  2 wrong arguments                                        143 terminated
+"""
 Run = Callable[[argparse.Namespace, Console], Status]
 
 
@@ -26,7 +32,7 @@ class ToolParser(argparse.ArgumentParser):
             prog=prog,
             usage=usage,
             description=description,
-            epilog=epilog,
+            epilog=f"{epilog}\n{EXIT_STATUS}",
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
                 prog, max_help_position=30, width=96
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,13 +32,13 @@ def worst_misses(evaluation: Measured) -> list[tuple[Pixels, str]]:
 
 def worst_alarms(evaluation: Measured) -> list[tuple[Pixels, str]]:
     """Tiles of the false alarms of highest score."""
-    alarms = [
+    alarms = (
         (float(v.value[k]), v.picture, v.found.xyxy[k])
         for v in evaluation.verdicts
         for k in np.flatnonzero(v.match.verdict == 0)
-    ]
-    alarms.sort(key=lambda a: -a[0])
-    return [(tile(p, box), f"{p.name}: {score:.3g}") for score, p, box in alarms[:_SHOWN]]
+    )
+    worst = nlargest(_SHOWN, alarms, key=lambda alarm: alarm[0])
+    return [(tile(p, box), f"{p.name}: {score:.3g}") for score, p, box in worst]
 
 
 def tile(picture: Picture, box: NDArray[Any]) -> Pixels:

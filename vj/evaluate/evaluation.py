@@ -79,7 +79,7 @@ def evaluate(
     0.705
     >>> done.save_html("report.html")  # doctest: +SKIP
     """
-    name = name or (detector if isinstance(detector, str) else "detector")
+    name = name or (str(detector) if isinstance(detector, str | os.PathLike) else "detector")
     own: Any = open_whole(detector)
     threshold, ranked_by = getattr(own, "threshold", None), getattr(own, "ranked_by", "score")
     if min_score is not None and ranked_by == "score":

@@ -22,6 +22,7 @@ from vj.train.suspects import (
     Suspect,
     chunk,
     in_words,
+    plain_patches,
     stricter,
     suspect_objects,
     suspect_scenes,
@@ -49,9 +50,14 @@ class Inspection:
     seed: int = 0
     drop: bool = False
     found: dict[tuple[str, int], Suspect] = field(default_factory=dict)
+    _plain: Pixels | None = None
 
     def look(
-        self, stages: Sequence[TrainedStage], log: Sequence[Mapping[str, Any]], missed: bool
+        self,
+        stages: Sequence[TrainedStage],
+        log: Sequence[Mapping[str, Any]],
+        missed: bool,
+        deadline: float,
     ) -> dict[str, Any] | None:
         """What is suspected after these stages and was not before, as a row of the log.
 
@@ -61,11 +67,14 @@ class Inspection:
         if len(stages) < FIRST and not missed:
             return None
         crops = {kind: side.stream.crops for kind, side in self.sides.items()}
-        suspects = suspect_objects(self.bank, crops, stages, self.workers)
+        if self._plain is None:
+            every = [crop for mine in crops.values() for crop in mine]
+            self._plain = plain_patches(every, self.bank.window)
+        suspects = suspect_objects(self.bank, crops, self._plain, stages, self.workers)
         if missed or len(stages) % FIRST == 0:
             which = self._scenes(len(stages), log)
             strict = stricter(self.bank, stages, self.sides["object"].patches, self.workers)
-            suspects += suspect_scenes(strict, self.pool.scenes, which, self.workers)
+            suspects += suspect_scenes(strict, self.pool.scenes, which, self.workers, deadline)
         new = [s for s in suspects if (s.kind, s.index) not in self.found]
         if not new:
             return None

@@ -289,7 +289,7 @@ class Loop:
 
     def _inspect(self, stage: TrainedStage, reached: bool) -> bool:
         """Tell which samples look wrong; whether some were left out, and the stage is in vain."""
-        found = self.inspection.look([*self.stages, stage], self.log, not reached)
+        found = self.inspection.look([*self.stages, stage], self.log, not reached, self.deadline)
         if found is None:
             return False
         self.log.append(found)

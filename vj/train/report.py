@@ -80,7 +80,7 @@ class TrainingReport:
             )
         if (missed or many) and (richer := self._richer()):
             what = _numbered(missed or many)
-            out.append(f"{what} found the task hard: {richer} tell more apart with fewer trees")
+            out.append(f"{what} found the task hard: {richer} reach a goal with fewer trees")
         if self.suspects:
             count = len(self.suspects)
             what = "one sample looks" if count == 1 else f"{count} samples look"
@@ -91,7 +91,11 @@ class TrainingReport:
         return out
 
     def _richer(self) -> str:
-        """Settings that give a tree more to choose from."""
+        """Settings that give a tree more to choose from.
+
+        Of 12 stages for 3,000 faces, 296 trees by default became 268 with CORE features, 195 with
+        depth 2 from the fourth stage on, and 198 with both, at the same rates.
+        """
         depth = self.settings["depth"]
         more = []
         if self.settings["features"] == "BASIC":

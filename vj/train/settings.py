@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from vj.errors import ParameterError
 from vj.train.augment import Augment
 from vj.train.boosting import Goal, Recipe
@@ -51,7 +53,7 @@ class Settings:
         object.__setattr__(self, "features", self.features.upper())
         object.__setattr__(self, "boost", Flavour(self.boost).name)
         object.__setattr__(self, "search", self.search.lower())
-        if isinstance(self.window, str) and self.window != AUTO:
+        if self.window != AUTO and not _is_size(self.window):
             raise ParameterError(f"`window` must be (rows, cols) or {AUTO!r}, got {self.window!r}")
         rows, cols = self.shape
         if not (6 <= rows <= 256 and 6 <= cols <= 256):
@@ -62,6 +64,8 @@ class Settings:
             )
         for name, low, high in _RANGES:
             value = getattr(self, name)
+            if value is not None and name in _WHOLE and not isinstance(value, int | np.integer):
+                raise ParameterError(f"`{name}` must be a whole number, got {value!r}")
             if value is not None and not low <= value <= high:
                 raise ParameterError(f"`{name}` must be {low:g} to {high:g}, got {value}")
         for stage in range(self.n_stages):
@@ -103,6 +107,14 @@ class Settings:
         return asdict(self)
 
 
+def _is_size(window: object) -> bool:
+    return (
+        isinstance(window, Sequence)
+        and len(window) == 2
+        and all(isinstance(side, int | np.integer) for side in window)
+    )
+
+
 def _of_stage(values: float | Sequence[float], stage: int) -> float:
     """The value of a stage: its own of a sequence, whose last one holds for the rest."""
     if isinstance(values, int | float):
@@ -112,6 +124,9 @@ def _of_stage(values: float | Sequence[float], stage: int) -> float:
     return float(values[min(stage, len(values) - 1)])
 
 
+_WHOLE = (
+    "n_stages", "n_positives", "n_negatives", "min_negatives", "views", "memory", "random_state",
+)  # fmt: skip
 _RANGES = (
     ("n_stages", 1, 100),
     ("target_rate", 0, 1),

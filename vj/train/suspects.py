@@ -12,7 +12,9 @@ the threshold of every stage down. Both can be told from the others once a few s
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -102,17 +104,18 @@ def stage_sums(
 def suspect_objects(
     bank: Bank,
     crops: Mapping[str, Sequence[Crop]],
+    patches: Pixels,
     stages: Sequence[TrainedStage],
     workers: Workers,
 ) -> list[Suspect]:
     """Of objects by kind those whose sums lie far below those of the others.
 
-    A sum counts in medians of its stage. Suspects lie below a fence of the quartiles (Tukey,
-    Exploratory data analysis, 1977) in most stages, and with their mean below a farther one: how
-    much good objects differ depends on what they are.
+    ``patches`` are their `plain_patches`, kind after kind. A sum counts in medians of its stage.
+    Suspects lie below a fence of the quartiles (Tukey, Exploratory data analysis, 1977) in most
+    stages, and with their mean below a farther one: how much good objects differ depends on what
+    they are.
     """
     every = [(kind, k, crop) for kind, mine in crops.items() for k, crop in enumerate(mine)]
-    patches = plain_patches([crop for *_, crop in every], bank.window)
     sums = stage_sums(bank, patches, stages, workers)
     seen = np.isfinite(sums).all(axis=0)  # objects of no contrast are told before the training
     if not seen.any():
@@ -165,7 +168,11 @@ def stricter(
 
 
 def suspect_scenes(
-    cascade: Cascade, scenes: Sequence[Scene], which: Sequence[int], workers: Workers
+    cascade: Cascade,
+    scenes: Sequence[Scene],
+    which: Sequence[int],
+    workers: Workers,
+    deadline: float = math.inf,
 ) -> list[Suspect]:
     """Of the scenes ``which`` those with far more windows that pass in one place than the others.
 
@@ -173,18 +180,20 @@ def suspect_scenes(
     ----------
     cascade : Cascade
         A stricter one.
+    deadline : float
+        Of `time.monotonic`; nothing is suspected after it.
     """
     finder = WindowFinder(cascade, cascade.window, contrast=True)
 
     def look(k: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        try:
-            return finder.accepted(scenes[k])
-        except VJError:  # told by mining
-            return np.empty((0, 4), np.int32), np.empty(0)
+        with contextlib.suppress(VJError):  # told by mining
+            if time.monotonic() <= deadline:
+                return finder.accepted(scenes[k])
+        return np.empty((0, 4), np.int32), np.empty(0)
 
     found = list(workers.map(look, which))
     count = np.array([_together(rects) for rects, _ in found])
-    if len(count) < SEVERAL:
+    if len(count) < SEVERAL or time.monotonic() > deadline:
         return []
     usual = int(np.quantile(count, 0.75))
     return [

@@ -230,6 +230,7 @@ class CascadeTrainer:
         workers: Workers,
         every: bool = False,
     ) -> tuple[Settings, Check, list[Crop], list[Scene]]:
+        names = [names] if isinstance(names, str) else names
         window, pictures, arrays = list_shaped(positives, self.settings.window, names)
         settings = replace(self.settings, window=window)
         there = sum(len(picture.boxes) for picture in pictures)
