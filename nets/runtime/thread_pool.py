@@ -74,12 +74,14 @@ class ThreadPool:
         return True
 
     def _wait(self) -> None:
-        """Return when the threads have made their calls; raise the error of one."""
+        """Return when the threads have made their calls; raise the first error of one."""
+        error = None
         while self._pending:
-            error = self._done.get()
+            found = self._done.get()
             self._pending -= 1
-            if error is not None:
-                raise error
+            error = error or found
+        if error is not None:
+            raise error
 
     def __del__(self) -> None:
         for calls in self._calls:
