@@ -357,3 +357,9 @@ def test_sample():
 def test_unknown_sample():
     with pytest.raises(SourceError, match="no sample named 'lena': there are astronaut,"):
         sample("lena")
+
+
+def test_postscript_is_not_run(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.eps")
+    with pytest.raises(ImageError, match=r"a.eps: an EPS file is a program: convert it to PNG"):
+        read_image(tmp_path / "a.eps")

@@ -139,6 +139,8 @@ def read_image(source: str | os.PathLike[str] | bytes | BinaryIO) -> Pixels:
     with _opened(source) as (file, name):
         try:
             with Image.open(file) as picture:
+                if picture.format == "EPS":  # Pillow would run Ghostscript, a whole interpreter
+                    raise ImageError(f"{name}: an EPS file is a program: convert it to PNG first")
                 pixels = picture.width * picture.height
                 if pixels > (Image.MAX_IMAGE_PIXELS or np.inf):  # Pillow itself only warns
                     gigabytes = pixels * BYTES_PER_PIXEL / 1e9
