@@ -156,10 +156,15 @@ class Builder:
             raise Unfit from exc
 
     def check_choices(self, item, found):
-        """Refuse indices, masks and steps that more noise would change."""
-        for _ in range(4):
-            noisy = {n: self.blurred(self.values[n], 30 * NOISE) for n in item.inputs if n}
-            for value, other in zip(found, self.tried(item, noisy), strict=True):
+        """Refuse indices, masks and steps that more noise, or a shift of an input, would change."""
+        inputs = {n: self.values[n] for n in item.inputs if n}
+        changed = [{n: self.blurred(a, 30 * NOISE) for n, a in inputs.items()} for _ in range(4)]
+        for name, array in inputs.items():
+            if array.dtype == F4:
+                step = np.float32(30 * NOISE * np.abs(array).max(initial=0))
+                changed += [{**inputs, name: array + step}, {**inputs, name: array - step}]
+        for arrays in changed:
+            for value, other in zip(found, self.tried(item, arrays), strict=True):
                 self.check(value, other, 30 * SPREAD)
 
     def check(self, value, twin, spread=SPREAD):
