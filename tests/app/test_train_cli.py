@@ -118,6 +118,9 @@ def test_quiet_says_nothing(folders, tmp_path):
         (["x", "-o", "c.xml", "--hit-rate", "0.9,x"], "wanted a rate, or rates between commas"),
         (["x", "-o", "c.xml", "--depth", "9"], "`depth` must be 1 to 4, got 9"),
         (["x", "-o", "c.xml", "--hitrate", "1"], "unrecognized arguments"),
+        (["x", "-o", "c.xml", "-j", "0"], "`n_jobs` must be at least 1, got 0"),
+        (["x", "-o", "c.xml", "--memory", "1"], "`memory` must be 67,108,864 to "),
+        (["x", "-o", "c.xml", "--features", "hog"], "invalid choice: 'HOG'"),
     ],
 )
 def test_errors_are_one_line_with_a_status(argv, says, tmp_path, monkeypatch):

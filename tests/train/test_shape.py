@@ -149,6 +149,8 @@ def test_one_class_may_be_a_text(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"imagePath": "a.png", "shapes": shapes}))
     check = CascadeTrainer(**QUICK).check(tmp_path, [clutter(rng)], names="cup")
     assert check.objects == 1
+    with pytest.raises(ParameterError, match=r"has no box of class mug: its classes are c, cup"):
+        CascadeTrainer(**QUICK).check(tmp_path, [clutter(rng)], names=["mug"])
 
 
 def test_refuses_windows_that_are_none():

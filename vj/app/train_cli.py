@@ -146,7 +146,7 @@ def run(args: argparse.Namespace, console: Console) -> Status:
     elif args.flip is not None:
         options["augment"] = Augment(flip=args.flip)
     trainer = CascadeTrainer(
-        n_jobs=args.jobs or os.cpu_count() or 1,
+        n_jobs=(os.cpu_count() or 1) if args.jobs is None else args.jobs,
         time_limit=args.time,
         checkpoint=output.with_suffix(".train"),
         drop_suspects=args.drop_suspects,

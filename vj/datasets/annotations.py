@@ -11,7 +11,7 @@ import numpy as np
 
 from vj.datasets.pictures import PICTURES, Boxes, Picture, Shelf, boxes_from_xywh, is_file
 from vj.datasets.readers import FORMATS, recognise
-from vj.errors import SourceError
+from vj.errors import ParameterError, SourceError
 
 __all__ = [
     "PICTURES",
@@ -36,7 +36,7 @@ def read_annotations(
         A file (COCO, LabelMe, ``annotations.json``, CVAT XML, VOC XML, WIDER or FDDB text, OpenCV
         info list, CSV table) or a folder (with ``annotations.json``, or of VOC, LabelMe, YOLO or
         CSV files).
-    names : sequence of str, optional
+    names : str or sequence of str, optional
         Keep the boxes of these classes only; the others become regions to ignore.
     format : str, optional
         One of `FORMATS`; by default the content decides.
@@ -50,6 +50,8 @@ def read_annotations(
     ------
     SourceError
         Missing, unreadable or malformed; the message names file and line.
+    ParameterError
+        Boxes have classes, and none is of ``names``.
     """
     path = Path(path)
     if not path.exists():
@@ -61,7 +63,16 @@ def read_annotations(
     pictures = FORMATS[format](path)
     if not pictures:
         raise SourceError(f"{path}: read as {format}: names no picture")
-    return [only(picture, names) for picture in pictures] if names else pictures
+    if not names:
+        return pictures
+    names = [names] if isinstance(names, str) else names
+    known = {label for picture in pictures for label in picture.labels}
+    if known and not known & set(names):
+        raise ParameterError(
+            f"`names`: {path} has no box of class {' or '.join(names)}: its classes are "
+            f"{', '.join(sorted(known))}"
+        )
+    return [only(picture, names) for picture in pictures]
 
 
 def only(picture: Picture, names: Sequence[str]) -> Picture:

@@ -67,7 +67,7 @@ class Settings:
             if value is not None and name in _WHOLE and not isinstance(value, int | np.integer):
                 raise ParameterError(f"`{name}` must be a whole number, got {value!r}")
             if value is not None and not low <= value <= high:
-                raise ParameterError(f"`{name}` must be {low:g} to {high:g}, got {value}")
+                raise ParameterError(f"`{name}` must be {low:,} to {high:,}, got {value}")
         for stage in range(self.n_stages):
             self.recipe(stage)
             self.goal(stage)

@@ -52,7 +52,8 @@ class CascadeTrainer:
     resume : bool
         Go on from the checkpoint; other settings or data are an error that lists the differences.
     on_event : callable, optional
-        Told what happens, as dicts with an ``event``: check, mining, mined, tree, stage, stop, ...
+        Told what happens, as dicts with an ``event``: check, mining, mined, tree, stage, suspects,
+        stop, ...
     on_cascade : callable, optional
         Given the cascade so far after every stage.
     window : (rows, cols) or "auto"
@@ -230,7 +231,6 @@ class CascadeTrainer:
         workers: Workers,
         every: bool = False,
     ) -> tuple[Settings, Check, list[Crop], list[Scene]]:
-        names = [names] if isinstance(names, str) else names
         window, pictures, arrays = list_shaped(positives, self.settings.window, names)
         settings = replace(self.settings, window=window)
         there = sum(len(picture.boxes) for picture in pictures)
