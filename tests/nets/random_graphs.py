@@ -10,6 +10,7 @@ What is wrong is made as small as it stays wrong, printed, and saved if there is
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import sys
 import time
@@ -137,8 +138,9 @@ def check(made, r):
         threads = r.choice((2, 2, 3))
         model = Model(graph, n_jobs=threads)
         plan = model.plan(shapes)
-        noise = {n: a[::-1].copy() for n, a in made.feeds.items()}
-        plan.run(noise)  # leaves its own numbers in the arena
+        with contextlib.suppress(NetError):  # of data that sizes hang on
+            number = np.float32(r.choice((np.nan, 3)))
+            plan.run({n: np.full_like(a, number) for n, a in made.feeds.items()})
         pool, plan.pool = plan.pool, None
         compare("one thread after other numbers", plan.run(made.feeds), got, 0)
         plan.pool = pool
