@@ -146,8 +146,8 @@ class _Frame(NamedTuple):
     def grid(self) -> Iterator[str]:
         """Lines and numbers of both axes."""
         right, foot = _LEFT + _INNER_W, _TOP + _INNER_H
-        for k in range(6):
-            y, at = self.bottom + (self.top - self.bottom) * k / 5, _TOP + _INNER_H * (1 - k / 5)
+        for y in _ticks(self.bottom, self.top, log=False):
+            at = _TOP + _INNER_H * (self.top - y) / (self.top - self.bottom)
             yield f'<path d="M{_LEFT} {at:.1f}H{right}" stroke="#e5e5e5"/>'
             yield f'<text x="{_LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{y:.3g}</text>'
         for tick in _ticks(self.low, self.high, self.log_x):
