@@ -219,6 +219,7 @@ def operator(op):
 
     def graph(r, rng):
         builder = Builder(r)
+        builder.free = False  # the first array has three axes
         builder.feed(builder.noise(size(rng, most=12), builder.batch, builder.channels()))
         builder.feed(builder.noise(builder.batch, builder.channels(), size(rng), size(rng)))
         if rng.random() < 0.5:
@@ -259,6 +260,19 @@ for _name in [
     "shuffle",
 ]:
     operator(_name)
+
+
+@case
+def channel_softmax(rng):
+    """The random axis of `operator Softmax` rarely is the one that has a kernel."""
+    r = random.Random(int(rng.integers(1 << 40)))
+    builder = Builder(r)
+    builder.opset = 13
+    builder.feed(builder.noise(builder.batch, builder.channels(), size(rng, 4), size(rng, 4)))
+    weights = builder.const(builder.weights(size(rng), builder.values["x0"].shape[1], 1, 1))
+    (y,) = builder.node("Conv", ["x0", weights])
+    builder.node("Softmax", [y], axis=1)
+    run_graph(builder.finish(), lambda plan: [{}])
 
 
 @cache

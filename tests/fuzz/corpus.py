@@ -238,7 +238,7 @@ def checkpoints():
     def save(path):
         files = Checkpoint(path.parent, {"seed": 1})
         files.save([TrainedStage(trees, np.float32(0.5))], [{"stage": 0}], {"a": np.arange(3)})
-        files.save_partial(1, trees[:1])
+        files.save_partial(1, 1, trees[:1])
 
     state, partial_ = written("state.npz", save), written("partial.npz", save)
     yield Seed("state.npz", "bytes", state)
