@@ -20,7 +20,7 @@ import pytest
 from browser import Browser, chromium
 from PIL import Image
 
-from vj.app.page import door, preview
+from vj.app.page import connections, preview
 from vj.app.page import server as module
 from vj.app.page.preview import Settings, Show, Studio
 from vj.app.page.server import PageServer
@@ -48,7 +48,7 @@ def server():
 
 @pytest.fixture
 def unlimited(monkeypatch):
-    monkeypatch.setattr(door, "RATE", 1e9)
+    monkeypatch.setattr(connections, "RATE", 1e9)
 
 
 def ask(server, method, path, body=None, headers=None, source="127.0.0.1"):
@@ -152,7 +152,7 @@ def test_a_token_for_visitors_from_elsewhere(unlimited):
 
 
 def test_the_rate_of_each_address_is_limited(monkeypatch):
-    monkeypatch.setattr(door, "RATE", 5.0)
+    monkeypatch.setattr(connections, "RATE", 5.0)
     with serving() as server:
         codes = [ask(server, "GET", "/state")[0] for _ in range(12)]
         assert codes[:4] == [200] * 4
@@ -180,7 +180,7 @@ def test_a_thousand_bad_requests(server, unlimited, capfd):
                     visitor.recv(100)
             except OSError:
                 continue
-    Browser.wait(lambda: len(server.door) < 8)
+    Browser.wait(lambda: len(server.connections) < 8)
     assert ask(server, "GET", "/state")[0] == 200
     assert capfd.readouterr() == ("", "")
 
@@ -191,11 +191,11 @@ def test_more_connections_than_places(server, unlimited):
     time.sleep(0.2)
     for visitor in idle:
         visitor.close()
-    Browser.wait(lambda: len(server.door) < 8)
+    Browser.wait(lambda: len(server.connections) < 8)
     assert ask(server, "GET", "/state")[0] == 200
 
 
-# --------------------------------------------------------------------------- strangers
+# --------------------------------------------------------------- clients without the token
 
 
 @pytest.fixture
@@ -247,7 +247,7 @@ def test_connections_that_say_nothing_keep_nobody_out(guarded, sources):
     with dripping([connect(guarded, source) for source in sources * (40 // len(sources))]):
         for _ in range(5):
             assert ask(guarded, "GET", f"/state?token={guarded.token}")[0] == 200
-        assert len(guarded.door) <= door.STRANGERS
+        assert len(guarded.connections) <= connections.PENDING
 
 
 def test_a_request_has_to_come_in_time_however_slowly(guarded, monkeypatch):
@@ -265,20 +265,24 @@ def test_a_body_has_to_come_in_time_too(guarded, monkeypatch):
         assert answer_to(visitor, head.encode() + b"\r\n\r\n") == 408
 
 
-def test_strangers_use_up_nothing(guarded, monkeypatch):
-    monkeypatch.setattr(door, "RATE", 5.0)
+def test_clients_without_the_token_use_up_nothing(guarded, monkeypatch):
+    monkeypatch.setattr(connections, "RATE", 5.0)
     codes = [ask(guarded, "GET", "/state")[0] for _ in range(30)]
     assert codes == [403] * 30
     assert ask(guarded, "GET", f"/state?token={guarded.token}")[0] == 200
 
 
-def test_a_guest_leaves_places_for_others(guarded, unlimited):
+def test_one_address_leaves_slots_for_others(guarded, unlimited):
     head = f"POST /detect?token={guarded.token} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999"
     visitors = []
-    for _ in range(door.GUESTS_EACH + 1):
+    for _ in range(connections.ADMITTED_EACH + 1):
         visitors.append(connect(guarded, "127.0.0.2"))
         visitors[-1].sendall(head.encode() + b"\r\n\r\n")
-        Browser.wait(lambda: len(guarded.door._guests) == min(len(visitors), door.GUESTS_EACH))
+        Browser.wait(
+            lambda: (
+                len(guarded.connections._admitted) == min(len(visitors), connections.ADMITTED_EACH)
+            )
+        )
     with dripping(visitors):
         assert answer_to(visitors[-1]) == 429
         assert ask(guarded, "GET", f"/state?token={guarded.token}")[0] == 200
@@ -327,7 +331,7 @@ def test_a_malformed_cookie_and_a_short_body_get_an_answer(guarded):
         assert answer_to(visitor) == 400
 
 
-def test_a_picture_refused_at_the_door_gets_an_answer(guarded):
+def test_a_picture_refused_before_it_is_read_gets_an_answer(guarded):
     assert ask(guarded, "POST", "/detect", bytes(5_000_000))[0] == 403
 
 

@@ -44,7 +44,7 @@ class Settings:
     heat: bool = False
 
     def changed(self, given: Mapping[str, Any], names: Mapping[str, str]) -> Settings:
-        """With the given values, which come from strangers.
+        """With the given values, which come from untrusted clients.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class Studio:
         try:
             with Image.open(io.BytesIO(data)) as picture:
                 pixels, kind = picture.width * picture.height, picture.format
-        except Exception as exc:  # whatever a stranger's bytes make a parser meet
+        except Exception as exc:  # untrusted bytes can make a parser raise anything
             raise ImageError("not a picture") from exc
         if kind not in _SHOWN:
             raise ImageError(f"a {kind} picture: wanted JPEG, PNG, WebP, GIF, BMP or AVIF")

@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from vj.app.page.door import Door, Incoming
+from vj.app.page.connections import Connections, Incoming
 from vj.app.page.preview import Busy, Show, Studio
 from vj.errors import SinkError, VJError
 
@@ -64,7 +64,7 @@ class PageServer(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, studio: Studio, show: Show | None = None) -> None:
         self.studio, self.show = studio, show
         self.token = None if host in _LOOPBACK else secrets.token_urlsafe(16)
-        self.door = Door()
+        self.connections = Connections()
         self._host = host
         try:
             found = {entry[0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
@@ -95,7 +95,7 @@ class PageServer(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a place, and a thread."""
-        self.door.arrive(request, client_address[0])
+        self.connections.arrive(request, client_address[0])
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -103,7 +103,7 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.door.leave(request)
+            self.connections.leave(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: visitors hang up whenever they like."""
@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin", f"http://{hosts[0]}")
         if origin.partition("//")[2] != hosts[0] or not self._knows_token(url.query, hosts[0]):
             raise _Refused(HTTPStatus.FORBIDDEN, "wrong token or address")
-        status = self.server.door.admit(self.connection)
+        status = self.server.connections.admit(self.connection)
         if status != HTTPStatus.OK:
             raise _Refused(status, "too many requests")
         return url.path
